@@ -1,0 +1,18 @@
+"""Configuration of the embedded engine: section `engine`."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+class EngineConfig(BaseModel):
+    """How the llama.cpp process runs. The model comes from the upstream that names the engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    slots: int = Field(4, ge=1, le=64)  # requests decoded together
+    context_tokens: int = Field(2048, ge=64)  # per slot
+    threads: int | None = Field(None, ge=1)  # default: the cores of the machine
+    gpu_layers: int = Field(-1, ge=-1)  # -1: all, when the build can offload
+    max_queue: int = Field(64, ge=0)  # requests that may wait for a slot

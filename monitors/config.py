@@ -1,0 +1,94 @@
+"""Configuration of monitors and alert channels: sections `monitors` and `alerts`."""
+
+from datetime import UTC, datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from router.durations import DurationSeconds
+
+
+class Frozen(BaseModel):
+    """A strict, immutable section: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class MaterialConfig(Frozen):
+    """Effect sizes below which evidence alone raises nothing."""
+
+    psi: float = Field(0.1, gt=0)  # point estimate of numeric and categorical features
+    wasserstein_sd: float = Field(0.1, gt=0)  # W1 over the reference's standard deviation
+    critical_psi: float = Field(0.25, gt=0)
+
+
+class FeatureConfig(Frozen):
+    """What differs for one signal."""
+
+    enabled: bool = True
+    psi: float | None = Field(None, gt=0)
+    wasserstein_sd: float | None = Field(None, gt=0)
+
+
+class BaselineConfig(Frozen):
+    """The reference period, half open: dates or times, UTC where no zone is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
+
+    start: datetime = Field(alias="from")
+    end: datetime = Field(alias="to")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.start.replace(tzinfo=UTC) >= self.end.replace(tzinfo=UTC):
+            raise ValueError("`from` must lie before `to`")
+        return self
+
+
+class MonitorsConfig(Frozen):
+    """What is compared, how often, and how many false alarms are acceptable."""
+
+    enabled: bool = True
+    false_alarms_per_30d: float = Field(1.0, gt=0)  # per route, all features and looks together
+    every: DurationSeconds = 300.0  # time between looks
+    window: DurationSeconds = 3600.0  # current window of a look
+    min_samples: int = Field(50, ge=10)  # fewer rows in either window: not enough data
+    clear_after: int = Field(3, ge=1)  # looks below half the material level that resolve an alert
+    material: MaterialConfig = MaterialConfig()
+    features: dict[str, FeatureConfig] = {}  # overrides by signal name
+    baseline: BaselineConfig | None = None  # default: set with `monitor baseline set`
+
+
+class WebhookConfig(Frozen):
+    """A Standard Webhooks receiver."""
+
+    url: str
+    secret: SecretStr | None = None
+    secret_file: str | None = None
+    allow_private: bool = False  # loopback and private addresses are refused unless allowed
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if (self.secret is None) == (self.secret_file is None):
+            raise ValueError("needs exactly one of `secret` and `secret_file`")
+        return self
+
+
+class AlertmanagerConfig(Frozen):
+    """A Prometheus Alertmanager, by its base URL."""
+
+    url: str
+    allow_private: bool = True
+
+
+class ChannelConfig(Frozen):
+    """One destination: exactly one key."""
+
+    webhook: WebhookConfig | None = None
+    alertmanager: AlertmanagerConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.webhook is None) == (self.alertmanager is None):
+            raise ValueError("needs exactly one of `webhook` and `alertmanager`")
+        return self

@@ -1,0 +1,115 @@
+"""Configuration of upstreams and routes."""
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from router.durations import DurationSeconds
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Frozen(BaseModel):
+    """A strict, immutable section: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def _check_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https", "unix"}:
+        raise ValueError("must start with `http://`, `https://` or `unix://`")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("must name a socket, such as `unix:///run/model.sock`")
+    if parts.scheme != "unix" and not parts.hostname:
+        raise ValueError("must name a host, such as `http://127.0.0.1:8000/v1`")
+    if parts.username or parts.password:
+        raise ValueError("must not carry credentials; use `api_key`")
+    if parts.query or parts.fragment:
+        raise ValueError("must not carry a query or a fragment")
+    return url
+
+
+class Price(Frozen):
+    """USD per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(0.0, ge=0)
+    cached_input: float | None = Field(None, ge=0)
+
+
+class UpstreamConfig(Frozen):
+    """One model server, or the embedded engine."""
+
+    name: str = ""  # taken from its key
+    url: Annotated[str, AfterValidator(_check_url)] | None = (
+        None  # base URL, with /v1 if it has one
+    )
+    engine: Literal["llama.cpp"] | None = None  # instead of `url`: the embedded engine
+    model: str | None = None  # model name sent upstream (or the engine's model); else the client's
+    api_key: SecretStr | None = None
+    api_key_file: str | None = None
+    protocol: Literal["openai"] = "openai"
+    version: str | None = None  # what the record calls this deployment
+    max_connections: int = Field(256, ge=1, le=65_536)
+    max_queue: int = Field(256, ge=0)  # requests that may wait for a connection
+    ca_file: str | None = None  # additional trust for https
+    verify_tls: bool = True
+    headers: dict[str, str] = {}  # added to every request
+    prices: dict[str, Price] = {}  # model name (or "*") to price
+
+    @model_validator(mode="after")
+    def _url_or_engine(self) -> Self:
+        if (self.url is None) == (self.engine is None):
+            raise ValueError("needs exactly one of `url` and `engine`")
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("at most one of `api_key` and `api_key_file` may be given")
+        return self
+
+
+class Timeouts(Frozen):
+    """Bounds of one request; tokens reset `idle`, bytes do not."""
+
+    connect: DurationSeconds = 2.0
+    first_token: DurationSeconds = 30.0
+    idle: DurationSeconds = 30.0
+    total: DurationSeconds = 300.0
+
+
+class RetryConfig(Frozen):
+    """How often an upstream is tried, and the share of active requests that may be repeats."""
+
+    attempts: int = Field(2, ge=1, le=10)  # tries in all before `fallback`, first one included
+    budget: Share = 0.2
+
+
+class CacheConfig(Frozen):
+    """Exact response cache of one route."""
+
+    ttl: DurationSeconds
+
+
+class RouteConfig(Frozen):
+    """What happens to requests for one model name (or "*", the rest)."""
+
+    name: str = ""  # taken from its key
+    split: dict[str, Share] = Field(min_length=1)
+    sticky: str = "user"  # user | header:NAME | none
+    shadow: dict[str, Share] = {}
+    shadow_concurrency: int = Field(16, ge=1)
+    fallback: tuple[str, ...] = ()
+    retry: RetryConfig = RetryConfig()
+    timeouts: Timeouts = Timeouts()
+    stream_failover: Literal["error"] = "error"
+    cache: CacheConfig | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        total = sum(self.split.values())
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"`split` adds up to {total:g}; the weights must add up to 1")
+        header = self.sticky.removeprefix("header:")
+        if self.sticky not in {"user", "none"} and (header == self.sticky or not header):
+            raise ValueError(f"`sticky` is `{self.sticky}`; use `user`, `header:NAME` or `none`")
+        return self

@@ -1,0 +1,28 @@
+"""What can go wrong with the prediction log.
+
+StorageError
+├── SpoolUnavailable     a frame could not be written (disk full, I/O error)
+├── DatabaseLocked       another process holds the DuckDB file
+├── DatabaseUnreadable   missing, corrupt, or written by a newer version
+└── MigrationFailed      a numbered step did not apply
+"""
+
+
+class StorageError(Exception):
+    """Base of this folder's errors."""
+
+
+class SpoolUnavailable(StorageError):
+    """A frame could not be written; the record is not in the log."""
+
+
+class DatabaseLocked(StorageError):
+    """Another process holds the database file."""
+
+
+class DatabaseUnreadable(StorageError):
+    """The database file is missing, corrupt, or of a newer version."""
+
+
+class MigrationFailed(StorageError):
+    """A numbered migration did not apply; the file is as it was before it."""
