@@ -3,7 +3,9 @@
 StorageError
 ├── SpoolUnavailable     a frame could not be written (disk full, I/O error)
 ├── DatabaseLocked       another process holds the DuckDB file
-├── DatabaseUnreadable   missing, corrupt, or written by a newer version
+├── DatabaseUnreadable   missing, or written by a newer version
+│   └── DatabaseCorrupt  damaged; the writer sets it aside and starts a fresh one
+├── DatabaseFailed       a statement did not run (disk full, out of memory, interrupted)
 └── MigrationFailed      a numbered step did not apply
 """
 
@@ -21,7 +23,15 @@ class DatabaseLocked(StorageError):
 
 
 class DatabaseUnreadable(StorageError):
-    """The database file is missing, corrupt, or of a newer version."""
+    """The database file is missing, damaged, or of a newer version."""
+
+
+class DatabaseCorrupt(DatabaseUnreadable):
+    """The database file is damaged."""
+
+
+class DatabaseFailed(StorageError):
+    """A statement did not run; the file itself is not known to be damaged."""
 
 
 class MigrationFailed(StorageError):

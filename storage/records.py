@@ -157,6 +157,29 @@ class End(msgspec.Struct, frozen=True, array_like=True):
     payload: Payload | None = None
 
 
+class Feedback(msgspec.Struct, frozen=True, array_like=True):
+    """What someone said later about a prediction: a row of `feedback`.
+
+    Attributes
+    ----------
+    prediction_id : str
+        `x-driftgate-id` of the answer it is about.
+    given_at : int
+        Microseconds since the epoch.
+    score : float or None
+        Any scale, the same for all feedback of a route.
+    label : str or None
+        The true outcome, or a category such as `good`.
+    """
+
+    prediction_id: str
+    given_at: int
+    tenant: str
+    score: float | None = None
+    label: str | None = None
+    comment: str | None = None
+
+
 class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
     """Once a second and worker: what no record carries.
 

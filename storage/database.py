@@ -1,0 +1,320 @@
+"""The one owner of the DuckDB file: opening, sharing, re-opening and setting it aside.
+
+DuckDB lets one process hold a file, and one fault (a full disk, a broken block) can invalidate
+every connection to it. So all connections come from here: the owner waits for the others, closes
+them together and opens the file anew.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import duckdb
+
+from storage.errors import (
+    DatabaseCorrupt,
+    DatabaseFailed,
+    DatabaseLocked,
+    DatabaseUnreadable,
+    StorageError,
+)
+from storage.migrations import check_version, migrate
+from storage.times import to_timestamp
+
+FILE_NAME = "driftgate.duckdb"
+PAYLOADS_FOLDER = "payloads"
+NO_ROWS_FILE = "none/0.parquet"
+_USERS_WAIT_S = 30.0
+_CORRUPT = ("corrupt", "not a valid duckdb database", "checksum", "replaying wal", "deserializ")
+_NOT_CORRUPT = (duckdb.OutOfMemoryException, duckdb.InterruptException)
+
+# DuckDB refuses a glob that matches nothing, so the view `payloads` always finds this file.
+_NO_ROWS = """
+COPY (SELECT NULL::UUID AS id, NULL::TIMESTAMP AS started_at, '' AS request, '' AS response,
+             false AS request_truncated, false AS response_truncated, '' AS response_type
+      WHERE false) TO '{target}' (FORMAT parquet)
+"""
+
+
+class DatabaseLimits(NamedTuple):
+    """What DuckDB may use.
+
+    Attributes
+    ----------
+    memory : str
+        DuckDB's `memory_limit`, in force from the first byte read (replay included).
+    threads : int
+        Threads of one query.
+    wal_autocheckpoint : str
+        Size of the write-ahead log at which a commit checkpoints by itself.
+    """
+
+    memory: str = "1GB"
+    threads: int = 2
+    wal_autocheckpoint: str = "256MB"
+
+
+DEFAULT_LIMITS = DatabaseLimits()
+
+
+class DatabaseStatistics(NamedTuple):
+    """State of the owner.
+
+    Attributes
+    ----------
+    users : int
+        Cursors open now.
+    reopened : int
+        Times the file was opened anew after a fault, since this object was made.
+    file_bytes, wal_bytes : int
+        Sizes on disk.
+    """
+
+    users: int
+    reopened: int
+    file_bytes: int
+    wal_bytes: int
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn DuckDB's errors into this folder's."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _translate(error, path) from error
+
+
+def _translate(error: duckdb.Error, path: Path) -> StorageError:
+    text = str(error).splitlines()[0]
+    lowered = text.lower()
+    if "conflicting lock" in lowered or "could not set lock" in lowered:
+        return DatabaseLocked(
+            f"{path} is held by another process ({text}); ask the running server, or stop it"
+        )
+    if "can only read versions" in lowered:
+        return DatabaseUnreadable(
+            f"{path} was written by a newer DuckDB ({text}); install the newer driftgate"
+        )
+    if not isinstance(error, _NOT_CORRUPT) and any(word in lowered for word in _CORRUPT):
+        return DatabaseCorrupt(
+            f"{path} is damaged ({text}); start the server, which sets it aside and rebuilds it"
+            " from the spool"
+        )
+    return DatabaseFailed(f"{path}: {text}")
+
+
+class Database:
+    """A DuckDB file and every connection to it; safe to share between threads.
+
+    Use `open` in the writer, `open_or_rebuild` where a damaged file must not stop the service,
+    `open_read_only` for a file nobody serves.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        now_us: Callable[[], int] | None,
+        limits: DatabaseLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self.data_dir = data_dir.resolve()
+        self.path = self.data_dir / FILE_NAME
+        self._now_us = now_us
+        self._limits = limits
+        self._state = threading.Condition()
+        self._cursors: set[duckdb.DuckDBPyConnection] = set()
+        self._reopening = False
+        self._reopened = 0
+        self._root: duckdb.DuckDBPyConnection | None = None
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: Path,
+        *,
+        now_us: Callable[[], int],
+        limits: DatabaseLimits = DEFAULT_LIMITS,
+    ) -> Self:
+        """Open for reading and writing, creating and migrating the file as needed.
+
+        Raises
+        ------
+        DatabaseLocked, DatabaseUnreadable, DatabaseCorrupt, MigrationFailed
+        """
+        database = cls(data_dir, now_us=now_us, limits=limits)
+        database._connect()
+        return database
+
+    @classmethod
+    def open_read_only(cls, data_dir: Path, *, limits: DatabaseLimits = DEFAULT_LIMITS) -> Self:
+        """Open a file that no process serves; a write-ahead log left by a crash is read too.
+
+        Raises
+        ------
+        DatabaseLocked, DatabaseUnreadable, DatabaseCorrupt
+        """
+        database = cls(data_dir, now_us=None, limits=limits)
+        if not database.path.is_file():
+            raise DatabaseUnreadable(
+                f"{database.path} does not exist; nothing has been recorded in this folder,"
+                " see `gateway.data_dir`"
+            )
+        database._connect()
+        return database
+
+    @classmethod
+    def open_or_rebuild(
+        cls,
+        data_dir: Path,
+        *,
+        now_us: Callable[[], int],
+        limits: DatabaseLimits = DEFAULT_LIMITS,
+    ) -> tuple[Self, Path | None]:
+        """Open as `open` does; a damaged file is renamed and a fresh one takes its place.
+
+        Returns
+        -------
+        (Database, Path or None)
+            Where the damaged file was set aside, if one was. The ingester fills the fresh file
+            from the segments that are still there.
+        """
+        database = cls(data_dir, now_us=now_us, limits=limits)
+        try:
+            database._connect()
+        except DatabaseCorrupt:
+            aside = database._set_aside()
+            database._connect()
+            return database, aside
+        return database, None
+
+    @property
+    def read_only(self) -> bool:
+        """True when the file was opened for reading alone."""
+        return self._now_us is None
+
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a connection to one thread; DuckDB's errors leave as this folder's."""
+        cursor = self._lend()
+        try:
+            with translated(self.path):
+                yield cursor
+        finally:
+            with suppress(duckdb.Error):
+                cursor.close()
+            with self._state:
+                self._cursors.discard(cursor)
+                self._state.notify_all()
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file."""
+        with self.cursor() as cursor:
+            cursor.execute("CHECKPOINT")
+
+    def reopen(self) -> None:
+        """Close every connection and open the file anew: the way out of an invalidated instance.
+
+        Running queries of other threads are interrupted and waited for.
+        """
+        with self._all_closed():
+            self._connect()
+
+    def rebuild(self) -> Path:
+        """Set the file aside and go on with a fresh one; return where the old one is."""
+        with self._all_closed():
+            aside = self._set_aside()
+            self._connect()
+            return aside
+
+    def close(self) -> None:
+        """Close every connection; the last one checkpoints. Closing twice is allowed."""
+        if self._root is not None:
+            with self._all_closed():
+                pass
+
+    def statistics(self) -> DatabaseStatistics:
+        """Return the state of the owner."""
+        wal = self.path.with_name(FILE_NAME + ".wal")
+        with self._state:
+            return DatabaseStatistics(
+                users=len(self._cursors),
+                reopened=self._reopened,
+                file_bytes=self.path.stat().st_size if self.path.exists() else 0,
+                wal_bytes=wal.stat().st_size if wal.exists() else 0,
+            )
+
+    def _lend(self) -> duckdb.DuckDBPyConnection:
+        with self._state:
+            if not self._state.wait_for(lambda: not self._reopening, _USERS_WAIT_S):
+                raise DatabaseFailed(f"{self.path} is still being re-opened; try again")
+            if self._root is None:
+                raise DatabaseFailed(f"{self.path} has been closed")
+            with translated(self.path):
+                cursor = self._root.cursor()
+            self._cursors.add(cursor)
+            return cursor
+
+    @contextmanager
+    def _all_closed(self) -> Iterator[None]:
+        with self._state:
+            self._reopening = True
+            for cursor in self._cursors:
+                cursor.interrupt()
+            idle = self._state.wait_for(lambda: not self._cursors, _USERS_WAIT_S)
+        try:
+            if not idle:
+                raise DatabaseFailed(f"{self.path}: a query did not stop in {_USERS_WAIT_S:.0f} s")
+            root, self._root = self._root, None
+            if root is not None:
+                with suppress(duckdb.Error):
+                    root.close()
+            yield
+        finally:
+            with self._state:
+                self._reopening = False
+                self._reopened += 1
+                self._state.notify_all()
+
+    def _connect(self) -> None:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": self._limits.memory,
+            "threads": self._limits.threads,
+            "file_search_path": str(self.data_dir),
+        }
+        if not self.read_only:
+            config["wal_autocheckpoint"] = self._limits.wal_autocheckpoint
+            self._prepare_folder()
+        with translated(self.path):
+            root = duckdb.connect(str(self.path), read_only=self.read_only, config=config)
+            try:
+                if self._now_us is None:
+                    check_version(root)
+                else:
+                    migrate(root, now_us=self._now_us())
+            except (duckdb.Error, StorageError):
+                root.close()
+                raise
+            self._root = root
+
+    def _prepare_folder(self) -> None:
+        target = self.data_dir / PAYLOADS_FOLDER / NO_ROWS_FILE
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            partial = target.with_suffix(".tmp")
+            quoted = str(partial).replace("'", "''")
+            with translated(self.path), duckdb.connect(":memory:") as memory:
+                memory.execute(_NO_ROWS.format(target=quoted))
+            partial.replace(target)
+
+    def _set_aside(self) -> Path:
+        assert self._now_us is not None, "only a writer sets a file aside"
+        stamp = to_timestamp(self._now_us()).strftime("%Y%m%dT%H%M%S.%f")
+        aside = self.path.with_name(f"{FILE_NAME}.damaged-{stamp}")
+        wal = self.path.with_name(FILE_NAME + ".wal")
+        if wal.exists():
+            wal.replace(aside.with_name(aside.name + ".wal"))
+        self.path.replace(aside)
+        return aside

@@ -1,0 +1,96 @@
+"""Numbered, forward-only steps from an older file to this program's schema."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import duckdb
+
+from storage.errors import DatabaseUnreadable, MigrationFailed
+from storage.schema import VERSION_1, VERSION_TABLE
+from storage.times import to_timestamp
+
+
+class Step(NamedTuple):
+    """One version: statements that apply together or not at all."""
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+STEPS: tuple[Step, ...] = (Step(1, "prediction log", VERSION_1),)
+"""Only ever appended to; a step that has shipped is never edited."""
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the version of a file; 0 is an empty one.
+
+    Raises
+    ------
+    DatabaseUnreadable
+        The file has tables, but none of ours.
+    """
+    tables = {name for (name,) in connection.execute("SHOW TABLES").fetchall()}
+    if "schema_version" in tables:
+        row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+        return int(row[0]) if row else 0
+    if tables:
+        raise DatabaseUnreadable(
+            f"the database holds {len(tables)} tables but no `schema_version`, so it is not a"
+            " prediction log; point `gateway.data_dir` at another folder"
+        )
+    return 0
+
+
+def check_version(connection: duckdb.DuckDBPyConnection, *, newest: int | None = None) -> int:
+    """Return the version of a file, refusing one that a newer program wrote."""
+    newest = STEPS[-1].version if newest is None else newest
+    version = schema_version(connection)
+    if version > newest:
+        raise DatabaseUnreadable(
+            f"the database has schema version {version} and this program knows {newest};"
+            " install the newer driftgate, or point `gateway.data_dir` at another folder"
+        )
+    return version
+
+
+def migrate(
+    connection: duckdb.DuckDBPyConnection, *, now_us: int, steps: Sequence[Step] = STEPS
+) -> int:
+    """Bring a file to the newest version; return the version it had before.
+
+    Each step is one transaction followed by a checkpoint, because data definitions left in the
+    write-ahead log are what DuckDB has failed to replay (duckdb issues 22044 and 19712).
+
+    Raises
+    ------
+    DatabaseUnreadable
+        The file is of a newer version.
+    MigrationFailed
+        A step did not apply; the file is at the version before it.
+    """
+    before = check_version(connection, newest=steps[-1].version)
+    for step in steps:
+        if step.version > before:
+            _apply(connection, step, now_us)
+    return before
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, step: Step, now_us: int) -> None:
+    try:
+        connection.begin()
+        connection.execute(VERSION_TABLE)
+        for statement in step.statements:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO schema_version VALUES (?, ?, ?)",
+            [step.version, step.name, to_timestamp(now_us)],
+        )
+        connection.commit()
+    except duckdb.Error as error:
+        connection.rollback()
+        raise MigrationFailed(
+            f"schema step {step.version} (`{step.name}`) did not apply: {error};"
+            " the database is as it was before it"
+        ) from error
+    connection.execute("CHECKPOINT")

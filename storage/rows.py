@@ -1,0 +1,123 @@
+"""Records as rows: what each table gets of one prediction."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec.structs import astuple
+
+from storage.records import Begin, End, Feedback, Prediction, Signals
+from storage.times import to_timestamp
+
+Row = tuple[object, ...]
+INTERRUPTED = "interrupted"
+
+
+def interrupted(begin: Begin) -> End:
+    """Return the record of a request whose process died before it was answered.
+
+    Status is 0 and durations are 0: nobody knows them. Reads of latency leave such rows out.
+    """
+    return End(
+        Prediction(
+            id=begin.id,
+            started_at=begin.started_at,
+            route=begin.route,
+            variant=begin.variant,
+            upstream=begin.upstream,
+            model_asked=begin.model_asked,
+            protocol=begin.protocol,
+            operation=begin.operation,
+            tenant=begin.tenant,
+            status=0,
+            latency_s=0.0,
+            upstream_s=0.0,
+            overhead_s=0.0,
+            role=begin.role,
+            reason=INTERRUPTED,
+            stream=begin.stream,
+            user_key=begin.user_key,
+            pair_id=begin.pair_id,
+            request_bytes=begin.request_bytes,
+            trace_id=begin.trace_id,
+        )
+    )
+
+
+def prediction_rows(ends: Iterable[End]) -> Iterator[Row]:
+    """Yield the rows of `predictions`."""
+    for end in ends:
+        fields = astuple(end.prediction)
+        yield (fields[0], to_timestamp(end.prediction.started_at), *fields[2:])
+
+
+def attempt_rows(ends: Iterable[End]) -> Iterator[Row]:
+    """Yield the rows of `attempts`."""
+    for end in ends:
+        prediction = end.prediction
+        for attempt in end.attempts:
+            yield (
+                prediction.id,
+                prediction.role,
+                prediction.route,
+                attempt.attempt_no,
+                attempt.upstream,
+                to_timestamp(attempt.started_at),
+                attempt.latency_s,
+                attempt.status,
+                attempt.reason,
+                attempt.ttft_s,
+            )
+
+
+def feature_rows(ends: Sequence[End], signals: Sequence[Signals]) -> Iterator[Row]:
+    """Yield the rows of `features`; latency is unknown where the request was interrupted."""
+    for end, signal in zip(ends, signals, strict=True):
+        p = end.prediction
+        yield (
+            p.id,
+            to_timestamp(p.started_at),
+            p.route,
+            p.variant,
+            p.upstream,
+            model_of(p),
+            p.role,
+            p.cache,
+            p.prompt_tokens,
+            p.response_tokens,
+            signal.prompt_chars,
+            signal.response_chars,
+            None if p.reason == INTERRUPTED else p.latency_s,
+            p.ttft_s,
+            p.time_per_output_token_s,
+            p.finish_reason,
+            signal.language,
+            signal.refusal,
+            signal.error,
+        )
+
+
+def payload_rows(ends: Iterable[End]) -> Iterator[Row]:
+    """Yield the rows of `payloads_recent`; bytes that are not UTF-8 become U+FFFD."""
+    for end in ends:
+        payload = end.payload
+        if payload is not None:
+            yield (
+                end.prediction.id,
+                to_timestamp(end.prediction.started_at),
+                payload.request.decode("utf-8", "replace"),
+                payload.response.decode("utf-8", "replace"),
+                payload.request_truncated,
+                payload.response_truncated,
+                payload.response_type,
+            )
+
+
+def feedback_rows(feedback: Iterable[Feedback]) -> Iterator[Row]:
+    """Yield the rows of `feedback`."""
+    for said in feedback:
+        fields = astuple(said)
+        yield (fields[0], to_timestamp(said.given_at), *fields[2:])
+
+
+def model_of(prediction: Prediction) -> str:
+    """Return the model that answered, or the one asked for when none said."""
+    return prediction.model_answered or prediction.model_asked

@@ -1,0 +1,63 @@
+"""How far each source of the spool has been read: the half of exactly once that is state."""
+
+import duckdb
+import msgspec
+
+from storage.records import Begin
+
+_PENDING = msgspec.msgpack.Decoder(list[Begin])
+
+
+class Watermark(msgspec.Struct):
+    """Where to read on in one source.
+
+    Attributes
+    ----------
+    segment, byte_offset : int
+        Segment number and the first byte of it that is not in the database.
+    frames : int
+        Frames of the source that have been read.
+    pending : dict
+        Begins, by id, whose ends have not been read.
+    finished : bool
+        The writer is gone and everything it wrote has been read.
+    """
+
+    source: str
+    segment: int
+    byte_offset: int = 0
+    frames: int = 0
+    pending: dict[str, Begin] = {}
+    finished: bool = False
+
+    def copy(self) -> "Watermark":
+        """Return one that can be moved on without moving this one."""
+        return msgspec.structs.replace(self, pending=dict(self.pending))
+
+
+def load_watermarks(connection: duckdb.DuckDBPyConnection) -> dict[str, Watermark]:
+    """Read the watermarks, by source."""
+    rows = connection.execute(
+        "SELECT source, segment, byte_offset, frames, pending, finished FROM watermarks"
+    ).fetchall()
+    return {
+        source: Watermark(
+            source, segment, offset, frames, {b.id: b for b in _PENDING.decode(pending)}, finished
+        )
+        for source, segment, offset, frames, pending, finished in rows
+    }
+
+
+def save_watermark(connection: duckdb.DuckDBPyConnection, mark: Watermark) -> None:
+    """Replace a source's watermark, inside the caller's transaction."""
+    pending = msgspec.msgpack.encode(list(mark.pending.values()))
+    connection.execute("DELETE FROM watermarks WHERE source = ?", [mark.source])
+    connection.execute(
+        "INSERT INTO watermarks VALUES (?, ?, ?, ?, ?, ?)",
+        [mark.source, mark.segment, mark.byte_offset, mark.frames, pending, mark.finished],
+    )
+
+
+def drop_watermark(connection: duckdb.DuckDBPyConnection, source: str) -> None:
+    """Forget a source whose segments have been removed."""
+    connection.execute("DELETE FROM watermarks WHERE source = ?", [source])

@@ -1,0 +1,199 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from storage.database import FILE_NAME, Database
+from storage.errors import (
+    DatabaseCorrupt,
+    DatabaseFailed,
+    DatabaseLocked,
+    DatabaseUnreadable,
+    MigrationFailed,
+)
+from storage.lock import WriterLock
+from storage.migrations import STEPS, Step, migrate, schema_version
+from storage.records import Alert, Attempt, Baseline, Delivery, Prediction, Verdict
+
+NOW = 1_795_000_000_000_000
+
+
+def now_us() -> int:
+    """Return a fixed time."""
+    return NOW
+
+
+def columns(database: Database, table: str) -> list[str]:
+    """Return the column names of a table."""
+    with database.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {table} LIMIT 0")  # noqa: S608 (a constant of this file)
+        return [column[0] for column in cursor.description or ()]
+
+
+def test_a_fresh_file_has_the_newest_schema(tmp_path: Path) -> None:
+    """Opening an empty folder creates every table and says which version it has."""
+    database = Database.open(tmp_path, now_us=now_us)
+    with database.cursor() as cursor:
+        assert schema_version(cursor) == STEPS[-1].version
+        assert cursor.execute("SELECT count(*) FROM payloads").fetchall() == [(0,)]
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "noun"),
+    [
+        ("predictions", Prediction),
+        ("verdicts", Verdict),
+        ("baselines", Baseline),
+        ("alerts", Alert),
+        ("deliveries", Delivery),
+    ],
+)
+def test_columns_are_the_fields_of_the_record(tmp_path: Path, table: str, noun: type) -> None:
+    """A table's columns carry the record's names, in its order."""
+    database = Database.open(tmp_path, now_us=now_us)
+    assert columns(database, table) == list(noun.__struct_fields__)  # type: ignore[attr-defined]
+    database.close()
+
+
+def test_attempts_keep_every_field_of_an_attempt(tmp_path: Path) -> None:
+    """The table `attempts` is the record plus what it belongs to."""
+    database = Database.open(tmp_path, now_us=now_us)
+    found = columns(database, "attempts")
+    assert found == ["prediction_id", "role", "route", *Attempt.__struct_fields__]
+    database.close()
+
+
+def test_an_older_file_is_brought_forward(tmp_path: Path) -> None:
+    """A file at version 1 gets the steps it lacks and keeps its rows."""
+    Database.open(tmp_path, now_us=now_us).close()
+    newer = (*STEPS, Step(99, "shoe size", ("ALTER TABLE feedback ADD COLUMN shoe INTEGER",)))
+    with duckdb.connect(
+        str(tmp_path / FILE_NAME), config={"file_search_path": str(tmp_path)}
+    ) as connection:
+        assert migrate(connection, now_us=NOW, steps=newer) == STEPS[-1].version
+        assert migrate(connection, now_us=NOW, steps=newer) == 99
+        assert connection.execute("SELECT count(shoe) FROM feedback").fetchall() == [(0,)]
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """A half-applied step is rolled back whole."""
+    broken = Step(1, "broken", ("CREATE TABLE one (a INTEGER)", "CREATE TABLE one (a INTEGER)"))
+    with duckdb.connect(str(tmp_path / "file")) as connection:
+        with pytest.raises(MigrationFailed, match="schema step 1"):
+            migrate(connection, now_us=NOW, steps=(broken,))
+        assert connection.execute("SHOW TABLES").fetchall() == []
+
+
+def test_a_file_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    """The message names both versions and the way out, and the file is left alone."""
+    Database.open(tmp_path, now_us=now_us).close()
+    with duckdb.connect(str(tmp_path / FILE_NAME)) as connection:
+        connection.execute("INSERT INTO schema_version VALUES (999, 'later', now()::TIMESTAMP)")
+    for opener in (
+        lambda: Database.open_or_rebuild(tmp_path, now_us=now_us),
+        lambda: Database.open_read_only(tmp_path),
+    ):
+        with pytest.raises(DatabaseUnreadable, match=r"999.*install the newer"):
+            opener()
+    assert (tmp_path / FILE_NAME).exists()
+
+
+def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
+    """A DuckDB file with other tables is not written to."""
+    with duckdb.connect(str(tmp_path / FILE_NAME)) as connection:
+        connection.execute("CREATE TABLE mine (a INTEGER)")
+    with pytest.raises(DatabaseUnreadable, match="not a prediction log"):
+        Database.open(tmp_path, now_us=now_us)
+
+
+def test_a_held_file_says_who_holds_it(tmp_path: Path) -> None:
+    """A second process gets `DatabaseLocked` with the holder and the way out."""
+    database = Database.open(tmp_path, now_us=now_us)
+    program = (
+        "import sys; from pathlib import Path; from storage.database import Database\n"
+        "from storage.errors import DatabaseLocked\n"
+        "try: Database.open_read_only(Path(sys.argv[1]))\n"
+        "except DatabaseLocked as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "PID" in done.stdout
+    assert "stop it" in done.stdout
+    database.close()
+
+
+def test_reading_a_folder_without_a_file_says_so(tmp_path: Path) -> None:
+    """Read-only opening never creates anything."""
+    with pytest.raises(DatabaseUnreadable, match="nothing has been recorded"):
+        Database.open_read_only(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("position", [0.0, 0.5])
+def test_a_damaged_file_is_set_aside(tmp_path: Path, position: float) -> None:
+    """The writer keeps the damaged file under another name and goes on with a fresh one."""
+    Database.open(tmp_path, now_us=now_us).close()
+    path = tmp_path / FILE_NAME
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * position) + 20] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DatabaseCorrupt, match="damaged"):
+        Database.open_read_only(tmp_path)
+    database, aside = Database.open_or_rebuild(tmp_path, now_us=now_us)
+    assert aside is not None
+    assert aside.read_bytes() == content
+    with database.cursor() as cursor:
+        assert schema_version(cursor) == STEPS[-1].version
+    database.close()
+
+
+def test_a_whole_file_is_not_set_aside(tmp_path: Path) -> None:
+    """Opening a sound file reports nothing set aside."""
+    Database.open(tmp_path, now_us=now_us).close()
+    database, aside = Database.open_or_rebuild(tmp_path, now_us=now_us)
+    assert aside is None
+    database.close()
+
+
+def test_reopening_outlives_the_old_connections(tmp_path: Path) -> None:
+    """After `reopen` the rows are there and new cursors work."""
+    database = Database.open(tmp_path, now_us=now_us)
+    with database.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO feedback (prediction_id, given_at, tenant) "
+            "VALUES (uuid(), now()::TIMESTAMP, 't')"
+        )
+    database.reopen()
+    with database.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM feedback").fetchall() == [(1,)]
+    assert database.statistics().reopened == 1
+    database.close()
+    with pytest.raises(DatabaseFailed, match="closed"), database.cursor():
+        pass
+
+
+def test_a_statement_that_fails_is_translated(tmp_path: Path) -> None:
+    """DuckDB's own exceptions do not leave the folder."""
+    database = Database.open(tmp_path, now_us=now_us)
+    with pytest.raises(DatabaseFailed, match="no_such_table"), database.cursor() as cursor:
+        cursor.execute("SELECT * FROM no_such_table")
+    database.close()
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    """A second writer is refused until the first one lets go."""
+    first, second = WriterLock(tmp_path), WriterLock(tmp_path)
+    first.acquire()
+    with pytest.raises(DatabaseLocked, match=r"gateway\.data_dir"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.release()
