@@ -89,7 +89,16 @@ class UpstreamFault(RouterError):
 
 
 class RouteExhausted(RouterError):
-    """Every attempt allowed failed; `status` is what the client is told."""
+    """Every attempt allowed failed; `status` is what the client is told.
+
+    Parameters
+    ----------
+    attempts : sequence of AttemptResult
+    retry_after_s : float, optional
+        When it is worth trying again.
+    budget_spent : bool
+        Another attempt was possible, but the retry budget had no permit left.
+    """
 
     def __init__(
         self,
@@ -99,8 +108,10 @@ class RouteExhausted(RouterError):
         status: int,
         attempts: Sequence["AttemptResult"],
         retry_after_s: float | None = None,
+        budget_spent: bool = False,
     ) -> None:
         super().__init__(message, reason=reason)
         self.status = status
         self.attempts = tuple(attempts)
         self.retry_after_s = retry_after_s
+        self.budget_spent = budget_spent

@@ -1,6 +1,6 @@
 """What routing hands back, and the seam through which the gateway judges an answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from router.config import UpstreamConfig
@@ -20,6 +20,25 @@ class AttemptResult:
     status: int | None = None
     reason: Reason | None = None
     ttft_s: float | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What happened to one request: made by the caller, filled while it is routed.
+
+    It is the caller's, so that the attempts are there for the record also when the client has
+    gone and the request was cancelled.
+
+    Attributes
+    ----------
+    attempts : list of AttemptResult
+        In the order of their start; one whose `ended_s` is None is still under way.
+    upstream_s : float
+        Seconds spent in attempts, and waiting between them, so far.
+    """
+
+    attempts: list[AttemptResult] = field(default_factory=list)
+    upstream_s: float = 0.0
 
 
 class Tap(Protocol):
