@@ -1,0 +1,106 @@
+"""Distances between two rows of shares: Jensen-Shannon, Hellinger, total variation, KL.
+
+All take counts over the same cells and return the value of the observed shares, zeros included,
+but for KL, which needs the smoothing of PSI to be finite.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import xlogy
+
+from stats.arrays import FloatArray
+from stats.confidence import Z, doubtful_noise, local_interval
+from stats.results import Interval, Measurement
+from stats.shares import SharePair
+
+LN2 = math.log(2.0)
+
+
+def js_distance(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measurement:
+    """Square root of the Jensen-Shannon divergence in bits.
+
+    Returns
+    -------
+    Measurement
+        `value` in [0, 1]; symmetric; a metric. 1 when no cell is shared.
+
+    References
+    ----------
+    J. Lin, Divergence measures based on the Shannon entropy, IEEE Transactions on Information
+    Theory 37 (1991) 145-151. D. Endres and J. Schindelin, same journal 49 (2003) 1858-1860.
+    """
+    pair = SharePair.of(reference, current)
+    middle = (pair.p + pair.q) / 2.0
+    nats = float(xlogy(pair.p, pair.p / middle).sum() + xlogy(pair.q, pair.q / middle).sum()) / 2
+    smooth = (pair.p_smooth + pair.q_smooth) / 2.0
+    variance = pair.variance(
+        np.log(pair.p_smooth / smooth) / 2.0, np.log(pair.q_smooth / smooth) / 2.0
+    )
+    return _root(pair, max(0.0, nats), variance, LN2)
+
+
+def hellinger(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measurement:
+    """Square root of half the sum of squared differences of root shares.
+
+    Returns
+    -------
+    Measurement
+        `value` in [0, 1]; symmetric; a metric.
+    """
+    pair = SharePair.of(reference, current)
+    square = float(((np.sqrt(pair.q) - np.sqrt(pair.p)) ** 2).sum()) / 2.0
+    root = np.sqrt(pair.q_smooth / pair.p_smooth)
+    return _root(pair, square, pair.variance(-root / 2.0, -0.5 / root), 1.0)
+
+
+def total_variation(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measurement:
+    """Half the sum of absolute differences: the share of rows that changed cells.
+
+    Returns
+    -------
+    Measurement
+        `value` in [0, 1]; symmetric; a metric. The interval takes off the noise that equal
+        shares show where the sign of the difference is in doubt.
+    """
+    pair = SharePair.of(reference, current)
+    difference = pair.q - pair.p
+    value = float(np.abs(difference).sum()) / 2.0
+    pooled = (pair.m * pair.p + pair.n * pair.q) / (pair.m + pair.n)
+    error = np.sqrt(pooled * (1.0 - pooled) * (1.0 / pair.m + 1.0 / pair.n))
+    bias = doubtful_noise(difference, error, np.full(error.shape, 0.5))
+    sign = np.sign(difference) / 2.0
+    half = Z * math.sqrt(pair.variance(sign, sign))
+    interval = Interval(max(0.0, value - bias - half), min(1.0, value + half))
+    return Measurement(value, interval, pair.m, pair.n)
+
+
+def kl_divergence(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measurement:
+    """Sum of q ln(q / p) in nats, of current from reference, with 0.5 added to every count.
+
+    Returns
+    -------
+    Measurement
+        `value` in [0, inf); not symmetric.
+    """
+    pair = SharePair.of(reference, current)
+    p, q = pair.p_smooth, pair.q_smooth
+    ratio = np.log(q / p)
+    value = max(0.0, float(np.dot(q, ratio)))
+    variance = pair.variance(-q / p, 1.0 + ratio)
+    interval = local_interval(value, 0.5, variance, pair.degrees, pair.pair)
+    return Measurement(value, interval, pair.m, pair.n)
+
+
+def _root(pair: SharePair, square: float, variance: float, unit: float) -> Measurement:
+    """Root of a squared distance (curvature 1/8) and of its interval, after division by `unit`."""
+    inside = local_interval(square, 0.125, variance, pair.degrees, pair.pair)
+    ends = np.sqrt(np.clip(np.array([square, inside.low, inside.high]) / unit, 0.0, 1.0))
+    value, low, high = _floats(ends)
+    return Measurement(value, Interval(low, high), pair.m, pair.n)
+
+
+def _floats(array: FloatArray) -> tuple[float, float, float]:
+    first, second, third = array.tolist()
+    return first, second, third

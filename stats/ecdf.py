@@ -1,0 +1,118 @@
+"""A sample kept as its distinct values and their counts: sorted once, merged by adding."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stats.arrays import CountArray, FloatArray, Values, as_values
+from stats.errors import InvalidInput, NotEnoughSamples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ecdf:
+    """An empirical distribution function; prepare the reference once, compare it often.
+
+    Attributes
+    ----------
+    support : ndarray of float64, shape (k,)
+        Distinct finite values, ascending.
+    counts : ndarray of int64, shape (k,)
+        Rows of each, all positive.
+    cumulative : ndarray of int64, shape (k + 1,)
+        Rows below each value, and all of them at the end.
+    """
+
+    support: FloatArray
+    counts: CountArray
+    cumulative: CountArray
+
+    @classmethod
+    def of(cls, values: Values, weights: npt.ArrayLike | None = None) -> "Ecdf":
+        """Sort a sample; NaN (missing) and infinities (invalid) are left out.
+
+        Parameters
+        ----------
+        values : array_like, shape (n,)
+            Numbers or None.
+        weights : array_like of int, shape (n,), optional
+            How often each value is repeated; default once.
+        """
+        array = as_values(values)
+        repeats = np.ones(array.size, dtype=np.int64) if weights is None else as_weights(weights)
+        if repeats.shape != array.shape:
+            raise InvalidInput(f"{array.size} values have {repeats.size} weights; give one each.")
+        keep = np.isfinite(array) & (repeats > 0)
+        support, place = np.unique(array[keep], return_inverse=True)
+        # Sums of doubles are exact up to 2**53 rows.
+        counts = np.bincount(place, weights=repeats[keep], minlength=support.size)
+        return cls._build(support, counts.astype(np.int64))
+
+    @classmethod
+    def _build(cls, support: FloatArray, counts: CountArray) -> "Ecdf":
+        return cls(support, counts, np.concatenate(([0], np.cumsum(counts))).astype(np.int64))
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return int(self.cumulative[-1])
+
+    def merge(self, other: "Ecdf") -> "Ecdf":
+        """Return the sample of both: the same as sorting them together."""
+        return Ecdf.of(
+            np.concatenate((self.support, other.support)),
+            np.concatenate((self.counts, other.counts)),
+        )
+
+    def at(self, points: FloatArray) -> FloatArray:
+        """Share of rows at or below each of `points`."""
+        rows = self.cumulative[np.searchsorted(self.support, points, side="right")]
+        return np.asarray(rows / self.n, dtype=np.float64)
+
+    def quantile(self, share: float) -> float:
+        """Smallest value with at least `share` of the rows at or below it."""
+        needed = max(1, int(np.ceil(share * self.n - 1e-9)))
+        return float(self.support[np.searchsorted(self.cumulative[1:], needed)])
+
+    def clip(self, low: float, high: float) -> "Ecdf":
+        """Move values outside of [low, high] to its ends."""
+        return Ecdf.of(np.clip(self.support, low, high), self.counts)
+
+    def std(self) -> float:
+        """Return the standard deviation (divisor n), centred first so that 1e9 loses nothing."""
+        centred = self.support - self.quantile(0.5)
+        mean = float(np.dot(centred, self.counts)) / self.n
+        return float(np.sqrt(np.dot((centred - mean) ** 2, self.counts) / self.n))
+
+    def iqr(self) -> float:
+        """Distance of the quartiles."""
+        return self.quantile(0.75) - self.quantile(0.25)
+
+
+Sample = Values | Ecdf
+"""Raw rows or an `Ecdf` prepared from them."""
+
+
+def as_weights(weights: npt.ArrayLike) -> CountArray:
+    """Return whole numbers >= 0 as int64."""
+    array = np.asarray(weights)
+    whole = array.astype(np.int64)
+    if np.any(whole < 0) or np.any(whole != array):
+        raise InvalidInput("weights must be whole numbers >= 0: how often a value is repeated.")
+    return whole
+
+
+def as_pair(reference: Sample, current: Sample, needed: int = 1) -> tuple[Ecdf, Ecdf]:
+    """Prepare both windows.
+
+    Raises
+    ------
+    NotEnoughSamples
+        If one of them has fewer than `needed` finite rows.
+    """
+    first = reference if isinstance(reference, Ecdf) else Ecdf.of(reference)
+    second = current if isinstance(current, Ecdf) else Ecdf.of(current)
+    for sample, name in ((first, "reference"), (second, "current window")):
+        if sample.n < needed:
+            raise NotEnoughSamples(sample.n, needed, name)
+    return first, second
