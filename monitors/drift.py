@@ -1,0 +1,308 @@
+"""How far a window's feature lies from its reference: measurements, no verdicts.
+
+PSI is taken over the baseline's cells, guards, `invalid` and `missing` included, so that it sees
+every kind of change; Kolmogorov-Smirnov and Wasserstein-1 look at the reference's kept order
+statistics (`baselines.SAMPLE_ROWS`) and the window's rows.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from monitors.baselines import Column, Reference, numbers
+from monitors.signals.table import Kind
+from stats.arrays import CountArray
+from stats.categories import CategoryCells
+from stats.cells import NumericCells
+from stats.chi2 import chi2_homogeneity, new_rate
+from stats.divergence import js_distance
+from stats.ecdf import Ecdf
+from stats.errors import NoScale
+from stats.ks import ks
+from stats.ks_p import ks_p_value
+from stats.missing import rate_change
+from stats.psi import ROWS_PER_CELL, psi, psi_threshold
+from stats.results import Chi2, Ks, Measurement, Psi, RateChange, Wasserstein
+from stats.wasserstein import wasserstein
+
+TOP_CONTRIBUTIONS = 5
+NEW_EXAMPLES = 3
+UNIT_FACTORS = (1000.0, 0.001, 1e6, 1e-6, 100.0, 0.01, 60.0, 1.0 / 60.0)
+UNIT_TOLERANCE = 0.1
+"""How far, relative, the medians' ratio may lie from a factor to look like a change of unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One cell's part in a PSI: `share` of the sum, its shares of the rows before and now."""
+
+    cell: str
+    share: float
+    reference: float
+    current: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything measured between a reference and a window.
+
+    Attributes
+    ----------
+    n_reference, n_current : int
+        Rows of both windows, missing ones included.
+    psi : Psi
+        Over at most one cell for every ten current rows, so that its law without drift holds.
+    psi_threshold : float
+        PSI that equal windows exceed with chance `alpha_psi`.
+    ks, ks_p, wasserstein_sd : Ks, float and Wasserstein, or None
+        Numbers only, if both windows have `min_samples` finite rows; `wasserstein_sd` is None
+        as well if the reference has no spread. It is winsorised at the reference's 0.1 % and
+        99.9 %: one wild row is an outlier, not drift.
+    chi2, new : Chi2 and Measurement, or None
+        Categories only: without new ones; the rate of new ones.
+    medians : tuple of float, or None
+        Of the reference and the window, numbers only.
+    """
+
+    feature: str
+    kind: Kind
+    n_reference: int
+    n_current: int
+    alpha: float
+    psi: Psi
+    psi_threshold: float
+    js_distance: Measurement
+    missing: RateChange
+    contributions: tuple[Contribution, ...]
+    ks: Ks | None = None
+    ks_p: float | None = None
+    wasserstein_sd: Wasserstein | None = None
+    chi2: Chi2 | None = None
+    new: Measurement | None = None
+    new_examples: tuple[str, ...] = ()
+    medians: tuple[float, float] | None = None
+
+    @property
+    def alpha_psi(self) -> float:
+        """Part of `alpha` that the PSI test spends: numbers spend the other half on KS."""
+        return self.alpha if self.ks_p is None else self.alpha / 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class TooFew:
+    """A comparison that was not made: rows found where `needed` are."""
+
+    feature: str
+    kind: Kind
+    n_reference: int
+    n_current: int
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Counts over cells thrown together until the PSI's law holds, and their names."""
+
+    reference: CountArray
+    current: CountArray
+    labels: tuple[str, ...] = field(repr=False)
+
+
+def compare(
+    reference: Reference, column: Column, *, alpha: float, min_samples: int
+) -> Comparison | TooFew:
+    """Compare one feature of a window with its reference.
+
+    Parameters
+    ----------
+    column : array_like, shape (n,)
+        The window's values, missing ones included.
+    alpha : float
+        Chance of a false alarm that this look at this feature may spend, in (0, 1).
+    min_samples : int
+        Least rows of either window.
+    """
+    n = len(column)
+    if min(n, reference.rows) < min_samples:
+        return TooFew(reference.feature, reference.kind, reference.rows, n, min_samples)
+    if isinstance(reference.cells, NumericCells):
+        return _compare_numeric(reference, reference.cells, column, alpha, min_samples)
+    return _compare_categorical(reference, reference.cells, column, alpha)
+
+
+def _compare_numeric(
+    reference: Reference, cells: NumericCells, column: Column, alpha: float, min_samples: int
+) -> Comparison:
+    values = numbers(column)
+    current = cells.count(values)
+    small = _coarse_numeric(cells, reference.counts, current)
+    sample = Ecdf.of(values)
+    distance = p_value = moved = medians = None
+    before = reference.sample
+    if before is not None and min(before.n, sample.n) >= min_samples:
+        distance = ks(before, sample)
+        p_value = ks_p_value(distance.value, before.n, sample.n)
+        moved = _moved(before, sample)
+        medians = (before.quantile(0.5), sample.quantile(0.5))
+    effect = psi(small.reference, small.current)
+    spent = alpha if p_value is None else alpha / 2.0
+    return Comparison(
+        feature=reference.feature,
+        kind="numeric",
+        n_reference=reference.rows,
+        n_current=len(values),
+        alpha=alpha,
+        psi=effect,
+        psi_threshold=_threshold(effect, spent),
+        js_distance=js_distance(small.reference, small.current),
+        missing=_missing(reference.counts, current),
+        contributions=_contributions(effect, small),
+        ks=distance,
+        ks_p=p_value,
+        wasserstein_sd=moved,
+        medians=medians,
+    )
+
+
+def _compare_categorical(
+    reference: Reference, cells: CategoryCells, column: Column, alpha: float
+) -> Comparison:
+    values = list(column)
+    current = cells.count(values)
+    small = _coarse_categorical(cells, reference.counts, current)
+    effect = psi(small.reference, small.current)
+    known = np.arange(cells.size) != cells.new
+    has_known = bool(current[known].any())
+    return Comparison(
+        feature=reference.feature,
+        kind="categorical",
+        n_reference=reference.rows,
+        n_current=len(values),
+        alpha=alpha,
+        psi=effect,
+        psi_threshold=_threshold(effect, alpha),
+        js_distance=js_distance(small.reference, small.current),
+        missing=_missing(reference.counts, current),
+        contributions=_contributions(effect, small),
+        chi2=chi2_homogeneity(reference.counts[known], current[known]) if has_known else None,
+        new=new_rate(int(current[cells.new]), len(values), reference.rows),
+        new_examples=_new_examples(cells, values) if current[cells.new] else (),
+    )
+
+
+def _moved(before: Ecdf, now: Ecdf) -> Wasserstein | None:
+    try:
+        return wasserstein(before, now, unit="sd", winsorise=True)
+    except NoScale:
+        # A constant reference has no unit; PSI sees every move away from it.
+        return None
+
+
+def _threshold(effect: Psi, alpha: float) -> float:
+    # A single cell holds everything in both windows: no threshold can be exceeded.
+    if effect.cells < 2:
+        return float("inf")
+    return psi_threshold(alpha, effect.cells, effect.n_reference, effect.n_current)
+
+
+def _missing(reference: CountArray, current: CountArray) -> RateChange:
+    return rate_change(
+        int(reference[-1]), int(reference.sum()), int(current[-1]), int(current.sum())
+    )
+
+
+def _coarse_numeric(cells: NumericCells, reference: CountArray, current: CountArray) -> _Cells:
+    tail = list(range(cells.ordered, cells.size))
+    line = reference[: cells.ordered]
+    groups = _room(reference, current, tail)
+    if int(((line + current[: cells.ordered]) > 0).sum()) <= groups:
+        return _Cells(reference, current, cells.labels())
+    # Cells are joined by the reference's mass alone; looking at the window would bias the test.
+    middle = (np.cumsum(line) - line / 2.0) / max(1, int(line.sum()))
+    place = np.minimum((middle * groups).astype(np.int64), groups - 1)
+    return _join(np.concatenate((place, groups + np.arange(len(tail)))), reference, current, cells)
+
+
+def _coarse_categorical(cells: CategoryCells, reference: CountArray, current: CountArray) -> _Cells:
+    tail = [cells.new, cells.missing]
+    groups = _room(reference, current, tail)
+    named = len(cells.top) + 1
+    if int(((reference + current)[:named] > 0).sum()) <= groups:
+        return _Cells(reference, current, cells.labels())
+    place = np.minimum(np.arange(named), groups - 1)
+    return _join(np.concatenate((place, groups + np.arange(2))), reference, current, cells)
+
+
+def _room(reference: CountArray, current: CountArray, tail: list[int]) -> int:
+    """Cells that the line or the named categories may fill beside the tail's."""
+    filled = sum(1 for cell in tail if reference[cell] + current[cell] > 0)
+    rows = min(int(reference.sum()), int(current.sum()))
+    return max(2, rows // ROWS_PER_CELL - filled)
+
+
+def _join(
+    place: CountArray,
+    reference: CountArray,
+    current: CountArray,
+    cells: NumericCells | CategoryCells,
+) -> _Cells:
+    size = int(place[-1]) + 1
+    names = cells.labels()
+    labels: list[list[str]] = [[] for _ in range(size)]
+    for cell, group in enumerate(place.tolist()):
+        labels[group].append(names[cell])
+    return _Cells(
+        np.bincount(place, weights=reference, minlength=size).astype(np.int64),
+        np.bincount(place, weights=current, minlength=size).astype(np.int64),
+        tuple(_joined(group) for group in labels),
+    )
+
+
+def _joined(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}" if names else ""
+
+
+def _contributions(effect: Psi, cells: _Cells) -> tuple[Contribution, ...]:
+    shares = np.asarray(effect.contributions)
+    order = np.argsort(-shares, kind="stable")[:TOP_CONTRIBUTIONS]
+    before, now = cells.reference / cells.reference.sum(), cells.current / cells.current.sum()
+    return tuple(
+        Contribution(cells.labels[i], float(shares[i]), float(before[i]), float(now[i]))
+        for i in order.tolist()
+        if shares[i] > 0.0
+    )
+
+
+def _new_examples(cells: CategoryCells, values: list[object]) -> tuple[str, ...]:
+    known = {*cells.top, *cells.rest, "true", "false"}
+    seen: Mapping[str, int] = Counter(str(v) for v in values if v is not None)
+    new = sorted((name for name in seen if name not in known), key=lambda name: (-seen[name], name))
+    return tuple(new[:NEW_EXAMPLES])
+
+
+def likely_cause(comparison: Comparison) -> str:
+    """Return one sentence part on what changed most, for people who read an alert."""
+    top = comparison.contributions[0] if comparison.contributions else None
+    if top is None:
+        return "nothing changed"
+    if top.cell == "missing":
+        return f"missing values went from {top.reference:.1%} to {top.current:.1%} of rows"
+    if top.cell == "new":
+        names = ", ".join(f"`{name}`" for name in comparison.new_examples)
+        return f"categories that the baseline never had, {top.current:.1%} of rows: {names}"
+    if comparison.medians is not None:
+        return _cause_of_number(comparison.medians, top)
+    return f"`{top.cell}` went from {top.reference:.1%} to {top.current:.1%} of rows"
+
+
+def _cause_of_number(medians: tuple[float, float], top: Contribution) -> str:
+    before, now = medians
+    ratio = now / before if before else 0.0
+    for factor in UNIT_FACTORS:
+        if abs(ratio / factor - 1.0) < UNIT_TOLERANCE:
+            return f"values are {factor:g} times what they were: the unit may have changed"
+    if now != before:
+        return f"the median went from {before:g} to {now:g}"
+    return f"the shape changed: {top.cell} holds {top.current:.1%}, was {top.reference:.1%} of rows"

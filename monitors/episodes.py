@@ -1,0 +1,140 @@
+"""From verdicts to changes of episodes: one alert per (route, monitor), a digest of features."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from monitors.windows import from_us
+from storage.records import Verdict
+
+EpisodeSeverity = Literal["warning", "critical"]
+EpisodeKey = tuple[str, str]
+"""(route, monitor)."""
+
+TOP_FEATURES = 5
+DATA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An episode opened, got worse, or ended.
+
+    Attributes
+    ----------
+    kind : str
+        `drift.opened`, `drift.escalated` or `drift.resolved`.
+    subject : str
+        The monitor; with `route` it names the episode.
+    severity : str
+        Worst of the drifted features; of a resolved episode, what it was.
+    summary : str
+        One sentence.
+    data : dict
+        JSON-safe digest, `version` 1: window, baseline, the features with the largest effects.
+    """
+
+    kind: str
+    route: str
+    subject: str
+    severity: EpisodeSeverity
+    summary: str
+    data: dict[str, object]
+
+
+def episodes(
+    previous_open: Mapping[EpisodeKey, EpisodeSeverity], verdicts: Iterable[Verdict]
+) -> list[Change]:
+    """Return what one look changed; episodes of routes that it did not look at stay as they are.
+
+    Parameters
+    ----------
+    previous_open : mapping
+        Open episodes by (route, monitor), with their severity.
+    verdicts : iterable of Verdict
+        Of one look, any number of routes.
+    """
+    groups: dict[EpisodeKey, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault((verdict.route, verdict.monitor), []).append(verdict)
+    changes = (_change(key, previous_open.get(key), groups[key]) for key in sorted(groups))
+    return [change for change in changes if change is not None]
+
+
+def _change(key: EpisodeKey, was: EpisodeSeverity | None, verdicts: list[Verdict]) -> Change | None:
+    drifted = [v for v in verdicts if v.verdict == "drift"]
+    severity = _worst(drifted)
+    if was is None:
+        return _made("opened", key, severity, drifted, verdicts) if drifted else None
+    if drifted:
+        worse = (was, severity) == ("warning", "critical")
+        return _made("escalated", key, severity, drifted, verdicts) if worse else None
+    # Silence is no recovery: a feature without data keeps its episode open.
+    held = any(v.verdict != "ok" and v.details.get("open") is True for v in verdicts)
+    seen = any(v.verdict == "ok" for v in verdicts)
+    return _made("resolved", key, was, [], verdicts) if seen and not held else None
+
+
+def _worst(verdicts: list[Verdict]) -> EpisodeSeverity:
+    return "critical" if any(v.severity == "critical" for v in verdicts) else "warning"
+
+
+def _made(
+    event: str,
+    key: EpisodeKey,
+    severity: EpisodeSeverity,
+    drifted: list[Verdict],
+    verdicts: list[Verdict],
+) -> Change:
+    route, monitor = key
+    ranked = sorted(drifted, key=lambda v: (-(v.value or 0.0), v.feature))
+    first = verdicts[0]
+    return Change(
+        kind=f"{monitor}.{event}",
+        route=route,
+        subject=monitor,
+        severity=severity,
+        summary=_summary(event, route, monitor, ranked, len(verdicts)),
+        data={
+            "version": DATA_VERSION,
+            "route": route,
+            "monitor": monitor,
+            "baseline": first.baseline,
+            "window": {"from": from_us(first.window_from), "to": from_us(first.window_to)},
+            "features_watched": len(verdicts),
+            "features_drifted": len(ranked),
+            "features": [digest(v) for v in ranked[:TOP_FEATURES]],
+        },
+    )
+
+
+def digest(verdict: Verdict) -> dict[str, object]:
+    """Return what an alert says of one feature: effect with interval, rows, evidence, cause."""
+    details = verdict.details
+    chosen = ("cause", "alpha", "psi_p", "ks", "ks_p", "wasserstein_sd", "new_rate", "missing_rate")
+    return {
+        "feature": verdict.feature,
+        "kind": verdict.kind,
+        "severity": verdict.severity,
+        "statistic": verdict.statistic,
+        "value": verdict.value,
+        "low": verdict.low,
+        "high": verdict.high,
+        "threshold": verdict.threshold,
+        "n_reference": verdict.n_reference,
+        "n_current": verdict.n_current,
+        **{name: details[name] for name in chosen if name in details},
+        "contributions": details.get("contributions", []),
+    }
+
+
+def _summary(event: str, route: str, monitor: str, ranked: list[Verdict], watched: int) -> str:
+    if event == "resolved":
+        return f"{monitor} on route `{route}` is over: all {watched} features are as the baseline"
+    names = ", ".join(f"`{v.feature}`" for v in ranked[:TOP_FEATURES])
+    more = f" and {len(ranked) - TOP_FEATURES} more" if len(ranked) > TOP_FEATURES else ""
+    lead = ranked[0]
+    cause = lead.details.get("cause", "")
+    return (
+        f"{monitor} on route `{route}`: {names}{more}; "
+        f"`{lead.feature}` PSI {lead.value or 0.0:.3g} (n = {lead.n_current}): {cause}"
+    )

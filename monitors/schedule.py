@@ -1,0 +1,229 @@
+"""When to look, and one look: every route, every signal, against its baseline."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from monitors.baselines import (
+    Column,
+    Reference,
+    build_baseline,
+    choose_baseline,
+    label,
+    next_version,
+    read_references,
+)
+from monitors.config import BaselineConfig, MonitorsConfig
+from monitors.drift import TooFew, compare
+from monitors.errors import MonitorError, NoBaseline
+from monitors.signals.table import SIGNALS, Signal
+from monitors.verdicts import MONITOR, Look, judge, levels_for, per_look_alpha
+from monitors.windows import SECOND_US, Window, baseline_window, from_us, window_ending
+from storage.records import Baseline, Verdict
+
+CONFIGURED = "configured"
+"""Name of the baseline that `monitors.baseline: {from, to}` makes."""
+
+
+class Store(Protocol):
+    """What monitoring reads from and writes to the prediction log; safe to call from a thread."""
+
+    def feature_columns(
+        self, route: str, features: Sequence[str], window_from: int, window_to: int
+    ) -> Mapping[str, Column]:
+        """Return columns of `features` over primary rows of a route with a start in the window."""
+        ...
+
+    def load_baselines(self, route: str) -> Sequence[Baseline]:
+        """Return every version of every baseline of a route."""
+        ...
+
+    def save_baseline(self, baseline: Baseline) -> None:
+        """Append a baseline; its version is a new one."""
+        ...
+
+    def latest_verdicts(self, route: str, monitor: str) -> Sequence[Verdict]:
+        """Return the newest verdict of each feature."""
+        ...
+
+    def save_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """Append verdicts, all or none."""
+        ...
+
+
+class MonitorStatistics(NamedTuple):
+    """What the monitor did since it started."""
+
+    looks: int
+    """Runs that ended, over all routes."""
+
+    verdicts: int
+    """Verdicts saved."""
+
+    last_at: int | None
+    """Microseconds since the epoch of the last run; None before the first."""
+
+    waiting: Mapping[str, str]
+    """Routes without verdicts in the last run, and why."""
+
+
+def next_run_at(now_us: int, every_s: float) -> int:
+    """Return the first time after `now_us` on the grid of looks.
+
+    The grid starts at the epoch, so that looks keep their times over restarts; a run that took
+    longer than `every_s`, or a stop, skips looks instead of catching up.
+    """
+    step = max(1, round(every_s * SECOND_US))
+    return (now_us // step + 1) * step
+
+
+def watched(config: MonitorsConfig) -> tuple[Signal, ...]:
+    """Return the signals that the configuration leaves enabled."""
+    off = {name for name, feature in config.features.items() if not feature.enabled}
+    return tuple(signal for signal in SIGNALS if signal.name not in off)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    baseline: str
+    references: Mapping[str, Reference]
+
+
+class MonitorRun:
+    """Looks at every route; call `run_once` from one thread or several, never from the loop.
+
+    Parameters
+    ----------
+    routes : sequence of str
+        Names from the configuration.
+    on_verdicts : callable
+        Takes the verdicts of a run once they are saved.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        config: MonitorsConfig,
+        routes: Sequence[str],
+        on_verdicts: Callable[[list[Verdict]], None],
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._routes = tuple(routes)
+        self._on_verdicts = on_verdicts
+        self._signals = watched(config)
+        self._lock = threading.RLock()  # `run_once` sets the configured baseline itself
+        self._prepared: dict[str, _Prepared] = {}
+        self._statistics = MonitorStatistics(0, 0, None, {})
+
+    def statistics(self) -> MonitorStatistics:
+        """Return counts since the start, and which routes wait for what."""
+        return self._statistics
+
+    def run_once(self, now_us: int) -> list[Verdict]:
+        """Look at the windows that end at `now_us`, save the verdicts, hand them on.
+
+        A route without a baseline gives no verdicts; `statistics().waiting` says why.
+        """
+        if not self._config.enabled:
+            return []
+        with self._lock:
+            verdicts, waiting = self._look(now_us)
+            if verdicts:
+                self._store.save_verdicts(verdicts)
+            before = self._statistics
+            self._statistics = MonitorStatistics(
+                before.looks + 1, before.verdicts + len(verdicts), now_us, waiting
+            )
+            # Within the lock, so that the receiver sees looks in order.
+            self._on_verdicts(verdicts)
+        return verdicts
+
+    def _look(self, now_us: int) -> tuple[list[Verdict], dict[str, str]]:
+        verdicts: list[Verdict] = []
+        waiting: dict[str, str] = {}
+        for route in self._routes:
+            try:
+                verdicts += self._look_at(route, now_us)
+            except MonitorError as error:
+                waiting[route] = str(error)
+        return verdicts, waiting
+
+    def _look_at(self, route: str, now_us: int) -> list[Verdict]:
+        prepared = self._prepare(route, now_us)
+        config = self._config
+        look = Look(
+            at=now_us,
+            route=route,
+            window=window_ending(now_us, config.window),
+            baseline=prepared.baseline,
+            clear_after=config.clear_after,
+        )
+        columns = self._columns(route, look.window)
+        previous = {v.feature: v for v in self._store.latest_verdicts(route, MONITOR)}
+        alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(prepared.references))
+        verdicts = []
+        for signal in self._signals:
+            column = columns[signal.name]
+            reference = prepared.references.get(signal.name)
+            found = (
+                TooFew(signal.name, signal.kind, 0, len(column), config.min_samples)
+                if reference is None
+                else compare(reference, column, alpha=alpha, min_samples=config.min_samples)
+            )
+            levels = levels_for(config, signal.name)
+            verdicts.append(judge(found, levels, look, previous.get(signal.name)))
+        return verdicts
+
+    def _prepare(self, route: str, now_us: int) -> _Prepared:
+        baselines = list(self._store.load_baselines(route))
+        if self._config.baseline is not None:
+            baselines += self._configured(self._config.baseline, route, baselines, now_us)
+        chosen = choose_baseline(baselines, route)
+        known = self._prepared.get(route)
+        if known is None or known.baseline != label(chosen):
+            references = read_references(chosen)
+            names = {signal.name for signal in self._signals}
+            kept = {name: reference for name, reference in references.items() if name in names}
+            known = _Prepared(label(chosen), kept)
+            self._prepared[route] = known
+        return known
+
+    def _configured(
+        self, config: BaselineConfig, route: str, existing: Sequence[Baseline], now_us: int
+    ) -> list[Baseline]:
+        """Build the configured baseline once its period has passed."""
+        window = baseline_window(config)
+        spans = {(b.window_from, b.window_to) for b in existing if b.name == CONFIGURED}
+        if (window.from_us, window.to_us) in spans:
+            return []
+        if now_us < window.to_us:
+            if existing:
+                return []
+            raise NoBaseline(
+                f"route `{route}`: the baseline's period ends at {from_us(window.to_us)}, "
+                "nothing is compared before; shorten `monitors.baseline.to` to start sooner"
+            )
+        return [self.set_baseline(CONFIGURED, route, window, now_us)]
+
+    def set_baseline(self, name: str, route: str, window: Window, now_us: int) -> Baseline:
+        """Build a baseline from a window and save it as a new version.
+
+        Raises
+        ------
+        BaselineInvalid
+            The window holds too few rows.
+        """
+        with self._lock:
+            built = build_baseline(name, route, window, self._columns(route, window), now_us)
+            version = next_version(built, self._store.load_baselines(route))
+            numbered = msgspec.structs.replace(built, version=version)
+            self._store.save_baseline(numbered)
+        return numbered
+
+    def _columns(self, route: str, window: Window) -> Mapping[str, Column]:
+        names = [signal.name for signal in self._signals]
+        return self._store.feature_columns(route, names, window.from_us, window.to_us)
