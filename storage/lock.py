@@ -12,8 +12,8 @@ FILE_NAME = "writer.lock"
 class WriterLock:
     """Held from `acquire` to `release`, and given back by the kernel when the process dies."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.path = data_dir / FILE_NAME
+    def __init__(self, data_dir: Path, name: str = FILE_NAME) -> None:
+        self.path = data_dir / name
         self._fd: int | None = None
 
     def acquire(self) -> None:

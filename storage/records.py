@@ -195,8 +195,12 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
         Upstream to `closed`, `open` or `half_open`.
     pools : dict of str to tuple of int
         Upstream to (connections in use, idle).
-    shadows_dropped, unlogged, cache_bytes, cache_entries : int
-        Counters since the worker started; sizes now.
+    shadows_dropped, unlogged, retries_denied : int
+        Counters since the worker started.
+    cache_bytes, cache_entries : int
+        Sizes now.
+    refused : dict of str to int
+        Requests refused before they were routed, by reason, since the worker started.
     """
 
     worker: str
@@ -211,6 +215,7 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
     cache_bytes: int = 0
     cache_entries: int = 0
     retries_denied: int = 0
+    refused: dict[str, int] = {}
 
 
 class Signals(msgspec.Struct, frozen=True):

@@ -1,0 +1,297 @@
+"""From the spool to the database, exactly once, whatever is killed when.
+
+Every `step` is one transaction that holds the rows and how far the spool was read. After any
+failure of the database the file is opened anew and the watermarks are read back: they alone say
+whether the last batch is in.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from storage.database import Database
+from storage.errors import DatabaseCorrupt, DatabaseFailed
+from storage.payloads import PayloadStore
+from storage.records import SCHEMA_VERSION, End, Signals, WorkerStats
+from storage.rollups import compact_rollups
+from storage.segments import SegmentInfo, list_segments, remove_segment
+from storage.tailing import BatchLimits, Harvest, SourceReader
+from storage.watermarks import Watermark, drop_watermark, load_watermarks
+from storage.writer import UNFIT, Batch, Loss, fitting, write_batch
+
+Enrich = Callable[[Sequence[End]], Sequence[Signals]]
+OnBatch = Callable[[Sequence[End], Sequence[WorkerStats]], None]
+
+
+class IngestOptions(NamedTuple):
+    """How the ingester behaves.
+
+    Attributes
+    ----------
+    batch : BatchLimits
+        Size of one transaction.
+    grace_s : float
+        A segment that is in the database is kept that long after its last write: what a damaged
+        database is rebuilt from.
+    """
+
+    batch: BatchLimits = BatchLimits()
+    grace_s: float = 3600.0
+
+
+DEFAULT_OPTIONS = IngestOptions()
+
+
+class IngestStep(NamedTuple):
+    """What one step did.
+
+    Attributes
+    ----------
+    records : int
+        Rows added to `predictions`.
+    interrupted : int
+        Those of them whose process died before it answered.
+    frames : int
+        Frames read.
+    lag_bytes : int
+        Bytes of the spool that are not in the database.
+    losses : tuple of Loss
+        What was found torn, damaged or unfit.
+    blocked : tuple of str
+        Sources that a newer program writes; they are kept until this one is upgraded.
+    failed : str or None
+        Why nothing was written; the database has been opened anew, call again.
+    more : bool
+        True when the batch was full: call again at once.
+    """
+
+    records: int = 0
+    interrupted: int = 0
+    frames: int = 0
+    lag_bytes: int = 0
+    losses: tuple[Loss, ...] = ()
+    blocked: tuple[str, ...] = ()
+    failed: str | None = None
+    more: bool = False
+
+
+class IngestStatistics(NamedTuple):
+    """Totals since the ingester was made: records, frames, losses and failed steps."""
+
+    records: int
+    frames: int
+    losses: int
+    failures: int
+
+
+class Ingester:
+    """The one reader of the spool; `step` and `sweep` are called from one thread.
+
+    Parameters
+    ----------
+    enrich : callable
+        Computes what can be watched of each record; must not raise.
+    now_us : callable
+        Microseconds since the epoch.
+    on_batch : callable, optional
+        Called after the commit with the records and worker statistics of a batch, at most once
+        for each: a batch whose commit was in doubt is not reported again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        spool_dir: Path,
+        *,
+        enrich: Enrich,
+        now_us: Callable[[], int],
+        on_batch: OnBatch | None = None,
+        options: IngestOptions = DEFAULT_OPTIONS,
+    ) -> None:
+        self._database = database
+        self._spool_dir = spool_dir
+        self._enrich = enrich
+        self._now_us = now_us
+        self._on_batch = on_batch
+        self._options = options
+        self._marks: dict[str, Watermark] | None = None
+        self._turn = 0
+        self._totals = IngestStatistics(0, 0, 0, 0)
+
+    def step(self) -> IngestStep:
+        """Read and commit one batch.
+
+        Raises
+        ------
+        StorageError
+            The database could not be opened anew; call again later.
+        """
+        try:
+            marks = self._load_marks()
+            sources = self._sources()
+            harvest = self._harvest(sources, marks)
+            written = self._write(harvest) if harvest.marks else Batch((), (), (), (), ())
+        except (DatabaseCorrupt, DatabaseFailed) as error:
+            self._totals = self._totals._replace(failures=self._totals.failures + 1)
+            self._recover(error)
+            return IngestStep(failed=str(error))
+        marks.update(harvest.marks)
+        self._count(harvest, written)
+        if self._on_batch is not None and (written.ends or harvest.stats):
+            self._on_batch(written.ends, harvest.stats)
+        return IngestStep(
+            records=len(written.ends),
+            interrupted=harvest.interrupted,
+            frames=harvest.frames,
+            lag_bytes=sum(_lag_bytes(s, marks.get(name)) for name, s in sources.items()),
+            losses=tuple(written.losses),
+            blocked=tuple(name for name, s in sources.items() if _is_blocked(s, marks.get(name))),
+            more=not harvest.has_room,
+        )
+
+    def sweep(self) -> int:
+        """Do the housekeeping of a minute; return the number of segments removed.
+
+        Roll-up deltas of hours that are over are added up. Segments that are in the database for
+        longer than the grace period are removed, after a checkpoint: the rows are then in the
+        file, not only in its write-ahead log.
+        """
+        try:
+            marks = self._load_marks()
+            with self._database.cursor() as cursor:
+                compact_rollups(cursor, before_us=self._now_us())
+            removed = self._remove_segments(marks)
+            self._forget_sources(marks)
+        except (DatabaseCorrupt, DatabaseFailed) as error:
+            self._recover(error)
+            raise
+        return removed
+
+    def statistics(self) -> IngestStatistics:
+        """Return totals since this object was made."""
+        return self._totals
+
+    def _load_marks(self) -> dict[str, Watermark]:
+        if self._marks is None:
+            PayloadStore(self._database).recover()
+            with self._database.cursor() as cursor:
+                self._marks = load_watermarks(cursor)
+        return self._marks
+
+    def _recover(self, error: DatabaseCorrupt | DatabaseFailed) -> None:
+        self._marks = None
+        if isinstance(error, DatabaseCorrupt):
+            self._database.rebuild()
+        else:
+            self._database.reopen()
+
+    def _sources(self) -> dict[str, list[SegmentInfo]]:
+        sources: dict[str, list[SegmentInfo]] = {}
+        for segment in list_segments(self._spool_dir):
+            sources.setdefault(segment.source, []).append(segment)
+        return sources
+
+    def _harvest(
+        self, sources: dict[str, list[SegmentInfo]], marks: dict[str, Watermark]
+    ) -> Harvest:
+        harvest = Harvest(self._options.batch)
+        names = [name for name in sources if name not in marks or not marks[name].finished]
+        if not names:
+            return harvest
+        # The first source changes, so that one that is always full starves no other.
+        self._turn = (self._turn + 1) % len(names)
+        for name in names[self._turn :] + names[: self._turn]:
+            if not harvest.has_room:
+                break
+            before = marks.get(name) or Watermark(name, sources[name][0].number)
+            mark = before.copy()
+            relist = partial(self._list, name)
+            # Someone may remove a segment after it was listed; what was read of it counts.
+            with suppress(FileNotFoundError):
+                SourceReader(mark, sources[name], harvest, relist=relist).read()
+            if mark != before:
+                harvest.marks[name] = mark
+        return harvest
+
+    def _list(self, source: str) -> list[SegmentInfo]:
+        return [s for s in list_segments(self._spool_dir) if s.source == source]
+
+    def _write(self, harvest: Harvest) -> Batch:
+        batch = Batch(
+            ends=harvest.ends,
+            signals=self._enrich(harvest.ends),
+            feedback=harvest.feedback,
+            losses=harvest.losses,
+            marks=list(harvest.marks.values()),
+        )
+        with self._database.cursor() as cursor:
+            try:
+                write_batch(cursor, batch, now_us=self._now_us())
+            except UNFIT:
+                batch = fitting(cursor, batch)
+                write_batch(cursor, batch, now_us=self._now_us())
+        return batch
+
+    def _count(self, harvest: Harvest, written: Batch) -> None:
+        totals = self._totals
+        self._totals = totals._replace(
+            records=totals.records + len(written.ends),
+            frames=totals.frames + harvest.frames,
+            losses=totals.losses + len(written.losses),
+        )
+
+    def _remove_segments(self, marks: dict[str, Watermark]) -> int:
+        before_s = self._now_us() / 1e6 - self._options.grace_s
+        old = [
+            segment
+            for segments in self._sources().values()
+            for segment in segments
+            if _is_read(segment, marks.get(segment.source)) and _written_before(segment, before_s)
+        ]
+        if old:
+            self._database.checkpoint()
+        return sum(remove_segment(segment.path) for segment in old)
+
+    def _forget_sources(self, marks: dict[str, Watermark]) -> None:
+        left = self._sources()
+        gone = [name for name, mark in marks.items() if mark.finished and name not in left]
+        if gone:
+            with self._database.cursor() as cursor:
+                for name in gone:
+                    drop_watermark(cursor, name)
+            for name in gone:
+                del marks[name]
+
+
+def _is_read(segment: SegmentInfo, mark: Watermark | None) -> bool:
+    return mark is not None and (mark.finished or segment.number < mark.segment)
+
+
+def _written_before(segment: SegmentInfo, before_s: float) -> bool:
+    try:
+        return segment.path.stat().st_mtime <= before_s
+    except FileNotFoundError:
+        return False
+
+
+def _lag_bytes(segments: Sequence[SegmentInfo], mark: Watermark | None) -> int:
+    if mark is None:
+        return sum(segment.size_bytes for segment in segments)
+    if mark.finished:
+        return 0
+    lag = 0
+    for segment in segments:
+        if segment.number >= mark.segment:
+            read = mark.byte_offset if segment.number == mark.segment else 0
+            lag += max(0, segment.size_bytes - read)
+    return lag
+
+
+def _is_blocked(segments: Sequence[SegmentInfo], mark: Watermark | None) -> bool:
+    if mark is not None and mark.finished:
+        return False
+    first = 0 if mark is None else mark.segment
+    waiting = [segment for segment in segments if segment.number >= first]
+    return bool(waiting) and waiting[0].schema_version > SCHEMA_VERSION

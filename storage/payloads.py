@@ -1,0 +1,204 @@
+"""Text of requests and responses: staged in the database, kept in Parquet day files.
+
+A body is staged in the transaction that writes its facts and moves to
+`payloads/day=YYYY-MM-DD/<n>.parquet` when `archive` runs. A day file belongs to the log once
+`payload_files` names it; that row and the removal of the staged rows are one transaction, so the
+view `payloads` shows a body exactly once at every moment.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from storage.database import PAYLOADS_FOLDER, Database
+from storage.errors import DatabaseFailed
+from storage.times import DAY_US, to_timestamp
+
+_DAY_FOLDER = re.compile(r"day=\d{4}-\d\d-\d\d")
+_COLUMNS = "id, started_at, request, response, request_truncated, response_truncated, response_type"
+
+
+class Retired(NamedTuple):
+    """What retention removed: rows of facts, day files of text."""
+
+    predictions: int
+    files: int
+
+
+class PayloadStore:
+    """The day files of a data directory; used by the writer's thread alone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._folder = database.data_dir / PAYLOADS_FOLDER
+
+    def recover(self) -> int:
+        """Put the folder in order after a crash; call once, before ingesting.
+
+        Half-written files go, unreadable ones are renamed to `*.damaged`. A whole day file that
+        `payload_files` does not name is taken in, and its rows are unstaged: that finishes an
+        interrupted move, and keeps the text of a database that was set aside.
+
+        Returns
+        -------
+        int
+            Files taken in.
+        """
+        for partial in self._folder.glob("day=*/*.tmp"):
+            partial.unlink()
+        with self._database.cursor() as cursor:
+            known = {
+                name for (name,) in cursor.execute("SELECT file FROM payload_files").fetchall()
+            }
+            strays = [path for path in self._files() if self._name(path) not in known]
+            strays = [path for path in strays if _is_readable(cursor, path)]
+            for path in strays:
+                cursor.begin()
+                self._take_in(cursor, path, adopted=True)
+                cursor.execute(
+                    "DELETE FROM payloads_recent WHERE id IN (SELECT id FROM read_parquet(?))",
+                    [str(path)],
+                )
+                cursor.commit()
+        return len(strays)
+
+    def staged_rows(self) -> int:
+        """Return the number of bodies that are not in a day file yet."""
+        with self._database.cursor() as cursor:
+            row = cursor.execute("SELECT count(*) FROM payloads_recent").fetchone()
+        return int(row[0]) if row else 0
+
+    def archive(self) -> list[Path]:
+        """Move all staged rows to day files, one new file a day; return the files."""
+        with self._database.cursor() as cursor:
+            days = cursor.execute(
+                "SELECT DISTINCT started_at::DATE::VARCHAR FROM payloads_recent ORDER BY 1"
+            ).fetchall()
+            return [self._archive_day(cursor, day) for (day,) in days]
+
+    def apply_retention(self, now_us: int, *, payload_days: int, prediction_days: int) -> Retired:
+        """Remove text and facts that are older than they may be.
+
+        Text goes by whole days: a day file is unlinked once its last row is too old. Roll-ups,
+        verdicts and alerts carry no text and stay.
+        """
+        text_before = to_timestamp(now_us - payload_days * DAY_US)
+        facts_before = to_timestamp(now_us - prediction_days * DAY_US)
+        with self._database.cursor() as cursor:
+            cursor.begin()
+            files = cursor.execute(
+                "DELETE FROM payload_files WHERE last_at < ? RETURNING file", [text_before]
+            ).fetchall()
+            cursor.execute("DELETE FROM payloads_recent WHERE started_at < ?", [text_before])
+            predictions = cursor.execute(
+                "DELETE FROM predictions WHERE started_at < ?", [facts_before]
+            ).fetchall()[0][0]
+            for table in ("attempts", "features"):
+                cursor.execute(f"DELETE FROM {table} WHERE started_at < ?", [facts_before])  # noqa: S608 (names of this line)
+            cursor.execute("DELETE FROM feedback WHERE given_at < ?", [facts_before])
+            cursor.commit()
+        for (name,) in files:
+            path = self._folder / name
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.parent.rmdir()
+        return Retired(int(predictions), len(files))
+
+    def _archive_day(self, cursor: duckdb.DuckDBPyConnection, day: str) -> Path:
+        folder = self._folder / f"day={day}"
+        folder.mkdir(exist_ok=True)
+        numbers = [int(path.stem) for path in folder.glob("*.parquet") if path.stem.isdigit()]
+        path = folder / f"{max(numbers, default=0) + 1}.parquet"
+        partial = path.with_suffix(".tmp")
+        cursor.begin()
+        try:
+            # One snapshot: what is deleted is what was written, whatever arrives meanwhile.
+            cursor.execute(_copy_statement(day, partial))
+            _sync(partial)
+            partial.rename(path)
+            _sync(folder)
+            self._take_in(cursor, path, adopted=False)
+            cursor.execute("DELETE FROM payloads_recent WHERE started_at::DATE = ?::DATE", [day])
+            cursor.commit()
+        except OSError as error:
+            cursor.rollback()
+            partial.unlink(missing_ok=True)
+            raise DatabaseFailed(f"{path} could not be written: {error}") from error
+        return path
+
+    def _take_in(self, cursor: duckdb.DuckDBPyConnection, path: Path, *, adopted: bool) -> None:
+        cursor.execute(
+            "INSERT INTO payload_files SELECT ?, ?::DATE, count(*), ?, min(started_at),"
+            " max(started_at), ? FROM read_parquet(?)",
+            [
+                self._name(path),
+                path.parent.name.removeprefix("day="),
+                path.stat().st_size,
+                adopted,
+                str(path),
+            ],
+        )
+
+    def _files(self) -> list[Path]:
+        return sorted(
+            path
+            for path in self._folder.glob("day=*/*.parquet")
+            if _DAY_FOLDER.fullmatch(path.parent.name)
+        )
+
+    @staticmethod
+    def _name(path: Path) -> str:
+        return f"{path.parent.name}/{path.name}"
+
+
+def drop_adopted(connection: duckdb.DuckDBPyConnection, started_at: Sequence[int]) -> None:
+    """Unstage rows that an adopted day file has: a rebuild reads their segments again.
+
+    Runs inside the writer's transaction; without adopted files of that time it costs one look
+    into a small table.
+    """
+    if not started_at:
+        return
+    span = [to_timestamp(min(started_at)), to_timestamp(max(started_at))]
+    files = connection.execute(
+        "SELECT file FROM payload_files WHERE adopted AND last_at >= ? AND first_at <= ?", span
+    ).fetchall()
+    if files:
+        paths = [f"{PAYLOADS_FOLDER}/{name}" for (name,) in files]
+        connection.execute(
+            "DELETE FROM payloads_recent WHERE started_at BETWEEN ? AND ?"
+            " AND id IN (SELECT id FROM read_parquet(?))",
+            [*span, paths],
+        )
+
+
+def _copy_statement(day: str, target: Path) -> str:
+    quoted = str(target).replace("'", "''")
+    return (
+        f"COPY (SELECT {_COLUMNS} FROM payloads_recent WHERE started_at::DATE = '{day}'::DATE"  # noqa: S608 (a day that DuckDB printed)
+        f" ORDER BY started_at, id) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
+    )
+
+
+def _is_readable(cursor: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    try:
+        row = cursor.execute("SELECT min(id) FROM read_parquet(?)", [str(path)]).fetchone()
+    except duckdb.Error:
+        row = None
+    if row is None or row[0] is None:
+        path.rename(path.with_suffix(".damaged"))
+        return False
+    return True
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,192 @@
+"""Reading the spool from the watermarks on: what one batch takes, and when a source is over."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from storage.frames import (
+    HEADER_BYTES,
+    Frame,
+    FrameKind,
+    FrameUndecodable,
+    decode_begin,
+    decode_end,
+    decode_stats,
+)
+from storage.records import SCHEMA_VERSION, End, Feedback, WorkerStats
+from storage.rows import interrupted
+from storage.segments import SegmentInfo, SegmentRead, read_frames, writer_is_gone
+from storage.times import to_timestamp
+from storage.watermarks import Watermark
+from storage.writer import Loss
+
+_FEEDBACK = msgspec.msgpack.Decoder(Feedback)
+_READ_BYTES = 4 * 1024 * 1024
+
+
+class BatchLimits(NamedTuple):
+    """How much one transaction takes; interrupted requests come on top."""
+
+    records: int = 5_000
+    bytes: int = 32 * 1024 * 1024
+
+
+DEFAULT_LIMITS = BatchLimits()
+
+
+@dataclass(slots=True)
+class Harvest:
+    """What was read from the spool for one batch."""
+
+    limits: BatchLimits = DEFAULT_LIMITS
+    ends: list[End] = field(default_factory=list)
+    feedback: list[Feedback] = field(default_factory=list)
+    stats: list[WorkerStats] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    marks: dict[str, Watermark] = field(default_factory=dict)
+    frames: int = 0
+    bytes: int = 0
+    interrupted: int = 0
+
+    @property
+    def has_room(self) -> bool:
+        """True until the batch is full."""
+        return len(self.ends) < self.limits.records and self.bytes < self.limits.bytes
+
+
+class SourceReader:
+    """Reads one source on from its watermark into a harvest.
+
+    Parameters
+    ----------
+    mark : Watermark
+        Moved on while reading; hand in a copy.
+    segments : sequence of SegmentInfo
+        The source's segments, by number.
+    relist : callable
+        Lists the source's segments anew.
+    """
+
+    def __init__(
+        self,
+        mark: Watermark,
+        segments: Sequence[SegmentInfo],
+        harvest: Harvest,
+        *,
+        relist: Callable[[], Sequence[SegmentInfo]],
+    ) -> None:
+        self._mark = mark
+        self._segments = segments
+        self._harvest = harvest
+        self._relist = relist
+        self._last_sequence: int | None = None
+
+    def read(self) -> None:
+        """Read until the batch is full or the source has no more.
+
+        A segment is over when it is sealed, or when its writer was gone before it was read to
+        its end; asked the other way round, what was written in between would be lost.
+        """
+        gone = False
+        while self._harvest.has_room and not self._mark.finished:
+            segment = self._current()
+            if segment is None or segment.schema_version > SCHEMA_VERSION:
+                return
+            found = read_frames(segment.path, self._mark.byte_offset, _READ_BYTES)
+            whole = self._take_all(segment, found)
+            if not whole or found.state == "more":
+                continue
+            if found.state == "sealed" or (gone and not found.frames):
+                self._end_segment(segment, found)
+                gone = False
+            elif not gone:
+                gone = writer_is_gone(segment.path)
+                if not gone:
+                    return
+
+    def _current(self) -> SegmentInfo | None:
+        for segment in self._segments:
+            if segment.number >= self._mark.segment:
+                if segment.number > self._mark.segment:
+                    self._mark.segment, self._mark.byte_offset = segment.number, 0
+                    self._last_sequence = None
+                return segment
+        return None
+
+    def _end_segment(self, segment: SegmentInfo, found: SegmentRead) -> None:
+        if found.unread_bytes:
+            kind = "torn" if found.state == "tail" else "damaged"
+            self._lose(kind, frames=0, size=found.unread_bytes)
+        # A writer opens its next segment before it lets go of the last, so list once more now.
+        self._segments = [s for s in self._relist() if s.number > segment.number]
+        if self._segments:
+            self._mark.segment, self._mark.byte_offset = segment.number + 1, 0
+            self._last_sequence = None
+            return
+        self._mark.finished = True
+        for begin in self._mark.pending.values():
+            self._harvest.ends.append(interrupted(begin))
+            self._harvest.interrupted += 1
+        self._mark.pending = {}
+
+    def _take_all(self, segment: SegmentInfo, found: SegmentRead) -> bool:
+        for frame in found.frames:
+            if not self._harvest.has_room:
+                return False
+            self._note_gap(frame)
+            self._take(segment, frame)
+            self._mark.byte_offset = frame.end_offset
+            self._mark.frames += 1
+            self._harvest.frames += 1
+            self._harvest.bytes += frame.end_offset - frame.offset
+        return True
+
+    def _note_gap(self, frame: Frame) -> None:
+        skipped = frame.offset - max(self._mark.byte_offset, HEADER_BYTES)
+        if skipped > 0:
+            last = self._last_sequence
+            lost = 0 if last is None else frame.sequence - last - 1
+            self._lose("damaged", frames=lost, size=skipped)
+        self._last_sequence = frame.sequence
+
+    def _take(self, segment: SegmentInfo, frame: Frame) -> None:
+        harvest, pending = self._harvest, self._mark.pending
+        try:
+            match frame.kind:
+                case FrameKind.END:
+                    end = decode_end(frame.payload, segment.schema_version)
+                    pending.pop(end.prediction.id, None)
+                    harvest.ends.append(end)
+                case FrameKind.BEGIN:
+                    begin = decode_begin(frame.payload, segment.schema_version)
+                    pending[begin.id] = begin
+                case FrameKind.STATS:
+                    harvest.stats.append(decode_stats(frame.payload, segment.schema_version))
+                case FrameKind.FEEDBACK:
+                    harvest.feedback.append(_decode_feedback(frame.payload))
+                case FrameKind.SEAL:
+                    pass
+                case _:
+                    raise FrameUndecodable(f"frame type {frame.kind} is unknown")
+        except FrameUndecodable:
+            size = frame.end_offset - frame.offset
+            self._lose("undecodable", frames=1, size=size)
+
+    def _lose(self, kind: str, *, frames: int, size: int) -> None:
+        mark = self._mark
+        self._harvest.losses.append(
+            Loss(mark.source, mark.segment, mark.byte_offset, kind, frames, size)
+        )
+
+
+def _decode_feedback(payload: bytes) -> Feedback:
+    try:
+        said = _FEEDBACK.decode(payload)
+        uuid.UUID(said.prediction_id)
+        to_timestamp(said.given_at)
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise FrameUndecodable(f"FEEDBACK frame: {error}") from error
+    return said

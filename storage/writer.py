@@ -1,0 +1,180 @@
+"""One batch, one transaction: rows, roll-up deltas, losses and how far the spool was read."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import duckdb
+from msgspec.structs import replace
+
+from storage.payloads import drop_adopted
+from storage.records import End, Feedback, Signals
+from storage.rollups import deltas
+from storage.rows import (
+    Row,
+    attempt_rows,
+    feature_rows,
+    feedback_rows,
+    payload_rows,
+    prediction_rows,
+)
+from storage.times import to_timestamp
+from storage.watermarks import Watermark, save_watermark
+
+UNFIT = (duckdb.DataError, OverflowError)
+"""What a value raises that no column takes; anything else is the database's fault."""
+
+
+class Loss(NamedTuple):
+    """Something of the spool that is not in the database: a row of `spool_losses`.
+
+    Attributes
+    ----------
+    kind : str
+        `torn`: an incomplete last frame; `damaged`: bytes skipped; `undecodable`: a frame that
+        is not what its type says; `trimmed`: a record without the numbers that fit no column;
+        `rejected`: a record that fits no table.
+    frames : int
+        Frames known to be lost; 0 where nobody can tell.
+    """
+
+    source: str
+    segment: int
+    byte_offset: int
+    kind: str
+    frames: int
+    bytes: int
+
+
+class Batch(NamedTuple):
+    """What one transaction writes.
+
+    Attributes
+    ----------
+    ends, signals : sequence
+        Records and what can be watched of each, by the same index.
+    marks : sequence of Watermark
+        The sources that were read, moved on.
+    """
+
+    ends: Sequence[End]
+    signals: Sequence[Signals]
+    feedback: Sequence[Feedback]
+    losses: Sequence[Loss]
+    marks: Sequence[Watermark]
+
+
+def write_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us: int) -> None:
+    """Commit a batch, or nothing of it.
+
+    Raises
+    ------
+    duckdb.Error
+        Of the commit: whether the batch is in must be read from the watermarks.
+    OverflowError
+        A record carries a time that is none.
+    """
+    connection.begin()
+    try:
+        _append_facts(connection, batch)
+        _append(connection, "spool_losses", ((to_timestamp(now_us), *x) for x in batch.losses))
+        for mark in batch.marks:
+            save_watermark(connection, mark)
+        connection.commit()
+    except (duckdb.Error, OverflowError):
+        with suppress(duckdb.Error):
+            connection.rollback()
+        raise
+
+
+def fitting(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Batch:
+    """Return a batch that can be written, after one that could not.
+
+    Numbers that fit no column come from upstreams (a token count of 2**63), so they are dropped
+    first (`trimmed`); a record that is still refused is left out (`rejected`).
+    """
+    unfit = _unfit_records(connection, batch)
+    ends = [_trimmed(end) if i in unfit else end for i, end in enumerate(batch.ends)]
+    trimmed = batch._replace(ends=ends)
+    rejected = _unfit_records(connection, trimmed) if unfit else frozenset()
+    kept = [i for i in range(len(ends)) if i not in rejected]
+    mark = batch.marks[0]
+    return trimmed._replace(
+        ends=[ends[i] for i in kept],
+        signals=[batch.signals[i] for i in kept],
+        losses=[
+            *batch.losses,
+            *(
+                Loss(
+                    mark.source,
+                    mark.segment,
+                    mark.byte_offset,
+                    "rejected" if i in rejected else "trimmed",
+                    1,
+                    0,
+                )
+                for i in sorted(unfit)
+            ),
+        ],
+    )
+
+
+def _trimmed(end: End) -> End:
+    return replace(
+        end,
+        prediction=replace(
+            end.prediction,
+            prompt_tokens=None,
+            response_tokens=None,
+            cached_tokens=None,
+            reasoning_tokens=None,
+        ),
+    )
+
+
+def _unfit_records(connection: duckdb.DuckDBPyConnection, batch: Batch) -> frozenset[int]:
+    found: set[int] = set()
+    spans = [range(len(batch.ends))]
+    while spans:
+        span = spans.pop()
+        if not span or _fits(connection, batch, span):
+            continue
+        if len(span) == 1:
+            found.add(span[0])
+            continue
+        middle = len(span) // 2
+        spans += [span[:middle], span[middle:]]
+    return frozenset(found)
+
+
+def _fits(connection: duckdb.DuckDBPyConnection, batch: Batch, span: range) -> bool:
+    part = slice(span.start, span.stop)
+    connection.begin()
+    try:
+        _append_facts(
+            connection,
+            batch._replace(ends=batch.ends[part], signals=batch.signals[part], feedback=()),
+        )
+    except UNFIT:
+        return False
+    else:
+        return True
+    finally:
+        connection.rollback()
+
+
+def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+    _append(connection, "predictions", prediction_rows(batch.ends))
+    _append(connection, "attempts", attempt_rows(batch.ends))
+    _append(connection, "features", feature_rows(batch.ends, batch.signals))
+    _append(connection, "feedback", feedback_rows(batch.feedback))
+    _append(connection, "payloads_recent", payload_rows(batch.ends))
+    added = deltas(batch.ends)
+    _append(connection, "rollup_counts", added.counts)
+    _append(connection, "rollup_latency", added.latency)
+    drop_adopted(connection, [end.prediction.started_at for end in batch.ends])
+
+
+def _append(connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Row]) -> None:
+    with connection.appender(table) as appender:
+        appender.append_rows(rows)
