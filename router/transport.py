@@ -83,7 +83,7 @@ def parse_address(
     Raises
     ------
     ValueError
-        The URL has an impossible port, or there is neither URL nor socket.
+        The URL has an impossible host or port, or there is neither URL nor socket.
     """
     key = f"upstreams.{config.name}.url"
     parts = urlsplit(config.url or "unix:")
