@@ -1,7 +1,7 @@
 """Bets of the sequential detector: what they pay is one on average as long as nothing drifts."""
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 
 from stats.arrays import CountArray, FloatArray
 
@@ -102,7 +102,7 @@ def _log_mean(hits: int, total: int, drawn: int, log_odds: FloatArray) -> FloatA
     x = np.arange(max(0, drawn - (total - hits)), min(drawn, hits) + 1, dtype=np.float64)
     law = _log_choose(hits, x) + _log_choose(total - hits, drawn - x)
     tilted = law + log_odds[:, np.newaxis] * x
-    return np.asarray(logsumexp(tilted, axis=1) - logsumexp(law))
+    return np.asarray(np.logaddexp.reduce(tilted, axis=1) - np.logaddexp.reduce(law))
 
 
 def _log_choose(n: int, k: FloatArray) -> FloatArray:

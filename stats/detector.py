@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from stats.arrays import CountArray, FloatArray, as_counts
 from stats.bets import ODDS, POLYNOMIALS, STAKES, log_rank_bets, log_rate_bets, rank_p_values
@@ -234,10 +233,10 @@ def _after_ranks(
 
 
 def _log_mean(ranked: FloatArray, rated: FloatArray) -> float:
-    rates = float(logsumexp(rated)) - math.log(rated.size)
+    rates = float(np.logaddexp.reduce(rated)) - math.log(rated.size)
     if not ranked.size:
         return rates
-    ranks = float(logsumexp(ranked)) - math.log(ranked.size)
+    ranks = float(np.logaddexp.reduce(ranked)) - math.log(ranked.size)
     return float(np.logaddexp(math.log(RANK_SHARE) + ranks, math.log1p(-RANK_SHARE) + rates))
 
 
