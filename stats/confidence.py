@@ -150,10 +150,15 @@ def local_interval(
     return Interval(max(0.0, low), max(found.high * unit, value + half))
 
 
-def weighted_variance(shares: FloatArray, slopes: FloatArray) -> float:
-    """Variance of `slopes` under `shares`, both of shape (cells,)."""
-    mean = float(np.dot(shares, slopes))
-    return max(0.0, float(np.dot(shares, (slopes - mean) ** 2)))
+def weighted_std(shares: FloatArray, slopes: FloatArray) -> float:
+    """Return the standard deviation of `slopes` under `shares`, both of shape (cells,)."""
+    widest = float(np.abs(slopes).max(initial=0.0))
+    if widest == 0.0:
+        return 0.0
+    # Squares of what is at most one neither overflow nor vanish.
+    scaled = slopes / widest
+    mean = float(np.dot(shares, scaled))
+    return widest * math.sqrt(max(0.0, float(np.dot(shares, (scaled - mean) ** 2))))
 
 
 def doubtful_noise(difference: FloatArray, error: FloatArray, weight: FloatArray) -> float:

@@ -163,6 +163,10 @@ def look(
     becomes drift. Rank bets keep the bound exactly, up to the cells' resolution; rate bets have
     mean one a look exactly, and their bound at the alarm is shown by simulation in the tests.
 
+    The size of the reference bounds what can be found. With 100 rows a look and A = 216,000 the
+    median looks to find a shift of .1 / .25 / .5 / 1 sd are 32 / 6 / 2 / 1 against 50,000
+    reference rows; against 5,000 the first is 66, the others are the same.
+
     References
     ----------
     J. Shin, A. Ramdas and A. Rinaldo, E-detectors: a nonparametric framework for sequential

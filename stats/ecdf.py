@@ -81,8 +81,13 @@ class Ecdf:
     def std(self) -> float:
         """Return the standard deviation (divisor n), centred first so that 1e9 loses nothing."""
         centred = self.support - self.quantile(0.5)
-        mean = float(np.dot(centred, self.counts)) / self.n
-        return float(np.sqrt(np.dot((centred - mean) ** 2, self.counts) / self.n))
+        widest = float(np.abs(centred).max())
+        if widest == 0.0:
+            return 0.0
+        # Squares of what is at most one neither overflow nor vanish.
+        scaled = centred / widest
+        mean = float(np.dot(scaled, self.counts)) / self.n
+        return widest * float(np.sqrt(np.dot((scaled - mean) ** 2, self.counts) / self.n))
 
     def iqr(self) -> float:
         """Distance of the quartiles."""

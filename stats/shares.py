@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import BoolArray, FloatArray, as_count_pair
-from stats.confidence import shares_of, weighted_variance
+from stats.confidence import shares_of, weighted_std
 
 SMOOTHING = 0.5
 """Added to every count. An epsilon instead makes PSI jump with its size: 9.2 times the share of a
@@ -69,8 +69,8 @@ class SharePair:
 
     def variance(self, slopes_p: FloatArray, slopes_q: FloatArray) -> float:
         """Delta method's variance of a function of (p, q) with these partial derivatives."""
-        before = weighted_variance(self.p_smooth, slopes_p) / self.m
-        return before + weighted_variance(self.q_smooth, slopes_q) / self.n
+        before = weighted_std(self.p_smooth, slopes_p) ** 2 / self.m
+        return before + weighted_std(self.q_smooth, slopes_q) ** 2 / self.n
 
 
 def smooth(counts: npt.NDArray[np.int64]) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from stats.arrays import FloatArray
 from stats.cells import NumericCells
-from stats.confidence import Z, doubtful_noise, weighted_variance
+from stats.confidence import Z, doubtful_noise, weighted_std
 from stats.ecdf import Sample, as_pair
 from stats.errors import InvalidInput, NoScale
 from stats.ks import line_pair, line_shares
@@ -187,8 +187,8 @@ def _measure(pieces: _Pieces, m: int, n: int) -> tuple[float, Interval]:
     value = float(pieces.gap @ pieces.width)
     error = np.sqrt(np.maximum(0.0, pieces.pooled * (1.0 - pieces.pooled)) * (1.0 / m + 1.0 / n))
     noise = doubtful_noise(pieces.gap, error, pieces.width)
-    before = weighted_variance(pieces.p, pieces.potential) / m
-    half = Z * math.sqrt(before + weighted_variance(pieces.q, pieces.potential) / n)
+    before = weighted_std(pieces.p, pieces.potential) / math.sqrt(m)
+    half = Z * math.hypot(before, weighted_std(pieces.q, pieces.potential) / math.sqrt(n))
     return value, Interval(max(0.0, value - noise - half), value + half)
 
 

@@ -77,6 +77,13 @@ def test_values_near_a_billion_lose_nothing() -> None:
     assert far.value == pytest.approx(near.value, rel=1e-5)
 
 
+def test_absurd_values_stay_finite() -> None:
+    """A client's 1e200 gives a huge distance with a finite interval, and finite units."""
+    found = wasserstein([1.0, 2.0, 3.0], [1.0, 2.0, 1e200])
+    assert np.isfinite([found.value, found.interval.low, found.interval.high]).all()
+    assert np.isfinite(NumericCells.from_reference([*range(20), 1e200]).std)
+
+
 def test_empty_window_is_not_enough_samples() -> None:
     """No rows have no distance."""
     with pytest.raises(NotEnoughSamples):
