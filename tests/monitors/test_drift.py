@@ -1,0 +1,197 @@
+import numpy as np
+import pytest
+
+from monitors.baselines import Column, Reference, build_baseline, read_references
+from monitors.drift import Comparison, TooFew, compare, likely_cause
+from monitors.windows import Window
+
+WINDOW = Window(0, 1)
+LANGUAGES = ["en", "de", "fr", "es"]
+SHARES = [0.7, 0.15, 0.1, 0.05]
+
+
+def reference_of(feature: str, column: Column) -> Reference:
+    """Return the column as a reference."""
+    built = build_baseline("b", "chat", WINDOW, {feature: column}, 0)
+    return read_references(built)[feature]
+
+
+def compared(
+    reference: Reference, column: Column, alpha: float = 1e-5, min_samples: int = 50
+) -> Comparison:
+    """Compare; the test says that there are enough rows."""
+    found = compare(reference, column, alpha=alpha, min_samples=min_samples)
+    assert isinstance(found, Comparison)
+    return found
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return seeded draws."""
+    return np.random.default_rng(7)
+
+
+def test_a_shift_is_measured_in_every_statistic(rng: np.random.Generator) -> None:
+    """Half a standard deviation: PSI .24, D .2 and W1 .5 of the population, n and m beside."""
+    reference = reference_of("latency_s", rng.normal(size=5000))
+    found = compared(reference, rng.normal(0.5, size=2000))
+    assert found.psi.value == pytest.approx(0.24, abs=0.06)
+    assert found.psi.value > found.psi_threshold
+    assert found.ks is not None
+    assert found.ks.value == pytest.approx(0.197, abs=0.04)
+    assert found.ks_p is not None
+    assert found.ks_p < 1e-20
+    assert found.wasserstein_sd is not None
+    assert found.wasserstein_sd.value == pytest.approx(0.5, abs=0.07)
+    assert (found.n_reference, found.n_current) == (5000, 2000)
+
+
+def test_equal_windows_stay_below_the_threshold(rng: np.random.Generator) -> None:
+    """At 1 % a look some 1 % of equal windows exceed their threshold, at any window size."""
+    law = rng.lognormal(size=200_000)
+    for n in (50, 120, 500):
+        hits = 0
+        for _ in range(8):
+            reference = reference_of("latency_s", rng.choice(law, 4000))
+            for _ in range(50):
+                found = compared(reference, rng.choice(law, n), alpha=0.01)
+                assert found.ks_p is not None
+                hits += found.psi.value > found.psi_threshold or found.ks_p < 0.005
+        assert hits <= 12  # 4 expected of 400; more than 12 has chance 2e-4
+
+
+def test_equal_mixes_stay_below_the_threshold(rng: np.random.Generator) -> None:
+    """The same for categories, rare ones included."""
+    names, shares = [*LANGUAGES, "th", "fi"], [0.7, 0.15, 0.1, 0.047, 0.002, 0.001]
+    for n in (50, 120, 500):
+        hits = 0
+        for _ in range(8):
+            reference = reference_of("language", rng.choice(names, 4000, p=shares).tolist())
+            for _ in range(50):
+                current = rng.choice(names, n, p=shares).tolist()
+                found = compared(reference, current, alpha=0.01)
+                hits += found.psi.value > found.psi_threshold
+        assert hits <= 12
+
+
+def test_small_windows_use_fewer_cells(rng: np.random.Generator) -> None:
+    """Ten rows a cell at least, or the law of PSI does not hold."""
+    reference = reference_of("latency_s", rng.normal(size=5000))
+    assert compared(reference, rng.normal(size=60)).psi.cells <= 6
+    assert compared(reference, rng.normal(size=5000)).psi.cells >= 10
+
+
+def test_too_few_rows_are_their_own_answer(rng: np.random.Generator) -> None:
+    """Neither window may be smaller than the configured least."""
+    reference = reference_of("latency_s", rng.normal(size=1000))
+    assert compare(reference, rng.normal(size=49), alpha=1e-5, min_samples=50) == TooFew(
+        "latency_s", "numeric", 1000, 49, 50
+    )
+    small = reference_of("latency_s", rng.normal(size=40))
+    assert isinstance(compare(small, rng.normal(size=500), alpha=1e-5, min_samples=50), TooFew)
+
+
+def test_a_rise_of_missing_rows_is_seen(rng: np.random.Generator) -> None:
+    """Values that are equal where they exist, but exist less often, are drift all the same."""
+    reference = reference_of("ttft_s", with_missing(rng, 4000, 0.10))
+    found = compared(reference, with_missing(rng, 1000, 0.40))
+    assert found.psi.value > found.psi_threshold
+    assert found.missing.interval.low > 0.2
+    assert found.contributions[0].cell == "missing"
+    assert likely_cause(found).startswith("missing values went from")
+
+
+def test_all_rows_missing_is_drift_not_a_crash(rng: np.random.Generator) -> None:
+    """A column that goes silent keeps its PSI; distances of no rows are left out."""
+    reference = reference_of("ttft_s", rng.normal(size=1000))
+    found = compared(reference, [None] * 200)
+    assert found.psi.value > found.psi_threshold
+    assert (found.ks, found.ks_p, found.wasserstein_sd) == (None, None, None)
+    assert found.missing.current_rate == 1.0
+
+
+def test_a_change_of_language_names_the_language(rng: np.random.Generator) -> None:
+    """The category that contributes most is the cause."""
+    reference = reference_of("language", rng.choice(LANGUAGES, 4000, p=SHARES).tolist())
+    found = compared(reference, rng.choice(LANGUAGES, 500, p=[0.2, 0.65, 0.1, 0.05]).tolist())
+    assert found.psi.value > 1.0
+    assert found.chi2 is not None
+    assert found.chi2.p_value < 1e-20
+    assert likely_cause(found).startswith(("`de` went from", "`en` went from"))
+
+
+def test_new_categories_are_a_rate_with_examples(rng: np.random.Generator) -> None:
+    """What the baseline never had is counted and named, most frequent first."""
+    reference = reference_of("finish_reason", ["stop"] * 900 + ["length"] * 100)
+    current = ["stop"] * 150 + ["tool_calls"] * 40 + ["content_filter"] * 10
+    found = compared(reference, current)
+    assert found.new is not None
+    assert found.new.value == pytest.approx(0.25)
+    assert found.new_examples == ("tool_calls", "content_filter")
+    assert "tool_calls" in likely_cause(found)
+
+
+def test_only_new_categories_are_survived() -> None:
+    """A mix without a single known category still has a PSI."""
+    reference = reference_of("finish_reason", ["stop"] * 900 + ["length"] * 100)
+    found = compared(reference, ["abc"] * 100)
+    assert found.chi2 is None
+    assert found.psi.value > found.psi_threshold
+
+
+def test_booleans_are_categories() -> None:
+    """Refusals come as booleans and compare as categories."""
+    reference = reference_of("refusal", [False] * 990 + [True] * 10)
+    found = compared(reference, np.array([False] * 80 + [True] * 20))
+    assert found.psi.value > found.psi_threshold
+    assert found.new is not None
+    assert found.new.value == 0.0
+
+
+def test_a_constant_reference_shows_a_move(rng: np.random.Generator) -> None:
+    """No spread, no unit for a distance; PSI sees the move."""
+    reference = reference_of("response_tokens", np.full(500, 16.0))
+    same = compared(reference, np.full(200, 16.0))
+    assert same.psi.value == 0.0
+    assert same.wasserstein_sd is None
+    moved = compared(reference, np.full(200, 17.0))
+    assert moved.psi.value > moved.psi_threshold
+
+
+def test_one_wild_row_is_no_drift(rng: np.random.Generator) -> None:
+    """An outlier moves neither PSI nor the winsorised distance."""
+    reference = reference_of("latency_s", rng.normal(10.0, 1.0, size=5000))
+    current = rng.normal(10.0, 1.0, size=2000)
+    current[0] = 1e6
+    found = compared(reference, current)
+    assert found.psi.value < found.psi_threshold
+    assert found.wasserstein_sd is not None
+    assert found.wasserstein_sd.value < 0.1
+
+
+def test_a_change_of_unit_is_suspected(rng: np.random.Generator) -> None:
+    """Milliseconds where seconds were are named as such."""
+    reference = reference_of("latency_s", rng.lognormal(size=2000))
+    found = compared(reference, rng.lognormal(size=500) * 1000.0)
+    assert "1000 times" in likely_cause(found)
+
+
+def test_a_change_of_shape_is_named(rng: np.random.Generator) -> None:
+    """With the median in its place the cell that changed most is named."""
+    values = np.repeat([1.0, 2.0, 3.0], [100, 800, 100])
+    reference = reference_of("response_tokens", values)
+    found = compared(reference, np.repeat([1.0, 2.0, 3.0], [90, 120, 90]))
+    assert likely_cause(found).startswith("the shape changed: ")
+
+
+def test_the_order_of_rows_does_not_matter(rng: np.random.Generator) -> None:
+    """The same rows give the same comparison."""
+    reference = reference_of("latency_s", rng.normal(size=3000))
+    current = rng.normal(0.2, size=700)
+    assert compared(reference, current) == compared(reference, rng.permutation(current))
+
+
+def with_missing(rng: np.random.Generator, rows: int, share: float) -> list[float | None]:
+    """Return normal values of which a share is None."""
+    values = rng.normal(size=rows).tolist()
+    return [None if gone else v for v, gone in zip(values, rng.random(rows) < share, strict=True)]
