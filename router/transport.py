@@ -19,6 +19,8 @@ from router.pool import IDLE_TIMEOUT_S, ConnectionPool
 from router.upstream import Headers, UpstreamRequest, UpstreamStatistics
 
 UNIX_BASE_PATH = "/v1"
+KNOWN_NAMES = 256  # field names an upstream remembers to be sound
+STALE_WITHIN_S = 1.0  # a kept-alive connection that fails later was not stale but broke
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _TARGET = re.compile(rb"/[!\"$-~]*")
@@ -152,7 +154,7 @@ class HttpUpstream:
         As `parse_address` and `tls_context`.
     """
 
-    __slots__ = ("_address", "_fields", "_pool", "_prefix", "_tls", "name")
+    __slots__ = ("_address", "_clock", "_fields", "_names", "_pool", "_prefix", "_tls", "name")
 
     def __init__(
         self,
@@ -167,14 +169,17 @@ class HttpUpstream:
         self._address = parse_address(config, socket_path=socket_path, base_path=base_path)
         self._tls = tls_context(config) if self._address.tls else None
         self._pool = ConnectionPool(config, self._connect, clock, idle_timeout_s=idle_timeout_s)
+        self._clock = clock
+        self._names: dict[bytes, bytes] = {}
         self._prefix = b" " + self._address.base_path.encode("ascii")
         self._fields = f" HTTP/1.1\r\nHost: {self._address.authority}\r\n".encode("ascii")
 
     async def send(self, request: UpstreamRequest, *, connect_timeout_s: float) -> HttpResponse:
         """Send a request and return when the head of the answer has arrived.
 
-        When a connection that was kept alive turns out to be closed, and no byte of an answer
-        came, the request is sent once more on a new connection.
+        When a connection that was kept alive turns out to be closed at once, and no byte of an
+        answer came, the request is sent once more on a new connection. Later failures are the
+        caller's to judge: by then the upstream may have worked on the request.
 
         Raises
         ------
@@ -190,12 +195,14 @@ class HttpUpstream:
         if connection is None:
             connection, reused = await self._pool.acquire(connect_timeout_s)
         while True:
+            sent_s = self._clock.monotonic()
             response = connection.start(head, request.body, bodiless=bodiless)
             try:
                 await response.head()
             except UpstreamFault:
                 response.release()
-                if not reused or response.started:
+                late = self._clock.monotonic() - sent_s > STALE_WITHIN_S
+                if not reused or response.started or late:
                     raise
             except BaseException:
                 response.release()
@@ -231,19 +238,24 @@ class HttpUpstream:
     def _add_fields(self, lines: list[bytes], headers: Headers) -> bool:
         """Append the caller's fields; True when Accept-Encoding is among them."""
         encoding = False
+        known = self._names
         for name, value in headers:
-            lowered = name.lower()
-            if (
-                lowered in _OURS
-                or _TOKEN.fullmatch(name) is None
-                or _CONTROL.search(value) is not None
-            ):
+            start = known.get(name) or self._field_start(name)
+            if b"\n" in value or b"\r" in value or b"\0" in value:
                 # The value may be a credential: only the name is told.
-                raise self._unsendable(f"the header field {name!r} cannot be sent")
-            if lowered == b"accept-encoding":
+                raise self._unsendable(f"the value of the header field {name!r} has control bytes")
+            if len(name) == len(b"accept-encoding") and name.lower() == b"accept-encoding":
                 encoding = True
-            lines += (name, b": ", value, b"\r\n")
+            lines += (start, value, b"\r\n")
         return encoding
+
+    def _field_start(self, name: bytes) -> bytes:
+        if name.lower() in _OURS or _TOKEN.fullmatch(name) is None:
+            raise self._unsendable(f"the header field {name!r} is not the caller's to send")
+        start = name + b": "
+        if len(self._names) < KNOWN_NAMES:
+            self._names[name] = start
+        return start
 
     async def _connect(self, owner: Owner) -> HttpConnection:
         loop = asyncio.get_running_loop()

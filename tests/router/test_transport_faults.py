@@ -1,16 +1,18 @@
 """What the client makes of upstreams that break."""
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
-from support.fake_answers import CLOSE, script_named
+from support.fake_answers import CLOSE, SCRIPTS, script_named
 from support.fake_upstream import FakeUpstream
 from support.transport_kit import LOOPS, Run, chat, client, fault_of, fetch, raw, run_on
 
-from router.errors import Reason
+from router.errors import Reason, UpstreamFault
 
 run = pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"], name="run")(run_on)
 
@@ -207,6 +209,23 @@ def test_connect_timeout_is_kept(run: Run, black_hole: int) -> None:
             assert upstream.statistics() == (0, 0, 0)
 
     run(scenario())
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_every_misbehaviour_leaves_the_pool_sound(run: Run, name: str) -> None:
+    """Whatever an upstream does, given up in time it costs no slot, and the next answer is good."""
+
+    async def scenario(fake: FakeUpstream) -> None:
+        async with client(fake.url, max_connections=1) as upstream:
+            with suppress(UpstreamFault, TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await fetch(upstream, chat(f"fault:{name}", stream=True))
+            assert (upstream.statistics().in_use, upstream.statistics().waiting) == (0, 0)
+            answer = json.loads(await fetch(upstream, chat()))
+            assert answer["object"] == "chat.completion"
+
+    with FakeUpstream() as fake:
+        run(scenario(fake))
 
 
 def test_redirect_is_not_followed(run: Run) -> None:

@@ -5,7 +5,7 @@ import json
 import random
 
 import pytest
-from support.fake_answers import CLOSE, answer_text
+from support.fake_answers import CLOSE, Step, answer_text
 from support.fake_upstream import FakeUpstream
 from support.transport_kit import LOOPS, Run, chat, client, fault_of, fetch, raw, read_all, run_on
 
@@ -179,6 +179,26 @@ def test_connection_cut_after_a_byte_is_not_replaced(run: Run) -> None:
             await fetch(upstream, chat())
             fake.script("close_mid_head")
             await fault_of(upstream, chat())
+        assert len(fake.requests) == 2
+
+    with FakeUpstream() as fake:
+        run(scenario(fake))
+
+
+def test_late_failure_of_a_reused_connection_is_not_repeated(run: Run) -> None:
+    """An upstream that hangs up after a while has worked on the request: it is not sent again."""
+    clock = HandClock()
+
+    def works_then_dies(_: object) -> list[Step]:
+        clock.time_s += 2
+        return [CLOSE]
+
+    async def scenario(fake: FakeUpstream) -> None:
+        async with client(fake.url, clock=clock) as upstream:
+            await fetch(upstream, chat())
+            fake.script(works_then_dies)
+            fault = await fault_of(upstream, chat())
+            assert (fault.reason, fault.sent) == (Reason.UPSTREAM_UNREACHABLE, True)
         assert len(fake.requests) == 2
 
     with FakeUpstream() as fake:
