@@ -1,0 +1,398 @@
+"""One downstream connection: reads requests, runs one handler at a time, closes in order."""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from typing import cast
+
+from gateway.errors import Overloaded, RequestError
+from gateway.peer import peer_address, reset_connection, watch_half_close
+from gateway.request_reader import SLICE_BYTES, RequestHead, RequestReader
+from gateway.response_head import (
+    INTERNAL,
+    TOO_MANY_CONNECTIONS,
+    Framing,
+    Refusal,
+    refusal_headers,
+    refusal_of,
+)
+from gateway.server_exchange import ServerExchange
+from gateway.server_state import (
+    AHEAD_BYTES,
+    LINGER_S,
+    OVERFLOW_CONNECTIONS,
+    WRITE_HIGH_BYTES,
+    Shared,
+)
+from gateway.write_gate import WriteGate
+from router.errors import Reason
+
+LOG = logging.getLogger(__name__)
+
+
+class Connection(asyncio.Protocol):
+    """Speaks HTTP/1.1 and HTTP/1.0 with one client.
+
+    A client is gone when its connection is lost. The end of its input alone may be a half-close
+    by a client that still reads: a request that waits for its answer is then kept if an interim
+    response (100, RFC 9110 section 15.2) is taken without a reset, for HTTP/1.1 and as long as no
+    answer was started; in every other case the end of input counts as gone, at once.
+    """
+
+    __slots__ = (
+        "_active",
+        "_backlog",
+        "_closing",
+        "_deaf",
+        "_gate",
+        "_half_closed",
+        "_lost",
+        "_newest",
+        "_queue",
+        "_reader",
+        "_reading_paused",
+        "_refusal",
+        "_shared",
+        "_task",
+        "_transport",
+        "body_limit_bytes",
+        "client",
+        "deadline_s",
+        "heads",
+    )
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self.heads = shared.heads
+        self.body_limit_bytes = shared.limits.body_bytes
+        self.client = ""
+        self.deadline_s = math.inf
+        self._reader = RequestReader(self, limits=shared.limits, clock=shared.clock)
+        self._transport = cast("asyncio.Transport", None)
+        self._active: ServerExchange | None = None
+        self._newest: ServerExchange | None = None
+        self._queue: deque[ServerExchange] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._backlog: bytearray | None = None
+        self._refusal: Refusal | None = None
+        self._gate = WriteGate()
+        self._closing = False
+        self._deaf = False
+        self._half_closed = False
+        self._lost = False
+        self._reading_paused = False
+
+    @property
+    def closing(self) -> bool:
+        """True when no further request will be read."""
+        return self._shared.draining
+
+    # Called by the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection, or say that there are too many."""
+        shared = self._shared
+        self._transport = cast("asyncio.Transport", transport)
+        shared.accepted_total += 1
+        excess = len(shared.connections) - shared.limits.connections
+        shared.connections.add(self)
+        if excess >= OVERFLOW_CONNECTIONS:
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self.client = peer_address(transport)
+        self.deadline_s = shared.clock.monotonic() + shared.limits.header_timeout
+        if excess >= 0:
+            self._refuse(TOO_MANY_CONNECTIONS)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, or keep what has arrived before its turn."""
+        if self._closing or self._deaf:
+            return
+        active = self._active
+        if self._gate.shut if active is None else active.complete:
+            self._hold(data)
+        else:
+            self._read(data)
+
+    def eof_received(self) -> bool:
+        """Decide whether a client that sends no more still reads; True keeps the connection."""
+        active = self._active
+        if self._closing or active is None or active.finished:
+            self._half_closed = self._pending()
+            return self._half_closed
+        if active.responded or not active.complete or not active.accepts_interim:
+            self.drop()
+            self._cancel()
+            return False
+        watch_half_close(self._transport, waiting=self._is_waiting, gone=self.drop)
+        self._half_closed = True
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it so
+        """Cancel the handler: nobody waits for its answer."""
+        shared = self._shared
+        self._lost = True
+        self._deaf = True
+        shared.connections.discard(self)
+        if not shared.connections:
+            shared.emptied.set()
+        self._reader.close()
+        self._queue.clear()
+        self._backlog = None
+        self._gate.open()
+        self._cancel()
+
+    def pause_writing(self) -> None:
+        """Let `drain` wait: the client reads too slowly."""
+        self._gate.shut = True
+
+    def resume_writing(self) -> None:
+        """Let handlers write again; take up a request that waited for room."""
+        self._gate.open()
+        if self._active is None and not self._closing:
+            self._proceed()
+
+    # Called by the reader.
+
+    def head_read(self, head: RequestHead) -> None:
+        """Answer a request now, or after those before it."""
+        exchange = self._newest = ServerExchange(head, self)
+        if self._active is None:
+            self._dispatch(exchange)
+        else:
+            self._queue.append(exchange)
+
+    def body_read(self, data: bytes) -> None:
+        """Hand a part of the body to its request."""
+        exchange = self._newest
+        assert exchange is not None
+        exchange.add_body(data)
+        if exchange.buffered_bytes > AHEAD_BYTES and not exchange.takes_body:
+            self._pause_reading()
+
+    def request_read(self) -> None:
+        """Note that the newest request is complete."""
+        assert self._newest is not None
+        self._newest.end_body()
+
+    # Called by exchanges.
+
+    def send(self, data: bytes) -> None:
+        """Write to the client; dropped when it is gone."""
+        if not self._lost:
+            self._transport.write(data)
+
+    def want_body(self) -> None:
+        """Read on; the sweep ends the wait."""
+        limits = self._shared.limits
+        self.deadline_s = self._shared.clock.monotonic() + limits.body_timeout
+        self._resume_reading()
+
+    async def writable(self) -> None:
+        """Wait until the transport wants more."""
+        await self._gate.wait()
+
+    def cut(self, *, reset: bool) -> None:
+        """Close after what was written; `reset` where a plain close would look like the end."""
+        self._task = None
+        if self._lost or self._closing:
+            return
+        self._close(unread=False)
+        if reset:
+            reset_connection(self._transport)
+
+    # Called by the server.
+
+    def drop(self) -> None:
+        """Cut the connection and cancel its handler."""
+        if not self._lost:
+            self._closing = True
+            self._transport.abort()
+
+    def check(self, now_s: float) -> None:
+        """Act on a deadline that has passed, and on a client that takes nothing."""
+        if self._gate.shut or self._closing:
+            unsent = self._transport.get_write_buffer_size()
+            if self._gate.stalled_s(unsent, now_s) > self._shared.limits.body_timeout:
+                self.drop()
+            if unsent:
+                if self._closing:
+                    self.deadline_s = now_s + LINGER_S
+                return
+        if now_s >= self.deadline_s:
+            self._expire()
+
+    def retire(self, now_s: float, *, grace_s: float) -> None:
+        """Close if idle; a connection that is new may still bring the request it was made for."""
+        if self._active is not None or self._closing or self._reader.in_message:
+            return
+        if self._newest is None:
+            self.deadline_s = min(self.deadline_s, now_s + grace_s)
+        else:
+            self._close(unread=False)
+
+    # Reading.
+
+    def _read(self, data: bytes | bytearray) -> None:
+        rest: bytes | memoryview = bytes(data) if len(data) <= SLICE_BYTES else memoryview(data)
+        while rest:
+            refusal = self._reader.feed(rest[:SLICE_BYTES])
+            if refusal is not None:
+                self._unreadable(refusal)
+                return
+            rest = rest[SLICE_BYTES:]
+            if rest and self._active is not None and self._active.complete:
+                self._hold(rest)
+                return
+        if self._active is None and self._reader.in_message:
+            self.deadline_s = self._reader.started_s + self._shared.limits.header_timeout
+
+    def _hold(self, data: bytes | memoryview) -> None:
+        if self._backlog is None:
+            self._backlog = bytearray()
+        self._backlog += data
+        if len(self._backlog) > AHEAD_BYTES:
+            self._pause_reading()
+
+    def _unreadable(self, refusal: Refusal) -> None:
+        self._deaf = True
+        if self._active is None:
+            self._refuse(refusal)
+        elif self._newest is not None and not self._newest.complete:
+            self._newest.break_off(refusal.message)
+        else:
+            self._refusal = refusal
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and not self._lost:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self._lost:
+            self._reading_paused = False
+            if not self._half_closed:
+                self._transport.resume_reading()
+
+    # Answering.
+
+    def _dispatch(self, exchange: ServerExchange) -> None:
+        self._active = exchange
+        self.deadline_s = math.inf
+        self._shared.requests_total += 1
+        self._task = self._shared.tasks.start(self._answer(exchange))
+
+    async def _answer(self, exchange: ServerExchange) -> None:
+        shared = self._shared
+        try:
+            if len(shared.tasks) > shared.limits.in_flight:
+                raise Overloaded(
+                    "this worker has as many requests as `gateway.limits.in_flight` allows"
+                )
+            await shared.handler(exchange)
+            if not exchange.finished and not self._closing:
+                raise RuntimeError("the handler returned without finishing its answer")
+        except RequestError as error:
+            self._apologise(exchange, refusal_of(error))
+        except Exception:
+            shared.failed_total += 1
+            LOG.exception("the handler of %s %s failed", exchange.method, exchange.path)
+            self._apologise(exchange, INTERNAL)
+        finally:
+            self._answered(exchange)
+
+    def _apologise(self, exchange: ServerExchange, refusal: Refusal) -> None:
+        if exchange.responded:
+            exchange.abort()
+            return
+        body = self._shared.server_error(exchange.path, refusal)
+        exchange.start(refusal.status, refusal_headers(refusal.status), length=len(body))
+        exchange.finish(body)
+
+    def _answered(self, exchange: ServerExchange) -> None:
+        self._active = None
+        self._task = None
+        if self._lost or self._closing:
+            return
+        if not exchange.finished:
+            exchange.abort()
+        elif not exchange.keep_alive or self._shared.draining:
+            self._close(unread=not exchange.complete or self._deaf or self._pending())
+        elif not self._gate.shut:
+            self._proceed()
+
+    def _proceed(self) -> None:
+        """Go on with what has arrived, or wait for the next request."""
+        if self._queue:
+            self._dispatch(self._queue.popleft())
+        elif self._refusal is not None:
+            self._refuse(self._refusal)
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        limits = self._shared.limits
+        wait_s = limits.header_timeout if self._reader.in_message else limits.keep_alive
+        self.deadline_s = self._shared.clock.monotonic() + wait_s
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None:
+            self._read(backlog)
+            if self._closing or self._active is not None:
+                return
+        if self._half_closed:
+            self._close(unread=False)
+        else:
+            self._resume_reading()
+
+    # Closing.
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer bytes that never became a request, and close."""
+        self._shared.refused_total += 1
+        body = self._shared.server_error("", refusal)
+        framing = Framing(len(body), chunked=False, connection=b"close")
+        head = self.heads.head(refusal.status, refusal_headers(refusal.status), framing)
+        self._transport.write(head + body)
+        self._close(unread=True)
+
+    def _close(self, *, unread: bool) -> None:
+        """Flush and close; `unread` input would reset the connection before the answer is read.
+
+        So the output is ended first and input dropped for a while (RFC 9112, section 9.6).
+        """
+        self._closing = True
+        self._queue.clear()
+        self._backlog = None
+        self.deadline_s = self._shared.clock.monotonic() + LINGER_S
+        if unread and not self._half_closed:
+            self._resume_reading()
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _expire(self) -> None:
+        if self._closing:
+            self.drop()
+        elif self._active is not None:
+            self.deadline_s = math.inf
+            self._active.time_out()
+        elif self._reader.in_message:
+            message = "the request head did not arrive within `gateway.limits.header_timeout`"
+            self._refuse(Refusal(408, message, Reason.REQUEST_TIMEOUT))
+        else:
+            self._close(unread=False)
+
+    def _pending(self) -> bool:
+        return bool(self._queue) or self._backlog is not None or self._refusal is not None
+
+    def _is_waiting(self) -> bool:
+        active = self._active
+        return not self._lost and active is not None and not active.finished
+
+    def _cancel(self) -> None:
+        task, self._task = self._task, None
+        if task is not None and self._active is not None and not self._active.finished:
+            self._shared.disconnected_total += 1
+            task.cancel()
