@@ -13,7 +13,7 @@ behind damage is found by searching for the tag.
 
 import struct
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -37,6 +37,8 @@ MAX_FRAMES: Final = 1 << SEQUENCE_BITS
 
 _HEADER_HEAD = struct.Struct("<8sII")
 _CRC_START = 8
+_INT_MIN = -(1 << 63)
+_INT_MAX = (1 << 63) - 1
 _LENGTH_CRC = struct.Struct("<II")
 
 
@@ -222,11 +224,31 @@ class FrameEncoder:
             del batch[start:]
             raise ValueError(f"a frame of {end - start} bytes; the limit is {MAX_FRAME_BYTES}")
         FRAME_HEAD.pack_into(batch, start, end - body, 0, kind, self.next_sequence)
-        with memoryview(batch) as view, view[start + _CRC_START :] as covered:
-            crc = crc32(covered)
+        crc = crc32(memoryview(batch)[start + _CRC_START :])
         _LENGTH_CRC.pack_into(batch, start, end - body, crc)
         self.next_sequence += 1
         return end
+
+
+def encodable(value: Any) -> Any:
+    """Return a copy of a record that MessagePack can hold, whatever clients and upstreams said.
+
+    Text loses its lone surrogates (to `?`), integers are brought into 64 bits.
+    """
+    if isinstance(value, msgspec.Struct):
+        fields = {name: encodable(getattr(value, name)) for name in value.__struct_fields__}
+        return type(value)(**fields)
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return max(_INT_MIN, min(_INT_MAX, value))
+    if isinstance(value, tuple):
+        return tuple(encodable(item) for item in value)
+    if isinstance(value, dict):
+        return {encodable(key): encodable(item) for key, item in value.items()}
+    return value
 
 
 def _check_version(schema_version: int) -> None:

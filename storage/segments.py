@@ -229,7 +229,7 @@ def read_frames(path: Path, offset: int = 0, limit_bytes: int = 8 << 20) -> Segm
     with _opened(path) as descriptor:
         size = os.fstat(descriptor).st_size
         header = decode_header(os.pread(descriptor, HEADER_BYTES, 0))
-        if header is None:
+        if header is None or size < HEADER_BYTES:
             state: SegmentState = "tail" if size < HEADER_BYTES else "corrupt"
             return SegmentRead([], offset, state, unread_bytes=size - offset)
         reader = _Reader(descriptor, size, header.first_sequence)
@@ -241,9 +241,11 @@ def _read(reader: _Reader, offset: int, limit_bytes: int) -> SegmentRead:
     at = offset
     skipped_bytes = skipped_regions = 0
     state: SegmentState = "more"
-    while at - offset < limit_bytes:
+    while True:
         if at >= reader.size:
             state = "sealed" if reader.is_sealed() else "tail"
+            break
+        if at - offset >= limit_bytes:
             break
         found = reader.frame(at)
         if not isinstance(found, Frame):
