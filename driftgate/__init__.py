@@ -5,8 +5,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-__version__ = "0.1.0"
-
 
 def main() -> int:
     """Run the `monitor` command line and return its exit code."""

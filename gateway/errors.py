@@ -92,7 +92,7 @@ class RequestTooLarge(RequestError):
 
 
 class Overloaded(RequestError):
-    """This worker has as many requests as it may."""
+    """A worker has as many requests as it may."""
 
     status = 503
     reason = Reason.OVERLOADED

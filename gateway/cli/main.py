@@ -1,0 +1,90 @@
+"""The command `monitor`: a group whose commands are imported when they run."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from gateway.cli.exits import USAGE, run_command
+
+# Command to module and one line of help: `monitor --help` imports none of them.
+COMMANDS = {
+    "serve": ("gateway.cli.serve", "Start the gateway: data plane, control plane, engine."),
+    "demo": ("gateway.cli.demo", "Show everything on real traffic, in under two minutes."),
+    "report": ("gateway.cli.report", "Report traffic, latency, cost and drift of a period."),
+    "baseline": ("gateway.cli.baseline", "Set, list, show or drop the reference of drift."),
+    "alerts": ("gateway.cli.alerts", "List alerts and deliveries; test a channel; replay."),
+    "check": ("gateway.cli.check", "Check a configuration file, or print its JSON Schema."),
+    "init": ("gateway.cli.init", "Write a configuration file to start from."),
+    "dashboards": ("gateway.cli.dashboards", "Export the Grafana board and its provisioning."),
+}
+HIDDEN = {
+    "_worker": "gateway.cli.processes",
+    "_control": "gateway.cli.processes",
+    "_engine": "gateway.cli.processes",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help, and imports one when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        """Return the commands that users see."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's signature)
+        """Import a command."""
+        module = COMMANDS[cmd_name][0] if cmd_name in COMMANDS else HIDDEN.get(cmd_name)
+        if module is None:
+            return None
+        found: click.Command = getattr(importlib.import_module(module), cmd_name.lstrip("_"))
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's signature)
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Name the nearest command when there is none of that name."""
+        if args and args[0] not in COMMANDS and args[0] not in HIDDEN:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise click.UsageError(f"No such command `{args[0]}`.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  (click's signature)
+    if value:
+        from gateway.version import VERSION
+
+        click.echo(f"driftgate {VERSION}")
+        ctx.exit()
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version)
+def cli() -> None:
+    r"""Route, record and watch model traffic.
+
+    \b
+    Examples:
+      monitor serve                        every model name, answered by the embedded engine
+      monitor serve --config driftgate.yaml
+      monitor report --since 7d
+      monitor baseline set --since 24h
+
+    Exit codes: 0 good, 1 a gate tripped, 2 usage or configuration, 3 not enough or stale data,
+    4 storage or server unreachable.
+    """
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    try:
+        return run_command(cli, sys.argv[1:])
+    except KeyboardInterrupt:
+        return USAGE

@@ -1,0 +1,218 @@
+"""The control plane's process: one owner of the database, and everything that reads it."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from gateway.channel import Channel
+from gateway.config import Settings
+from gateway.control_plane import ControlState, build_app
+from gateway.delivery import DeliveryLoop
+from gateway.enrich import enrich
+from gateway.errors import ConfigError
+from gateway.ingest_loop import IngestWork
+from gateway.loops import WorkLoop
+from gateway.monitor_loop import MonitorWork, build_monitor
+from gateway.paths import control_file, spool_dir
+from gateway.settings import settings_from_message
+from gateway.telemetry import Telemetry
+from gateway.tracing import open_tracing
+from router.clock import Clock, SystemClock
+from router.tasks import TaskSet
+from storage.database import Database
+from storage.ids import IdSource
+from storage.ingest import Ingester
+from storage.lock import WriterLock
+from storage.repository import Repository
+
+log = logging.getLogger(__name__)
+
+_RELOAD_TIMEOUT_S = 10.0
+_THREAD_STOP_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOptions:
+    """How the supervisor started this process."""
+
+    data_dir: Path
+    listening: socket.socket
+    channel: socket.socket
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the order of shutdown is the supervisor's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+@dataclass(slots=True)
+class ControlProcess:
+    """Owns the database, the ingest and monitor threads, deliveries and the HTTP server."""
+
+    options: ControlOptions
+    clock: Clock = field(default_factory=SystemClock)
+    _tasks: TaskSet = field(default_factory=TaskSet)
+    _reloads: dict[int, asyncio.Future[list[str]]] = field(default_factory=dict)
+    _state: ControlState | None = None
+    _ingest: IngestWork | None = None
+    _monitor: MonitorWork | None = None
+
+    async def run(self) -> None:
+        """Serve until told to drain, or until the supervisor is gone."""
+        channel = await Channel.open(self.options.channel)
+        first = await channel.receive()
+        if first is None:
+            return
+        settings = settings_from_message(first, os.environ)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(channel.aclose)
+            state = await self._open(settings, channel, stack)
+            server = self._server(state)
+            serving = self._tasks.start(server.serve(sockets=[self.options.listening]))
+            self._leave_address(stack)
+            channel.send("ready")
+            await self._obey(channel)
+            server.should_exit = True
+            await asyncio.wait({serving}, timeout=5.0)
+
+    async def _open(
+        self, settings: Settings, channel: Channel, stack: AsyncExitStack
+    ) -> ControlState:
+        data_dir = self.options.data_dir
+        lock = WriterLock(data_dir)
+        lock.acquire()
+        stack.callback(lock.release)
+        database, aside = await asyncio.to_thread(
+            lambda: Database.open_or_rebuild(data_dir, now_us=self.clock.now_us)
+        )
+        stack.callback(database.close)
+        if aside is not None:
+            log.error("the database was damaged; it was set aside as %s and is rebuilt", aside)
+        telemetry = Telemetry(settings)
+        tracing = open_tracing(os.environ)
+        if tracing is not None:
+            stack.callback(tracing.close)
+        ingester = Ingester(
+            database,
+            spool_dir(data_dir),
+            enrich=enrich,
+            now_us=self.clock.now_us,
+            on_batch=lambda ends, stats: _observe(telemetry, tracing, ends, stats),
+        )
+        repository = Repository(database)
+        ids = IdSource(self.clock.now_us)
+        delivery = DeliveryLoop(repository, settings.alerts, self.clock, random.Random())  # noqa: S311  (jitter)
+        monitor = build_monitor(settings, repository, telemetry, self.clock, ids.new_id)
+        self._ingest = IngestWork(database, ingester, telemetry, self.clock)
+        self._ingest.settings = settings
+        self._monitor = MonitorWork(monitor, settings.monitors.every, self.clock, delivery)
+        self._state = ControlState(
+            settings=settings,
+            clock=self.clock,
+            repository=repository,
+            telemetry=telemetry,
+            monitor=monitor,
+            delivery=delivery,
+            reload=lambda: self._ask_reload(channel),
+            loops={},
+        )
+        self._start_loops(stack)
+        return self._state
+
+    def _start_loops(self, stack: AsyncExitStack) -> None:
+        state, ingest, monitor = self._state, self._ingest, self._monitor
+        assert state is not None
+        assert ingest is not None
+        assert monitor is not None
+        loops = {
+            "ingest": WorkLoop("ingest", ingest.turn),
+            "monitors": WorkLoop("monitors", monitor.turn),
+        }
+        state.loops.update(loops)
+        # Closed in reverse: deliveries, monitors, ingest, then what is left of the spool.
+        stack.callback(ingest.finish)
+        for loop in loops.values():
+            stack.callback(loop.stop, _THREAD_STOP_S)
+            loop.start()
+        stack.push_async_callback(self._tasks.cancel)
+        self._tasks.start(state.delivery.run())
+
+    def _server(self, state: ControlState) -> QuietServer:
+        config = uvicorn.Config(
+            build_app(state),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=3,
+        )
+        return QuietServer(config)
+
+    def _leave_address(self, stack: AsyncExitStack) -> None:
+        """Tell the command line where this server is."""
+        host, port = self.options.listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        path = control_file(self.options.data_dir)
+        path.write_bytes(msgspec.json.encode({"url": f"http://{shown}:{port}", "pid": os.getpid()}))
+        stack.callback(path.unlink, missing_ok=True)
+
+    async def _obey(self, channel: Channel) -> None:
+        async for message in channel.messages():
+            if message["kind"] == "drain":
+                return
+            if message["kind"] == "settings":
+                self._take(message)
+            elif message["kind"] == "reloaded":
+                waiting = self._reloads.pop(message["number"], None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message["problems"])
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        state, ingest, monitor = self._state, self._ingest, self._monitor
+        if state is None or ingest is None or monitor is None:
+            return
+        try:
+            settings = settings_from_message(message, os.environ)
+        except ConfigError:
+            log.exception("the configuration stays as it was")
+            return
+        ids = IdSource(self.clock.now_us)
+        state.settings = ingest.settings = settings
+        state.telemetry.reconfigure(settings)
+        state.delivery.reconfigure(settings.alerts)
+        state.monitor = build_monitor(
+            settings, state.repository, state.telemetry, self.clock, ids.new_id
+        )
+        monitor.replace(state.monitor, settings.monitors.every)
+
+    async def _ask_reload(self, channel: Channel) -> list[str]:
+        number = len(self._reloads) + self.clock.now_us()
+        answer = asyncio.get_running_loop().create_future()
+        self._reloads[number] = answer
+        channel.send("reload", number=number)
+        try:
+            return await asyncio.wait_for(answer, _RELOAD_TIMEOUT_S)
+        except TimeoutError:
+            return ["the supervisor did not answer; see its log"]
+
+
+def _observe(telemetry: Telemetry, tracing: Any, ends: Any, stats: Any) -> None:
+    telemetry.observe(ends)
+    telemetry.observe_stats(stats)
+    if tracing is not None:
+        tracing.observe(ends)

@@ -1,0 +1,22 @@
+"""Signals of recorded requests: composed of the wire protocol's words and the monitors' eyes."""
+
+from collections.abc import Sequence
+
+from gateway.protocols.openai_text import answer_text, prompt_text
+from monitors.signals.extract import extract
+from storage.records import End, Signals
+
+
+def enrich(ends: Sequence[End]) -> list[Signals]:
+    """Return what can be watched of each record; text that was not kept gives None."""
+    return [_signals(end) for end in ends]
+
+
+def _signals(end: End) -> Signals:
+    payload = end.payload
+    if payload is None:
+        return extract(None, None, end.prediction)
+    prompt = None if payload.request_truncated else prompt_text(payload.request)
+    failed = end.prediction.status >= 400 or payload.response_truncated
+    answer = None if failed else answer_text(payload.response, payload.response_type)
+    return extract(prompt, answer, end.prediction)

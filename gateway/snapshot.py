@@ -1,0 +1,81 @@
+"""Everything one request needs of the configuration: built once a reload, then only read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.auth import keys_by_digest
+from gateway.config import KeyConfig, LimitsConfig, Settings
+from gateway.protocols import openai
+from gateway.recording import Recorder
+from router.dispatch import Dispatcher
+from router.plan import RoutingTable
+from router.shadow import ShadowRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A configuration at work.
+
+    Attributes
+    ----------
+    shadow_dispatcher : Dispatcher
+        Over connections of its own, so that a shadow never takes one from a client.
+    shadow_runners : mapping of str to ShadowRunner
+        By route.
+    keep_bytes : int
+        Of a streamed answer, kept for the record and the cache.
+    """
+
+    settings: Settings
+    table: RoutingTable
+    keys: Mapping[bytes, KeyConfig]
+    limits: LimitsConfig
+    recorder: Recorder
+    dispatcher: Dispatcher
+    shadow_dispatcher: Dispatcher
+    shadow_runners: Mapping[str, ShadowRunner]
+    models_body: bytes
+    keep_bytes: int
+
+
+def build_snapshot(
+    settings: Settings,
+    table: RoutingTable,
+    *,
+    dispatcher: Dispatcher,
+    shadow_dispatcher: Dispatcher,
+    created_at_s: int,
+) -> Snapshot:
+    """Compose a snapshot from checked settings and open upstreams."""
+    caching = any(route.cache is not None for route in settings.routes.values())
+    keep = settings.record.max_payload_bytes
+    if caching:
+        keep = max(keep, settings.gateway.limits.answer_bytes)
+    return Snapshot(
+        settings=settings,
+        table=table,
+        keys=keys_by_digest(settings.gateway.keys),
+        limits=settings.gateway.limits,
+        recorder=Recorder.of(settings.record, settings.upstreams),
+        dispatcher=dispatcher,
+        shadow_dispatcher=shadow_dispatcher,
+        shadow_runners={
+            name: ShadowRunner(route.shadow_concurrency)
+            for name, route in settings.routes.items()
+            if route.shadow
+        },
+        models_body=openai.models_body(model_names(settings), created_at_s),
+        keep_bytes=keep,
+    )
+
+
+def model_names(settings: Settings) -> list[str]:
+    """Return the names clients may send: the routes, and what "*" is known to answer."""
+    names = [name for name in settings.routes if name != "*"]
+    rest = settings.routes.get("*")
+    if rest is not None:
+        for name in (*rest.split, *rest.fallback):
+            model = settings.upstreams[name].model
+            if model is not None and model not in names:
+                names.append(model)
+    return names
