@@ -20,13 +20,20 @@ from typing import Literal
 from monitors.config import MonitorsConfig
 from monitors.drift import Comparison, TooFew, likely_cause
 from monitors.windows import Window
-from stats.results import Interval
+from stats.confidence import Z
+from stats.results import Psi
 from storage.records import Verdict
 
 MONITOR = "drift"
 DAYS_30_S = 30 * 86_400.0
-SUSPICION = 0.05
+MOST_ALPHA = 0.05
+"""What a look at a feature may spend however large the budget is."""
+SUSPICION = 0.01
 """P-value of a single look above which a small window shows no trace of drift."""
+WASSERSTEIN_REACH = 1.25 + Z
+"""Upper end, in standard errors, of the interval around an average distance of equal windows."""
+REACH_MARGIN = 1.5
+"""Room for luck: windows whose intervals would only just fit take many looks to clear."""
 
 Severity = Literal["none", "warning", "critical"]
 
@@ -84,7 +91,7 @@ def per_look_alpha(false_alarms_per_30d: float, every_s: float, features: int) -
     True
     """
     looks = max(1.0, DAYS_30_S / every_s)
-    return min(SUSPICION, false_alarms_per_30d / (looks * max(1, features)))
+    return min(MOST_ALPHA, false_alarms_per_30d / (looks * max(1, features)))
 
 
 def levels_for(config: MonitorsConfig, feature: str) -> Levels:
@@ -125,24 +132,29 @@ def severity_of(comparison: Comparison, levels: Levels) -> Severity:
 def is_calm(comparison: Comparison, levels: Levels) -> bool:
     """Say whether a look counts towards the end of an episode.
 
-    The effects' intervals must lie below half the material level. A window may be too small for
-    that whatever it holds (Wasserstein-1 needs some 4,000 rows); it is calm if it shows
-    no trace of drift: an effect that once passed the gates would.
+    The effects' intervals must lie below half the material level. Windows may be too small for
+    that though nothing drifts (at a level of 0.1 sd, below some 9,000 rows in either); they are
+    calm if they show no trace of drift, which an effect that passed the gates would leave.
     """
-    effect = max(0.0, comparison.psi.value - psi_noise(comparison))
-    pairs = [(effect, comparison.psi.interval, levels.psi)]
-    moved = comparison.wasserstein_sd
+    psi, moved = comparison.psi, comparison.wasserstein_sd
+    ends = [(psi.interval.high, _psi_reach(psi), levels.psi)]
     if moved is not None:
-        pairs.append((moved.value, moved.interval, levels.wasserstein_sd))
-    if all(interval.high < level / 2.0 for _, interval, level in pairs):
+        reach = WASSERSTEIN_REACH * math.sqrt(1.0 / moved.n_reference + 1.0 / moved.n_current)
+        ends.append((moved.interval.high, reach, levels.wasserstein_sd))
+    if all(high < level / 2.0 for high, _, level in ends):
         return True
-    too_small = any(_half(value, interval) >= level / 2.0 for value, interval, level in pairs)
-    p_values = (comparison.psi.p_value, comparison.ks_p)
-    return too_small and all(p is None or p > SUSPICION for p in p_values)
+    too_small = any(REACH_MARGIN * reach >= level / 2.0 for _, reach, level in ends)
+    return too_small and all(p is None or p > SUSPICION for p in (psi.p_value, comparison.ks_p))
 
 
-def _half(value: float, interval: Interval) -> float:
-    return interval.high - value
+def _psi_reach(psi: Psi) -> float:
+    """Upper end of the interval around an average PSI of equal windows.
+
+    The noncentrality L with mean - 1.96 sd of its chi-square law at the law's mean without drift.
+    """
+    square = Z * Z
+    upper = 2.0 * square + math.sqrt(4.0 * square * square + 2.0 * square * (psi.cells - 1))
+    return upper * (1.0 / psi.n_reference + 1.0 / psi.n_current)
 
 
 def judge(
