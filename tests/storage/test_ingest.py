@@ -3,12 +3,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
-from storage.database import FILE_NAME, Database
-from storage.frames import FrameKind
-from storage.ingest import Ingester, IngestOptions, IngestStep
-from storage.records import End, Feedback, WorkerStats
-from storage.tailing import BatchLimits
 from support.log_records import (
     NOW,
     SECOND,
@@ -19,6 +13,12 @@ from support.log_records import (
     now_us,
     signals_of,
 )
+
+from storage.database import FILE_NAME, Database
+from storage.frames import FrameKind
+from storage.ingest import Ingester, IngestOptions, IngestStep
+from storage.records import End, Feedback, WorkerStats
+from storage.tailing import BatchLimits
 
 
 class Log:

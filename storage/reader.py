@@ -1,0 +1,325 @@
+"""Windowed reads: counts, exact percentiles and columns, over a connection, without statistics.
+
+Every function takes a connection that `Database.cursor` or `Repository.reading` lends, and gives
+plain values back: dictionaries with the column names as keys, lists, numpy arrays. Windows are
+closed at the start and open at the end. A `role` of None means primary rows and shadows.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from storage.rows import INTERRUPTED
+from storage.times import HOUR_US, from_timestamp, to_timestamp
+
+NUMERIC_FEATURES = (
+    "prompt_tokens",
+    "response_tokens",
+    "prompt_chars",
+    "response_chars",
+    "latency_s",
+    "ttft_s",
+    "time_per_output_token_s",
+)
+CATEGORY_FEATURES = ("finish_reason", "language", "refusal", "error")
+
+Column = npt.NDArray[np.float64] | list[str | None]
+Record = dict[str, Any]
+
+
+class Window(NamedTuple):
+    """Microseconds since the epoch: [from_us, to_us)."""
+
+    from_us: int
+    to_us: int
+
+
+class Scope(NamedTuple):
+    """Which rows a read is about; None is any.
+
+    Attributes
+    ----------
+    model : str or None
+        The model that answered, or was asked for where none answered.
+    """
+
+    window: Window
+    route: str | None = None
+    model: str | None = None
+    variant: str | None = None
+    role: str | None = "primary"
+
+
+_FILTER = (
+    "started_at >= $1 AND started_at < $2 AND ($3 IS NULL OR route = $3)"
+    " AND ($4 IS NULL OR coalesce(model_answered, model_asked) = $4)"
+    " AND ($5 IS NULL OR variant = $5) AND ($6 IS NULL OR role = $6)"
+)
+_GROUP = "route, variant, role"
+_FAILED = "reason IS NOT NULL AND reason <> 'client_closed' AND status NOT BETWEEN 400 AND 499"
+
+
+def traffic(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
+    """Count requests, failures, tokens, cost, cache hits and fallbacks by route and variant.
+
+    Returns
+    -------
+    list of dict
+        `failed` are requests that went wrong on our side of the client: a reason, no 4xx, the
+        client still there. Token and cost sums are None when no row knows them; `*_known` says
+        how many do.
+    """
+    return _records(
+        connection,
+        f"""
+        SELECT {_GROUP}, count(*) AS n,
+            count_if({_FAILED}) AS failed,
+            count_if(status BETWEEN 400 AND 499) AS refused,
+            count_if(reason = 'client_closed') AS client_closed,
+            count_if(reason = '{INTERRUPTED}') AS interrupted,
+            count_if(fallback_from IS NOT NULL) AS fallbacks,
+            count_if(stream) AS streams, count_if(truncated) AS truncated,
+            count_if(cache = 'hit') AS cache_hits, count_if(cache = 'miss') AS cache_misses,
+            sum(attempts)::BIGINT AS attempts,
+            sum(prompt_tokens)::DOUBLE AS prompt_tokens,
+            sum(response_tokens)::DOUBLE AS response_tokens,
+            sum(cached_tokens)::DOUBLE AS cached_tokens,
+            sum(reasoning_tokens)::DOUBLE AS reasoning_tokens,
+            count(response_tokens) AS tokens_known,
+            sum(cost_usd) AS cost_usd, count(cost_usd) AS cost_known,
+            epoch_us(min(started_at)) AS first_at, epoch_us(max(started_at)) AS last_at
+        FROM predictions WHERE {_FILTER} GROUP BY {_GROUP} ORDER BY {_GROUP}
+        """,  # noqa: S608 (names and words of this file)
+        scope,
+    )
+
+
+def percentiles(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
+    """Compute exact p50, p95 and p99 of latency, first token and overhead by route and variant.
+
+    Interrupted requests are left out: their durations are unknown. Seconds; None without rows.
+    """
+    measures = ("latency_s", "ttft_s", "overhead_s")
+    columns = ", ".join(
+        f"quantile_cont({m}, {q}) AS {m}_p{int(q * 100)}"
+        for m in measures
+        for q in (0.5, 0.95, 0.99)
+    )
+    return _records(
+        connection,
+        f"""
+        SELECT {_GROUP}, count(*) AS n, count(ttft_s) AS ttft_n, {columns}
+        FROM predictions WHERE {_FILTER} AND reason IS DISTINCT FROM '{INTERRUPTED}'
+        GROUP BY {_GROUP} ORDER BY {_GROUP}
+        """,  # noqa: S608 (names of this file)
+        scope,
+    )
+
+
+def reasons(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
+    """Count what went wrong: rows of route, variant, role, reason, status and n, most first."""
+    return _records(
+        connection,
+        f"""
+        SELECT {_GROUP}, reason, status, count(*) AS n
+        FROM predictions WHERE {_FILTER} AND reason IS NOT NULL
+        GROUP BY {_GROUP}, reason, status ORDER BY n DESC, {_GROUP}, reason, status
+        """,  # noqa: S608 (names of this file)
+        scope,
+    )
+
+
+def timeline(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, *, step_us: int = HOUR_US
+) -> list[Record]:
+    """Count and time requests by route and step of the window; steps without rows are absent."""
+    return _records(
+        connection,
+        f"""
+        SELECT (epoch_us(started_at) - $1_us) // $7 * $7 + $1_us AS "at", route, count(*) AS n,
+            count_if({_FAILED}) AS failed,
+            sum(cost_usd) AS cost_usd,
+            quantile_cont(latency_s, 0.5) FILTER (reason IS DISTINCT FROM '{INTERRUPTED}')
+                AS latency_s_p50,
+            quantile_cont(latency_s, 0.95) FILTER (reason IS DISTINCT FROM '{INTERRUPTED}')
+                AS latency_s_p95
+        FROM predictions WHERE {_FILTER} GROUP BY ALL ORDER BY "at", route
+        """.replace("$1_us", "epoch_us($1::TIMESTAMP)"),  # noqa: S608 (names of this file)
+        scope,
+        step_us,
+    )
+
+
+def attempts_by_upstream(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
+    """Count tries by upstream and role: how many, how many failed, and p50 / p95 seconds.
+
+    Of the scope, window, route and role are used.
+    """
+    return _rows(
+        connection,
+        """
+        SELECT upstream, role, count(*) AS n, count(reason) AS failed,
+            count_if(attempt_no > 1) AS retries,
+            quantile_cont(latency_s, 0.5) AS latency_s_p50,
+            quantile_cont(latency_s, 0.95) AS latency_s_p95
+        FROM attempts WHERE started_at >= $1 AND started_at < $2
+            AND ($3 IS NULL OR route = $3) AND ($4 IS NULL OR role = $4)
+        GROUP BY upstream, role ORDER BY upstream, role
+        """,
+        [*_bounds(scope.window), scope.route, scope.role],
+    )
+
+
+def feature_columns(
+    connection: duckdb.DuckDBPyConnection,
+    route: str,
+    features: Sequence[str],
+    window: Window,
+    *,
+    variant: str | None = None,
+) -> dict[str, Column]:
+    """Return columns over the primary rows of a route, all in the same order: by start, then id.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (rows,), or list of str or None
+        Numbers with NaN for unknown; categories with None, `true` and `false` for flags.
+
+    Raises
+    ------
+    KeyError
+        A name is no feature.
+    """
+    selected = ", ".join(_feature_expression(name) for name in features)
+    if not selected:
+        return {}
+    found = connection.execute(
+        f"""
+        SELECT {selected} FROM features
+        WHERE started_at >= $1 AND started_at < $2 AND route = $3 AND role = 'primary'
+            AND ($4 IS NULL OR variant = $4)
+        ORDER BY started_at, id
+        """,  # noqa: S608 (checked names)
+        [*_bounds(window), route, variant],
+    ).fetchnumpy()
+    return {name: _column(name, found[name]) for name in features}
+
+
+def _feature_expression(name: str) -> str:
+    if name in NUMERIC_FEATURES:
+        return f"{name}::DOUBLE AS {name}"
+    if name in CATEGORY_FEATURES:
+        return f"{name}::VARCHAR AS {name}"
+    known = ", ".join((*NUMERIC_FEATURES, *CATEGORY_FEATURES))
+    raise KeyError(f"`{name}` is no feature; the features are {known}")
+
+
+def _column(name: str, values: npt.NDArray[Any]) -> Column:
+    if name in NUMERIC_FEATURES:
+        return np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+    missing = np.ma.getmaskarray(values)
+    return [
+        None if gone else value for value, gone in zip(np.ma.getdata(values), missing, strict=True)
+    ]
+
+
+def record(connection: duckdb.DuckDBPyConnection, prediction_id: str) -> Record | None:
+    """Return one prediction with its `attempt_list`, `payload` (or None) and `feedback`."""
+    found = _rows(connection, "SELECT * FROM predictions WHERE id = ?::UUID", [prediction_id])
+    if not found:
+        return None
+    wanted = [prediction_id]
+    payloads = _rows(
+        connection,
+        "SELECT request, response, request_truncated, response_truncated, response_type"
+        " FROM payloads WHERE id = ?::UUID",
+        wanted,
+    )
+    return {
+        **found[0],
+        "attempt_list": _rows(
+            connection,
+            "SELECT attempt_no, upstream, started_at, latency_s, status, reason, ttft_s"
+            " FROM attempts WHERE prediction_id = ?::UUID ORDER BY attempt_no",
+            wanted,
+        ),
+        "payload": payloads[0] if payloads else None,
+        "feedback": _rows(
+            connection,
+            "SELECT given_at, tenant, score, label, comment FROM feedback"
+            " WHERE prediction_id = ?::UUID ORDER BY given_at",
+            wanted,
+        ),
+    }
+
+
+def search(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, *, failed: bool = False, limit: int = 100
+) -> list[Record]:
+    """Return the newest facts of a scope, at most `limit`; with `failed`, those with a reason."""
+    return _records(
+        connection,
+        f"""
+        SELECT * FROM predictions WHERE {_FILTER} AND ($7 = false OR reason IS NOT NULL)
+        ORDER BY started_at DESC, id DESC LIMIT $8
+        """,  # noqa: S608 (names of this file)
+        scope,
+        failed,
+        limit,
+    )
+
+
+def feedback_scores(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
+    """Sum up feedback by route and variant of the predictions it is about."""
+    return _records(
+        connection,
+        f"""
+        SELECT {_GROUP}, count(*) AS n, count(score) AS scored, avg(score) AS score_mean
+        FROM feedback JOIN predictions ON predictions.id = feedback.prediction_id
+        WHERE {_FILTER} GROUP BY {_GROUP} ORDER BY {_GROUP}
+        """,  # noqa: S608 (names of this file)
+        scope,
+    )
+
+
+def losses(connection: duckdb.DuckDBPyConnection, window: Window) -> list[Record]:
+    """Count what recovery found lost in a window, by kind."""
+    return _rows(
+        connection,
+        "SELECT kind, count(*) AS n, sum(frames)::BIGINT AS frames, sum(bytes)::BIGINT AS bytes"
+        " FROM spool_losses WHERE found_at >= ? AND found_at < ? GROUP BY kind ORDER BY kind",
+        _bounds(window),
+    )
+
+
+def _bounds(window: Window) -> list[object]:
+    return [to_timestamp(window.from_us), to_timestamp(window.to_us)]
+
+
+def _records(
+    connection: duckdb.DuckDBPyConnection, statement: str, scope: Scope, *more: object
+) -> list[Record]:
+    chosen = [scope.route, scope.model, scope.variant, scope.role]
+    return _rows(connection, statement, [*_bounds(scope.window), *chosen, *more])
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, statement: str, values: Sequence[object]
+) -> list[Record]:
+    result = connection.execute(statement, list(values))
+    names = [column[0] for column in result.description or ()]
+    return [
+        {name: _plain(value) for name, value in zip(names, row, strict=True)}
+        for row in result.fetchall()
+    ]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return from_timestamp(value)
+    return str(value) if isinstance(value, UUID) else value

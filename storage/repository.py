@@ -1,0 +1,164 @@
+"""What monitors and the control plane read from and write to the prediction log."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+import duckdb
+
+from storage import reader
+from storage.database import Database
+from storage.records import Alert, Baseline, Delivery, Verdict
+from storage.state_rows import ALERTS, BASELINES, DELIVERIES, VERDICTS
+from storage.times import to_timestamp
+
+
+class Repository:
+    """Reads and writes from any thread: a connection each, writes one at a time.
+
+    Every method may raise `StorageError`. Methods block; call them from a thread, not the loop.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writing = threading.Lock()
+
+    def reading(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Lend a connection for the functions of `storage.reader`."""
+        return self._database.cursor()
+
+    def feature_columns(
+        self, route: str, features: Sequence[str], window_from: int, window_to: int
+    ) -> Mapping[str, reader.Column]:
+        """Return columns over primary rows of a route; see `reader.feature_columns`."""
+        with self.reading() as connection:
+            return reader.feature_columns(
+                connection, route, features, reader.Window(window_from, window_to)
+            )
+
+    def save_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """Append verdicts, all or none."""
+        with self._transaction() as connection:
+            VERDICTS.insert(connection, verdicts)
+
+    def latest_verdicts(
+        self, route: str | None = None, monitor: str | None = None
+    ) -> list[Verdict]:
+        """Return the newest verdict of each (route, monitor, feature); None is any."""
+        with self.reading() as connection:
+            return VERDICTS.select(
+                connection,
+                "WHERE ($1 IS NULL OR route = $1) AND ($2 IS NULL OR monitor = $2)"
+                ' QUALIFY row_number() OVER (PARTITION BY route, monitor, feature ORDER BY "at"'
+                " DESC, id DESC) = 1 ORDER BY route, monitor, feature",
+                [route, monitor],
+            )
+
+    def verdicts_between(
+        self, window_from: int, window_to: int, *, route: str | None = None
+    ) -> list[Verdict]:
+        """Return the verdicts given in a window, oldest first."""
+        with self.reading() as connection:
+            return VERDICTS.select(
+                connection,
+                'WHERE "at" >= $1 AND "at" < $2 AND ($3 IS NULL OR route = $3)'
+                ' ORDER BY "at", route, feature',
+                [to_timestamp(window_from), to_timestamp(window_to), route],
+            )
+
+    def save_baseline(self, baseline: Baseline) -> None:
+        """Append a baseline; its (route, name, version) is a new one."""
+        with self._transaction() as connection:
+            BASELINES.insert(connection, [baseline])
+
+    def load_baselines(self, route: str | None = None) -> list[Baseline]:
+        """Return every version of every baseline, oldest first; None is every route."""
+        with self.reading() as connection:
+            return BASELINES.select(
+                connection,
+                "WHERE $1 IS NULL OR route = $1 ORDER BY created_at, route, name, version",
+                [route],
+            )
+
+    def drop_baseline(self, route: str, name: str) -> int:
+        """Remove all versions of a baseline; return how many there were."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                "DELETE FROM baselines WHERE route = ? AND name = ?", [route, name]
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    def save_alerts(self, alerts: Sequence[Alert], deliveries: Sequence[Delivery] = ()) -> None:
+        """Write alerts and their notifications in one transaction, in place of the same ids."""
+        with self._transaction() as connection:
+            ALERTS.replace(connection, alerts)
+            DELIVERIES.replace(connection, deliveries)
+
+    def open_alerts(self) -> list[Alert]:
+        """Return the alerts that are not resolved, oldest first."""
+        with self.reading() as connection:
+            return ALERTS.select(connection, "WHERE state = 'open' ORDER BY opened_at, id")
+
+    def alerts_between(self, window_from: int, window_to: int) -> list[Alert]:
+        """Return the alerts that were open at some time of a window, newest first."""
+        with self.reading() as connection:
+            return ALERTS.select(
+                connection,
+                "WHERE opened_at < ? AND coalesce(resolved_at, opened_at + INTERVAL 100 YEAR) >= ?"
+                " ORDER BY opened_at DESC, id",
+                [to_timestamp(window_to), to_timestamp(window_from)],
+            )
+
+    def load_alert(self, alert_id: str) -> Alert | None:
+        """Return an alert, or None."""
+        with self.reading() as connection:
+            found = ALERTS.select(connection, "WHERE id = ?", [alert_id])
+        return found[0] if found else None
+
+    def save_delivery(self, delivery: Delivery) -> None:
+        """Write a notification in place of the one with its id."""
+        with self._transaction() as connection:
+            DELIVERIES.replace(connection, [delivery])
+
+    def load_delivery(self, delivery_id: str) -> Delivery | None:
+        """Return a notification, or None."""
+        with self.reading() as connection:
+            found = DELIVERIES.select(connection, "WHERE id = ?", [delivery_id])
+        return found[0] if found else None
+
+    def pending_deliveries(self, *, due_at: int | None = None) -> list[Delivery]:
+        """Return notifications that wait, oldest first; with `due_at`, those due by then."""
+        due = None if due_at is None else to_timestamp(due_at)
+        with self.reading() as connection:
+            return DELIVERIES.select(
+                connection,
+                "WHERE state = 'pending' AND ($1 IS NULL OR next_at <= $1) ORDER BY created_at, id",
+                [due],
+            )
+
+    def deliveries_of(self, alert_id: str) -> list[Delivery]:
+        """Return the notifications of an alert, oldest first."""
+        with self.reading() as connection:
+            return DELIVERIES.select(
+                connection, "WHERE alert_id = ? ORDER BY created_at, id", [alert_id]
+            )
+
+    def dead_deliveries(self, *, limit: int = 100) -> list[Delivery]:
+        """Return the newest notifications that were given up."""
+        with self.reading() as connection:
+            return DELIVERIES.select(
+                connection, "WHERE state = 'dead' ORDER BY created_at DESC, id LIMIT ?", [limit]
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._writing, self._database.cursor() as connection:
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                # Also a cancelled thread must not leave a transaction open.
+                with suppress(duckdb.Error):
+                    connection.rollback()
+                raise
+            connection.commit()

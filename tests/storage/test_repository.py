@@ -1,0 +1,146 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.log_records import NOW, SECOND, end_of, now_us, signals_of
+
+from storage.database import Database
+from storage.errors import StorageError
+from storage.records import Alert, Baseline, Delivery, Verdict
+from storage.repository import Repository
+from storage.writer import Batch, write_batch
+
+VERDICT = Verdict(
+    id="v1",
+    at=NOW,
+    monitor="drift",
+    route="chat",
+    feature="prompt_chars",
+    kind="numeric",
+    verdict="drift",
+    severity="warning",
+    statistic="psi",
+    value=0.31,
+    low=0.2,
+    high=None,
+    threshold=0.1,
+    n_reference=5_000,
+    n_current=400,
+    window_from=NOW - 60 * SECOND,
+    window_to=NOW,
+    baseline="week-44",
+    details={"psi": 0.31, "cells": [1, 2]},
+)
+BASELINE = Baseline("week", 1, NOW, NOW - 10, NOW, "chat", 10, {"prompt_chars": {"edges": [1.5]}})
+ALERT = Alert("a1", "drift", "chat", "2 features", "open", "warning", NOW, NOW, None, "s", {"n": 1})
+DELIVERY = Delivery("d1", "a1", "drift.opened", "hook", b"\x00{}", "pending", NOW, NOW)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    """Return a repository over an empty database."""
+    database = Database.open(tmp_path, now_us=now_us)
+    yield Repository(database)
+    database.close()
+
+
+def test_a_verdict_comes_back_as_it_was(repository: Repository) -> None:
+    """Times, numbers, None and details survive the table."""
+    repository.save_verdicts([VERDICT])
+    assert repository.verdicts_between(NOW, NOW + 1) == [VERDICT]
+    assert repository.verdicts_between(NOW + 1, NOW + 2) == []
+
+
+def test_the_latest_verdict_of_each_feature(repository: Repository) -> None:
+    """Older looks are left out, other features and routes are not."""
+    newer = msgspec.structs.replace(VERDICT, id="v2", at=NOW + 5, verdict="ok")
+    other = msgspec.structs.replace(VERDICT, id="v3", feature="language")
+    elsewhere = msgspec.structs.replace(VERDICT, id="v4", route="code")
+    repository.save_verdicts([VERDICT, newer, other, elsewhere])
+    assert [v.id for v in repository.latest_verdicts("chat", "drift")] == ["v3", "v2"]
+    assert len(repository.latest_verdicts()) == 3
+
+
+def test_baselines_keep_every_version(repository: Repository) -> None:
+    """A new version stands beside the old one until the name is dropped."""
+    second = msgspec.structs.replace(BASELINE, version=2, created_at=NOW + 1)
+    repository.save_baseline(BASELINE)
+    repository.save_baseline(second)
+    assert repository.load_baselines("chat") == [BASELINE, second]
+    assert repository.load_baselines("code") == []
+    assert repository.drop_baseline("chat", "week") == 2
+    assert repository.load_baselines() == []
+
+
+def test_an_alert_is_replaced_by_its_id(repository: Repository) -> None:
+    """Resolving an episode leaves one row, which is no longer open."""
+    repository.save_alerts([ALERT], [DELIVERY])
+    assert repository.open_alerts() == [ALERT]
+    resolved = msgspec.structs.replace(ALERT, state="resolved", resolved_at=NOW + 9)
+    repository.save_alerts([resolved])
+    assert repository.open_alerts() == []
+    assert repository.load_alert("a1") == resolved
+    assert repository.alerts_between(NOW + 5, NOW + 6) == [resolved]
+    assert repository.alerts_between(NOW + 10, NOW + 11) == []
+
+
+def test_alerts_and_deliveries_are_one_transaction(repository: Repository) -> None:
+    """When a notification cannot be written, its alert is not either."""
+    broken = msgspec.structs.replace(DELIVERY, tries=2**40)
+    with pytest.raises(StorageError):
+        repository.save_alerts([ALERT], [broken])
+    assert repository.open_alerts() == []
+    repository.save_alerts([ALERT])
+    assert repository.open_alerts() == [ALERT]
+
+
+def test_the_outbox_gives_what_is_due(repository: Repository) -> None:
+    """A notification waits until its time, and leaves the outbox when it is delivered."""
+    later = msgspec.structs.replace(DELIVERY, id="d2", next_at=NOW + SECOND)
+    repository.save_alerts([ALERT], [DELIVERY, later])
+    assert repository.pending_deliveries(due_at=NOW) == [DELIVERY]
+    done = msgspec.structs.replace(DELIVERY, state="delivered", delivered_at=NOW, tries=1)
+    repository.save_delivery(done)
+    assert repository.pending_deliveries() == [later]
+    assert repository.deliveries_of("a1") == [done, later]
+    dead = msgspec.structs.replace(later, state="dead")
+    repository.save_delivery(dead)
+    assert repository.dead_deliveries() == [dead]
+    assert repository.load_delivery("d2") == dead
+
+
+def test_threads_share_a_repository(repository: Repository) -> None:
+    """Concurrent writers and readers lose no row and raise nothing."""
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for step in range(10):
+                name = f"{number}-{step}"
+                alert = msgspec.structs.replace(ALERT, id=name)
+                repository.save_alerts([alert], [msgspec.structs.replace(DELIVERY, id=name)])
+                repository.pending_deliveries()
+        except StorageError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(repository.open_alerts()) == 40
+
+
+def test_feature_columns_of_a_route(tmp_path: Path) -> None:
+    """The monitors' read goes through the repository."""
+    database = Database.open(tmp_path, now_us=now_us)
+    ends = [end_of(1), end_of(2)]
+    with database.cursor() as cursor:
+        write_batch(cursor, Batch(ends, signals_of(ends), (), (), ()), now_us=NOW)
+    found = Repository(database).feature_columns("chat", ["ttft_s", "language"], NOW, NOW + 9)
+    assert list(found["ttft_s"]) == [0.1, 0.1]
+    assert found["language"] == ["en", "en"]
+    database.close()
