@@ -111,12 +111,12 @@ class PayloadStore:
 
     def _archive_day(self, cursor: duckdb.DuckDBPyConnection, day: str) -> Path:
         folder = self._folder / f"day={day}"
-        folder.mkdir(exist_ok=True)
         numbers = [int(path.stem) for path in folder.glob("*.parquet") if path.stem.isdigit()]
         path = folder / f"{max(numbers, default=0) + 1}.parquet"
         partial = path.with_suffix(".tmp")
         cursor.begin()
         try:
+            folder.mkdir(exist_ok=True)
             # One snapshot: what is deleted is what was written, whatever arrives meanwhile.
             cursor.execute(_copy_statement(day, partial))
             _sync(partial)
@@ -124,11 +124,10 @@ class PayloadStore:
             _sync(folder)
             self._take_in(cursor, path, adopted=False)
             cursor.execute("DELETE FROM payloads_recent WHERE started_at::DATE = ?::DATE", [day])
-            cursor.commit()
         except OSError as error:
             cursor.rollback()
-            partial.unlink(missing_ok=True)
             raise DatabaseFailed(f"{path} could not be written: {error}") from error
+        cursor.commit()
         return path
 
     def _take_in(self, cursor: duckdb.DuckDBPyConnection, path: Path, *, adopted: bool) -> None:

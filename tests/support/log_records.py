@@ -66,9 +66,10 @@ def end_of(number: int, *, text: bool = True, **facts: object) -> End:
         ttft_s=0.1,
         tags=("a", "b"),
     )
+    prediction = msgspec.structs.replace(prediction, **facts)
     return End(
-        msgspec.structs.replace(prediction, **facts),
-        (Attempt(1, "primary", NOW + number, 0.49, 200, None, 0.1),),
+        prediction,
+        (Attempt(1, "primary", prediction.started_at, 0.49, 200, None, 0.1),),
         Payload(f"question {number}".encode(), f"answer {number}".encode()) if text else None,
     )
 
