@@ -1,3 +1,3 @@
-"""This release."""
+"""Version of the release."""
 
 VERSION = "0.1.0"
