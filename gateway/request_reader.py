@@ -119,6 +119,7 @@ class RequestReader:
         "_refusal",
         "_sink",
         "_target",
+        "_upgrading",
         "in_message",
         "started_s",
     )
@@ -136,6 +137,7 @@ class RequestReader:
         self._host: bytes | None = None
         self._refusal: Refusal | None = None
         self._progressed = False
+        self._upgrading = False
         self._quiet_bytes = 0
         self.in_message = False
         self.started_s = 0.0
@@ -219,7 +221,8 @@ class RequestReader:
             self._refuse(400, "the request target is neither a path nor a URL")
             return
         # An upgrade is answered as if it had not been offered; what follows it is not read.
-        keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        self._upgrading = self._parser.should_upgrade()
+        keep_alive = self._parser.should_keep_alive() and not self._upgrading
         head = RequestHead(
             method.decode("ascii"),
             target[0],
@@ -231,7 +234,7 @@ class RequestReader:
             self.started_s,
         )
         self._progressed = True
-        if not keep_alive:
+        if self._upgrading:
             self._framing = _framing(self._index)
         # Trailers must not be added to a head that somebody reads already.
         self._headers = []
@@ -245,9 +248,8 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """End the request."""
-        if self._parser is not None and self._parser.should_upgrade():
-            return
-        self.end_message()
+        if not self._upgrading:
+            self.end_message()
 
     def end_message(self) -> None:
         """Tell the sink that the request is complete."""

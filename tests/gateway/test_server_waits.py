@@ -5,6 +5,7 @@ import time
 import pytest
 from support.raw_client import RawClient, echo, run, serving, until
 
+from gateway.connection import Connection
 from gateway.exchange import Exchange
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -304,5 +305,21 @@ def test_drain_cuts_what_is_still_running_and_counts_it() -> None:
             assert await served.server.drain(0.1) == 1
             assert handler.ended == ["cancelled"]
             assert await client.at_end()
+
+    run(scenario())
+
+
+def test_small_writes_leave_at_once() -> None:
+    """Nagle's algorithm is off: a token is not held back for the acknowledgement of the last."""
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        async with serving(echo) as served:
+            await served.ask(GET)
+            for connection in served.server._shared.connections:
+                assert isinstance(connection, Connection)
+                peer = connection._transport.get_extra_info("socket")
+                seen.append(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            assert seen == [1]
 
     run(scenario())
