@@ -38,7 +38,7 @@ class PayloadStore:
         self._folder = database.data_dir / PAYLOADS_FOLDER
 
     def recover(self) -> int:
-        """Put the folder in order after a crash; call once, before ingesting.
+        """Put the folder in order after a crash, before ingesting; does nothing when it is.
 
         Half-written files go, unreadable ones are renamed to `*.damaged`. A whole day file that
         `payload_files` does not name is taken in, and its rows are unstaged: that finishes an
@@ -75,6 +75,8 @@ class PayloadStore:
 
     def archive(self) -> list[Path]:
         """Move all staged rows to day files, one new file a day; return the files."""
+        # A move whose commit was in doubt may have left its file: it must not be written twice.
+        self.recover()
         with self._database.cursor() as cursor:
             days = cursor.execute(
                 "SELECT DISTINCT started_at::DATE::VARCHAR FROM payloads_recent ORDER BY 1"
