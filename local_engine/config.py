@@ -13,7 +13,7 @@ class EngineConfig(BaseModel):
     enabled: bool = True
     slots: int = Field(4, ge=1, le=64)  # requests decoded together
     context_tokens: int = Field(2048, ge=64)  # per slot
-    threads: int | None = Field(None, ge=1)  # default: the cores of the machine
+    threads: int | None = Field(None, ge=1)  # default: all cores but one
     gpu_layers: int = Field(-1, ge=-1)  # -1: all, when the build can offload
     max_queue: int = Field(64, ge=0)  # requests that may wait for a slot
     default_output_tokens: int = Field(256, ge=1)  # when a request sets no max_tokens

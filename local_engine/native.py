@@ -74,7 +74,7 @@ class Model:
         params.n_gpu_layers = gpu_layers
         self.handle = llama.llama_model_load_from_file(os.fsencode(path), params)
         if not self.handle:
-            why = "; ".join(line for line in self.log.lines if "error" in line) or "no reason given"
+            why = "; ".join(line for line in self.log.lines if "error" in line or "fail" in line)
             self.log.close()
             raise ModelInvalid(
                 f"`{path}` cannot be loaded by llama.cpp ({why});"
