@@ -40,16 +40,30 @@ _KEPT_NAMES = frozenset({
     "PYTHONPATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV", "NO_PROXY", "HTTPS_PROXY", "HTTP_PROXY",
     "no_proxy", "https_proxy", "http_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
 })  # fmt: skip
-_KEPT_PREFIXES = ("LC_", "CUDA_", "GGML_", "HIP_", "LLAMA_", "NVIDIA_", "OMP_", "ROCR_", "VK_")
+# Waiting threads give their core up soon: the gateway runs on the same ones.
+_OPENMP = {"GOMP_SPINCOUNT": "1000"}
+_KEPT_PREFIXES = (
+    "LC_",
+    "CUDA_",
+    "GGML_",
+    "GOMP_",
+    "HIP_",
+    "LLAMA_",
+    "NVIDIA_",
+    "OMP_",
+    "ROCR_",
+    "VK_",
+)
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 def engine_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what of an environment the engine's process gets: nothing that could be a secret.
 
-    The supervisor starts the process with it; a process cannot hide what it was started with.
+    The supervisor starts the process with it: a process cannot hide what it was started with,
+    and OpenMP reads its settings once, when it is loaded.
     """
-    return {
+    return _OPENMP | {
         name: value
         for name, value in environment.items()
         if (name in _KEPT_NAMES or name.startswith(_KEPT_PREFIXES))
