@@ -172,8 +172,6 @@ class Dispatcher:
             epoch = lane.breaker.admit()
             if epoch is not None:
                 return lane, epoch
-        if trip.forced:
-            return None
         step = self._next_candidate(trip)
         if step is None or self._may_fall_back(trip, lane, step[0]):
             return step
@@ -287,7 +285,6 @@ class Dispatcher:
     async def _read(self, answer: Answer, response: UpstreamResponse) -> bool:
         """Read to the commit point (False), or to the judged end of the body (True)."""
         tap, chunks, size_bytes = answer.tap, answer.chunks, 0
-        relays = tap.stream
         while chunk := await response.read():
             size_bytes += len(chunk)
             if size_bytes > self._answer_bytes:
@@ -297,7 +294,7 @@ class Dispatcher:
                     status=response.status,
                 )
             chunks.append(chunk)
-            if tap.feed(chunk) and relays:
+            if tap.feed(chunk):
                 return False
         tap.end()
         return True
@@ -309,13 +306,11 @@ class Dispatcher:
         return [self._lanes[name] for name in trip.plan.candidates if name in self._lanes]
 
     def _exhausted(self, trip: Trip) -> RouteExhausted:
-        now_s = self._clock.monotonic()
         reopen_at_s = [lane.breaker.state.retry_at_s for lane in self._known(trip)]
         return exhausted(
             trip.route.name,
             trip.faults,
             trip.outcome.attempts,
-            reopens_in_s=min(reopen_at_s) - now_s if reopen_at_s else None,
-            timed_out=now_s >= trip.deadline_s,
+            reopens_in_s=min(reopen_at_s) - self._clock.monotonic() if reopen_at_s else None,
             budget_spent=trip.denied,
         )

@@ -26,7 +26,6 @@ def exhausted(
     attempts: Sequence[AttemptResult],
     *,
     reopens_in_s: float | None = None,
-    timed_out: bool = False,
     budget_spent: bool = False,
 ) -> RouteExhausted:
     """Return the error that sums up a request's faults.
@@ -39,12 +38,10 @@ def exhausted(
     attempts : sequence of AttemptResult
     reopens_in_s : float, optional
         When the first breaker lets a request through again.
-    timed_out : bool
-        The total deadline is over.
     budget_spent : bool
         See `RouteExhausted`.
     """
-    reason = _reason(faults, timed_out=timed_out)
+    reason = _reason(faults)
     retry_after_s = None
     if reason is Reason.NO_UPSTREAM:
         retry_after_s = max(_DEFAULT_RETRY_AFTER_S, reopens_in_s or 0.0)
@@ -52,7 +49,7 @@ def exhausted(
         asked = [fault.retry_after_s for fault in faults if fault.retry_after_s is not None]
         retry_after_s = min(asked, default=_DEFAULT_RETRY_AFTER_S)
     return RouteExhausted(
-        _message(route, reason, faults, timed_out=timed_out),
+        _message(route, reason, faults),
         reason=reason,
         status=_STATUS[reason],
         attempts=attempts,
@@ -61,9 +58,7 @@ def exhausted(
     )
 
 
-def _reason(faults: Sequence[UpstreamFault], *, timed_out: bool) -> Reason:
-    if timed_out:
-        return Reason.UPSTREAM_TIMEOUT
+def _reason(faults: Sequence[UpstreamFault]) -> Reason:
     if not faults:
         return Reason.NO_UPSTREAM
     telling = [fault.reason for fault in faults if fault.reason not in _ASKING_FOR_LESS]
@@ -74,12 +69,7 @@ def _reason(faults: Sequence[UpstreamFault], *, timed_out: bool) -> Reason:
     return reason if reason in _STATUS else Reason.UPSTREAM_INVALID
 
 
-def _message(
-    route: str, reason: Reason, faults: Sequence[UpstreamFault], *, timed_out: bool
-) -> str:
+def _message(route: str, reason: Reason, faults: Sequence[UpstreamFault]) -> str:
     if reason is Reason.NO_UPSTREAM:
         return f"No upstream of route `{route}` is available now; try again later."
-    if timed_out and not faults:
-        return f"Route `{route}` ran out of time."
-    how = "ran out of time" if timed_out else "has no upstream left to try"
-    return f"Route `{route}` {how}; the last attempt failed: {faults[-1]}."
+    return f"Route `{route}` has no upstream left to try; the last attempt failed: {faults[-1]}."

@@ -1,15 +1,18 @@
 """A dispatcher over scripted upstreams, with one route and virtual time."""
 
+import asyncio
 from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+import pytest
 from support.scripted_upstream import ScriptedUpstream, Step, TextCall
 from support.virtual_time import LoopClock
 
 from router.answer import Answer
 from router.config import RouteConfig, UpstreamConfig
 from router.dispatch import Dispatcher
+from router.errors import RouteExhausted
 from router.outcome import Outcome
 from router.plan import Plan, build_table, make_plan
 
@@ -71,6 +74,23 @@ class Bench:
         answer = await self.ask()
         answer.finish(None)
         return answer.upstream.name
+
+    async def ask_at_once(self, count: int) -> list[str | RouteExhausted]:
+        """Send plain requests together; return who answered each, or how it failed."""
+        asked = (self.ask_and_finish() for _ in range(count))
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(result, str | RouteExhausted) for result in results)
+        return [result for result in results if isinstance(result, str | RouteExhausted)]
+
+    async def ask_and_leave(self, wait_s: float, *, stream: bool) -> None:
+        """Send a request whose client leaves while it is under way."""
+        self.outcome = Outcome()
+        run = self.dispatcher.run(self.plan, TextCall(stream=stream), self.outcome)
+        task = asyncio.get_running_loop().create_task(run)
+        await asyncio.sleep(wait_s)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
     @property
     def calls(self) -> dict[str, int]:

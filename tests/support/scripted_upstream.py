@@ -93,6 +93,8 @@ class ScriptedUpstream:
     ----------
     calls : list of float
         Loop times at which requests came.
+    connect_timeouts_s : list of float
+        What they were given to connect.
     open : int
         Requests and answers that hold a connection now.
     """
@@ -102,12 +104,14 @@ class ScriptedUpstream:
         self.steps = deque(steps)
         self.default = default
         self.calls: list[float] = []
+        self.connect_timeouts_s: list[float] = []
         self.open = 0
 
     async def send(self, request: UpstreamRequest, *, connect_timeout_s: float) -> UpstreamResponse:
         """Play the next step."""
         step = self.steps.popleft() if self.steps else self.default
         self.calls.append(asyncio.get_running_loop().time())
+        self.connect_timeouts_s.append(connect_timeout_s)
         self.open += 1
         answered = False
         try:
