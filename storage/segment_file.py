@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 from bisect import bisect_right
+from contextlib import suppress
 from pathlib import Path
 
 from storage.frames import (
@@ -129,9 +130,10 @@ class SegmentFile:
 
     def close(self) -> None:
         """Close the file, which lets go of the lock."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            with suppress(OSError):  # It is closed all the same, and the writes had their say.
+                os.close(descriptor)
 
 
 def _created(path: Path, header: bytes) -> int:

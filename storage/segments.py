@@ -1,7 +1,8 @@
 """The reader's side of the spool: which segments there are, and what they hold.
 
 A segment is finished when it is sealed, or when its writer is gone and it has been read once more
-since: ask `writer_is_gone` first and read to the end afterwards, never the other way round.
+since: ask `writer_is_gone` first and read to the end afterwards, never the other way round. A
+source is finished when `source_is_gone` and all its segments have been read since.
 """
 
 import fcntl
@@ -282,6 +283,23 @@ def writer_is_gone(path: Path) -> bool:
     except FileNotFoundError:
         return True
     return True
+
+
+def source_is_gone(directory: Path, source: str) -> bool:
+    """Whether a source gets no more segments or frames: all there will ever be is in its files.
+
+    A writer opens the next segment before it lets go of the last, so a free lock alone may mean
+    that it has just moved on: only a list made after the lock was found free can tell.
+    """
+    while True:
+        before = [segment for segment in list_segments(directory) if segment.source == source]
+        if not before:
+            return True
+        if not writer_is_gone(before[-1].path):
+            return False
+        after = [segment for segment in list_segments(directory) if segment.source == source]
+        if not after or after[-1].number == before[-1].number:
+            return True
 
 
 def remove_segment(path: Path) -> bool:
