@@ -18,7 +18,7 @@ from monitors.baselines import (
 )
 from monitors.config import BaselineConfig, MonitorsConfig
 from monitors.drift import TooFew, compare
-from monitors.errors import MonitorError, NoBaseline
+from monitors.errors import BaselineInvalid, MonitorError, NoBaseline
 from monitors.signals.table import SIGNALS, Signal
 from monitors.verdicts import MONITOR, Look, judge, levels_for, per_look_alpha
 from monitors.windows import SECOND_US, Window, baseline_window, from_us, window_ending
@@ -26,6 +26,8 @@ from storage.records import Baseline, Verdict
 
 CONFIGURED = "configured"
 """Name of the baseline that `monitors.baseline: {from, to}` makes."""
+SETTLE_US = 60 * SECOND_US
+"""Requests that started at the period's very end may still run, and are logged when they end."""
 
 
 class Store(Protocol):
@@ -88,7 +90,10 @@ def watched(config: MonitorsConfig) -> tuple[Signal, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
+    """A chosen baseline, read."""
+
     baseline: str
+    created_at: int
     references: Mapping[str, Reference]
 
 
@@ -117,6 +122,7 @@ class MonitorRun:
         self._signals = watched(config)
         self._lock = threading.RLock()  # `run_once` sets the configured baseline itself
         self._prepared: dict[str, _Prepared] = {}
+        self._last: dict[str, dict[str, Verdict]] = {}
         self._statistics = MonitorStatistics(0, 0, None, {})
 
     def statistics(self) -> MonitorStatistics:
@@ -134,6 +140,7 @@ class MonitorRun:
             verdicts, waiting = self._look(now_us)
             if verdicts:
                 self._store.save_verdicts(verdicts)
+            self._remember(verdicts)
             before = self._statistics
             self._statistics = MonitorStatistics(
                 before.looks + 1, before.verdicts + len(verdicts), now_us, waiting
@@ -162,8 +169,8 @@ class MonitorRun:
             baseline=prepared.baseline,
             clear_after=config.clear_after,
         )
-        columns = self._columns(route, look.window)
-        previous = {v.feature: v for v in self._store.latest_verdicts(route, MONITOR)}
+        columns = self._columns(route, look.window, self._signals)
+        previous = self._previous(route)
         alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(prepared.references))
         verdicts = []
         for signal in self._signals:
@@ -178,17 +185,29 @@ class MonitorRun:
             verdicts.append(judge(found, levels, look, previous.get(signal.name)))
         return verdicts
 
+    def _previous(self, route: str) -> Mapping[str, Verdict]:
+        # The log is asked once, for looks before a restart: it grows, and no one else writes it.
+        known = self._last.get(route)
+        if known is None:
+            known = {v.feature: v for v in self._store.latest_verdicts(route, MONITOR)}
+            self._last[route] = known
+        return known
+
+    def _remember(self, verdicts: Sequence[Verdict]) -> None:
+        for verdict in verdicts:
+            self._last.setdefault(verdict.route, {})[verdict.feature] = verdict
+
     def _prepare(self, route: str, now_us: int) -> _Prepared:
         baselines = list(self._store.load_baselines(route))
         if self._config.baseline is not None:
             baselines += self._configured(self._config.baseline, route, baselines, now_us)
         chosen = choose_baseline(baselines, route)
-        known = self._prepared.get(route)
-        if known is None or known.baseline != label(chosen):
+        name, known = label(chosen), self._prepared.get(route)
+        # Once dropped, a baseline's name and version may be taken by another one.
+        if known is None or (known.baseline, known.created_at) != (name, chosen.created_at):
             references = read_references(chosen)
-            names = {signal.name for signal in self._signals}
-            kept = {name: reference for name, reference in references.items() if name in names}
-            known = _Prepared(label(chosen), kept)
+            kept = {s.name: references[s.name] for s in self._signals if s.name in references}
+            known = _Prepared(name, chosen.created_at, kept)
             self._prepared[route] = known
         return known
 
@@ -200,17 +219,24 @@ class MonitorRun:
         spans = {(b.window_from, b.window_to) for b in existing if b.name == CONFIGURED}
         if (window.from_us, window.to_us) in spans:
             return []
-        if now_us < window.to_us:
+        if now_us < window.to_us + SETTLE_US:
             if existing:
                 return []
             raise NoBaseline(
                 f"route `{route}`: the baseline's period ends at {from_us(window.to_us)}, "
                 "nothing is compared before; shorten `monitors.baseline.to` to start sooner"
             )
-        return [self.set_baseline(CONFIGURED, route, window, now_us)]
+        try:
+            return [self.set_baseline(CONFIGURED, route, window, now_us)]
+        except BaselineInvalid:
+            if not existing:
+                raise
+            return []  # one that was set by hand serves as well
 
     def set_baseline(self, name: str, route: str, window: Window, now_us: int) -> Baseline:
         """Build a baseline from a window and save it as a new version.
+
+        It holds every signal, those that are disabled today too.
 
         Raises
         ------
@@ -218,12 +244,16 @@ class MonitorRun:
             The window holds too few rows.
         """
         with self._lock:
-            built = build_baseline(name, route, window, self._columns(route, window), now_us)
+            built = build_baseline(
+                name, route, window, self._columns(route, window, SIGNALS), now_us
+            )
             version = next_version(built, self._store.load_baselines(route))
             numbered = msgspec.structs.replace(built, version=version)
             self._store.save_baseline(numbered)
         return numbered
 
-    def _columns(self, route: str, window: Window) -> Mapping[str, Column]:
-        names = [signal.name for signal in self._signals]
+    def _columns(
+        self, route: str, window: Window, signals: Sequence[Signal]
+    ) -> Mapping[str, Column]:
+        names = [signal.name for signal in signals]
         return self._store.feature_columns(route, names, window.from_us, window.to_us)

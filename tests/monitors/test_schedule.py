@@ -1,0 +1,322 @@
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from monitors.config import MonitorsConfig
+from monitors.episodes import EpisodeKey, EpisodeSeverity, episodes
+from monitors.errors import BaselineInvalid
+from monitors.schedule import CONFIGURED, SETTLE_US, MonitorRun, next_run_at, watched
+from monitors.windows import Window
+from storage.database import Database
+from storage.ids import new_id
+from storage.records import End, Prediction, Signals, Verdict
+from storage.repository import Repository
+from storage.writer import Batch, write_batch
+
+DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
+STEP_US = 300_000_000
+START = 1_792_800_000_000_000 // HOUR_US * HOUR_US
+NOW = START + 3 * DAY_US
+REFERENCE = Window(START, START + DAY_US)
+
+
+class Traffic:
+    """Seeded traffic of one route, written to a real database."""
+
+    def __init__(self, database: Database, seed: int = 5) -> None:
+        self.database = database
+        self.rng = np.random.default_rng(seed)
+        self.number = 0
+
+    def write(self, rows: int, window: Window, **changes: Any) -> None:
+        """Write `rows` predictions that are spread evenly over a window."""
+        stamps = np.linspace(window.from_us, window.to_us, rows, endpoint=False)
+        ends, signals = [], []
+        for at in stamps.astype(np.int64).tolist():
+            end, signal = self.one(at, **changes)
+            ends.append(end)
+            signals.append(signal)
+        with self.database.cursor() as connection:
+            write_batch(connection, Batch(ends, signals, (), (), ()), now_us=NOW)
+
+    def one(
+        self,
+        at: int,
+        *,
+        route: str = "chat",
+        role: Any = "primary",
+        longer: float = 1.0,
+        german: float = 0.1,
+    ) -> tuple[End, Signals]:
+        """Return one record and its signals."""
+        self.number += 1
+        chars = int(longer * self.rng.lognormal(5.0, 0.6))
+        prediction = Prediction(
+            id=new_id(at, self.number.to_bytes(8, "big")),
+            started_at=at,
+            route=route,
+            variant="primary",
+            upstream="primary",
+            model_asked=route,
+            protocol="openai",
+            operation="chat",
+            tenant="default",
+            status=200,
+            latency_s=float(self.rng.lognormal(0.0, 0.5)),
+            upstream_s=0.1,
+            overhead_s=0.001,
+            role=role,
+            finish_reason="length" if self.rng.random() < 0.1 else "stop",
+            prompt_tokens=chars // 4,
+            response_tokens=int(self.rng.lognormal(4.0, 0.5)),
+        )
+        language = "de" if self.rng.random() < german else "en"
+        return End(prediction), Signals(
+            id=prediction.id,
+            prompt_chars=chars,
+            response_chars=int(self.rng.lognormal(6.0, 0.5)),
+            language=language,
+            refusal=bool(self.rng.random() < 0.02),
+            error=False,
+        )
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Return an empty prediction log."""
+    opened = Database.open(tmp_path, now_us=lambda: NOW)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def traffic(database: Database) -> Traffic:
+    """Return traffic of a reference day: 3,000 rows of route `chat`."""
+    made = Traffic(database)
+    made.write(3000, REFERENCE)
+    return made
+
+
+class Watch:
+    """A monitor over a database, and what it handed on."""
+
+    def __init__(
+        self, database: Database, routes: Sequence[str] = ("chat",), **options: Any
+    ) -> None:
+        period = {"from": "2026-10-24T00:00:00Z", "to": "2026-10-25T00:00:00Z"}
+        options.setdefault("baseline", period)
+        self.received: list[list[Verdict]] = []
+        self.repository = Repository(database)
+        config = MonitorsConfig.model_validate(options)
+        self.monitor = MonitorRun(self.repository, config, routes, self.received.append)
+
+    def look(self, now_us: int = NOW) -> dict[str, str]:
+        """Look once; return the verdict of each feature."""
+        return {v.feature: v.verdict for v in self.monitor.run_once(now_us)}
+
+
+def test_the_reference_day_is_the_configured_one() -> None:
+    """The period that these tests configure is the one their traffic fills."""
+    assert START == 1_792_800_000_000_000
+
+
+def test_undrifted_traffic_is_ok(database: Database, traffic: Traffic) -> None:
+    """Every signal that the traffic has is judged; streams' times are missing and say so."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW))
+    verdicts = Watch(database).look()
+    assert set(verdicts) == {signal.name for signal in watched(MonitorsConfig())}
+    without_streams = {"ttft_s", "time_per_output_token_s"}
+    assert {verdicts[name] for name in without_streams} == {"not_enough_data"}
+    assert {v for name, v in verdicts.items() if name not in without_streams} == {"ok"}
+
+
+def test_longer_prompts_and_another_language_drift(database: Database, traffic: Traffic) -> None:
+    """Only what changed is called drift."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW), longer=2.0, german=0.7)
+    verdicts = Watch(database).look()
+    drifted = {name for name, verdict in verdicts.items() if verdict == "drift"}
+    assert drifted == {"prompt_chars", "prompt_tokens", "language"}
+
+
+def test_verdicts_are_saved_and_handed_on(database: Database, traffic: Traffic) -> None:
+    """The receiver gets what the log holds."""
+    traffic.write(100, Window(NOW - HOUR_US, NOW))
+    watch = Watch(database)
+    verdicts = watch.monitor.run_once(NOW)
+    assert watch.received == [verdicts]
+    saved = watch.repository.latest_verdicts("chat", "drift")
+    assert sorted(v.id for v in saved) == sorted(v.id for v in verdicts)
+    assert {v.baseline for v in saved} == {f"{CONFIGURED}@1"}
+    assert {(v.window_from, v.window_to) for v in saved} == {(NOW - HOUR_US, NOW)}
+
+
+def test_rows_outside_the_window_do_not_count(database: Database, traffic: Traffic) -> None:
+    """Neither older rows, nor later ones, nor shadows, nor other routes."""
+    traffic.write(100, Window(NOW - HOUR_US, NOW))
+    traffic.write(300, Window(NOW - 3 * HOUR_US, NOW - HOUR_US), longer=5.0)
+    traffic.write(300, Window(NOW, NOW + HOUR_US), longer=5.0)
+    traffic.write(300, Window(NOW - HOUR_US, NOW), longer=5.0, role="shadow")
+    traffic.write(300, Window(NOW - HOUR_US, NOW), longer=5.0, route="other")
+    watch = Watch(database)
+    found = {v.feature: v for v in watch.monitor.run_once(NOW)}["prompt_chars"]
+    assert (found.verdict, found.n_current, found.n_reference) == ("ok", 100, 3000)
+
+
+def test_a_quiet_hour_is_stale(database: Database, traffic: Traffic) -> None:
+    """No row at all is another answer than a few."""
+    assert set(Watch(database).look().values()) == {"stale"}
+
+
+def test_without_a_baseline_there_are_no_verdicts(database: Database, traffic: Traffic) -> None:
+    """The statistics say which route waits, and how to set a baseline."""
+    watch = Watch(database, baseline=None)
+    assert watch.monitor.run_once(NOW) == []
+    statistics = watch.monitor.statistics()
+    assert (statistics.looks, statistics.verdicts, statistics.last_at) == (1, 0, NOW)
+    assert "monitor baseline set" in statistics.waiting["chat"]
+
+
+def test_the_configured_baseline_waits_for_its_end(database: Database, traffic: Traffic) -> None:
+    """Before its period has passed nothing is compared; after it the baseline is built once."""
+    watch = Watch(database)
+    settled = REFERENCE.to_us + SETTLE_US
+    assert watch.look(settled - 1) == {}
+    assert "2026-10-25T00:00:00Z" in watch.monitor.statistics().waiting["chat"]
+    for step in range(3):
+        assert watch.look(settled + step * STEP_US)
+    baselines = watch.repository.load_baselines("chat")
+    assert [(b.name, b.version, b.rows) for b in baselines] == [(CONFIGURED, 1, 3000)]
+    assert watch.monitor.statistics().waiting == {}
+
+
+def test_another_period_is_another_version(database: Database, traffic: Traffic) -> None:
+    """A changed configuration adds a version; the old one stays."""
+    Watch(database).look()
+    shorter = {"from": "2026-10-24T00:00:00Z", "to": "2026-10-24T12:00:00Z"}
+    watch = Watch(database, baseline=shorter)
+    watch.look(NOW + STEP_US)
+    found = [(b.version, b.rows) for b in watch.repository.load_baselines("chat")]
+    assert found == [(1, 3000), (2, 1500)]
+    assert {v.baseline for v in watch.received[0]} == {f"{CONFIGURED}@2"}
+
+
+def test_a_baseline_set_by_hand_takes_over(database: Database, traffic: Traffic) -> None:
+    """The one set last is compared with."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW), longer=2.0)
+    watch = Watch(database)
+    assert watch.look()["prompt_chars"] == "drift"
+    made = watch.monitor.set_baseline("after", "chat", Window(NOW - HOUR_US, NOW), NOW)
+    assert (made.version, made.rows) == (1, 400)
+    assert watch.look(NOW + STEP_US)["prompt_chars"] == "ok"
+
+
+def test_a_baseline_set_by_hand_serves_where_the_configured_one_is_empty(
+    database: Database, traffic: Traffic
+) -> None:
+    """A configured period without traffic does not stop what works."""
+    traffic.write(100, Window(NOW - HOUR_US, NOW))
+    empty = {"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}
+    watch = Watch(database, baseline=empty)
+    assert watch.look() == {}
+    watch.monitor.set_baseline("day", "chat", REFERENCE, NOW)
+    assert watch.look(NOW + STEP_US)["latency_s"] == "ok"
+
+
+def test_a_baseline_that_takes_a_dropped_ones_name_is_read_anew(
+    database: Database, traffic: Traffic
+) -> None:
+    """What was dropped is compared with no more, though name and version are the same."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW), longer=2.0)
+    watch = Watch(database, baseline=None)
+    watch.monitor.set_baseline("mine", "chat", Window(NOW - HOUR_US, NOW), NOW)
+    assert watch.look()["prompt_chars"] == "ok"
+    assert watch.repository.drop_baseline("chat", "mine") == 1
+    watch.monitor.set_baseline("mine", "chat", REFERENCE, NOW + 1)
+    assert watch.look(NOW + STEP_US)["prompt_chars"] == "drift"
+
+
+def test_a_baseline_of_nothing_is_refused(database: Database, traffic: Traffic) -> None:
+    """An empty window makes no baseline, and leaves none behind."""
+    watch = Watch(database)
+    with pytest.raises(BaselineInvalid, match="holds 0 rows"):
+        watch.monitor.set_baseline("empty", "chat", Window(NOW, NOW + HOUR_US), NOW)
+    assert watch.repository.load_baselines("chat") == []
+
+
+def test_a_route_without_traffic_does_not_stop_the_others(
+    database: Database, traffic: Traffic
+) -> None:
+    """Each route has its own reason to wait."""
+    traffic.write(100, Window(NOW - HOUR_US, NOW))
+    watch = Watch(database, routes=("quiet", "chat"))
+    assert {v.route for v in watch.monitor.run_once(NOW)} == {"chat"}
+    assert set(watch.monitor.statistics().waiting) == {"quiet"}
+
+
+def test_disabled_features_are_not_watched(database: Database, traffic: Traffic) -> None:
+    """They neither give verdicts nor spend any of the budget."""
+    traffic.write(100, Window(NOW - HOUR_US, NOW))
+    off = {name: {"enabled": False} for name in ("latency_s", "prompt_tokens")}
+    few = Watch(database, features=off).monitor.run_once(NOW)
+    every = Watch(database).monitor.run_once(NOW)
+    assert not {v.feature for v in few} & set(off)
+    alphas = [
+        next(v for v in vs if v.feature == "language").details["alpha"] for vs in (few, every)
+    ]
+    assert alphas == [pytest.approx(1.0 / (8640 * 7)), pytest.approx(1.0 / (8640 * 9))]
+
+
+def test_a_disabled_monitor_does_nothing(database: Database, traffic: Traffic) -> None:
+    """`monitors.enabled: false` reads and writes nothing."""
+    watch = Watch(database, enabled=False)
+    assert watch.look() == {}
+    assert watch.received == []
+
+
+def test_an_episode_opens_and_ends_over_a_restart(database: Database, traffic: Traffic) -> None:
+    """What a look must remember is in the log, so that a new process goes on where one stopped."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW), longer=2.0)
+    open_now: dict[EpisodeKey, EpisodeSeverity] = {}
+    kinds = []
+    for step in range(6):
+        now = NOW + step * HOUR_US
+        if step:
+            traffic.write(400, Window(now - HOUR_US, now))
+        watch = Watch(database)
+        for change in episodes(open_now, watch.monitor.run_once(now)):
+            kinds.append((step, change.kind))
+            open_now[change.route, change.subject] = change.severity
+            if change.kind == "drift.resolved":
+                open_now.clear()
+    assert kinds == [(0, "drift.opened"), (3, "drift.resolved")]
+
+
+def test_looks_from_several_threads_come_one_after_the_other(
+    database: Database, traffic: Traffic
+) -> None:
+    """The receiver sees whole looks, and the baseline is built once."""
+    traffic.write(100, Window(NOW - HOUR_US, NOW))
+    watch = Watch(database)
+    times = [NOW + step * STEP_US for step in range(4)]
+    threads = [threading.Thread(target=watch.monitor.run_once, args=(at,)) for at in times]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert watch.monitor.statistics().looks == 4
+    assert sorted(verdicts[0].at for verdicts in watch.received) == times
+    assert len(watch.repository.load_baselines("chat")) == 1
+
+
+@pytest.mark.parametrize(
+    ("now_us", "expected"),
+    [(0, STEP_US), (STEP_US - 1, STEP_US), (STEP_US, 2 * STEP_US), (9 * STEP_US + 5, 10 * STEP_US)],
+)
+def test_looks_lie_on_a_grid(now_us: int, expected: int) -> None:
+    """A look is due at the next multiple of the interval; missed ones are not made up for."""
+    assert next_run_at(now_us, 300.0) == expected
