@@ -211,3 +211,12 @@ def test_a_committed_probe_closes_before_its_stream_ends() -> None:
     closed = breaker.state
     breaker.record(epoch, Effect.FAULT)
     assert (closed.phase, breaker.state) == (Phase.CLOSED, closed)
+
+
+def test_a_committed_stream_counts_nothing_while_closed() -> None:
+    """Its end is its result: a success now would wipe out the faults before it."""
+    breaker = Breaker(ManualClock(), Random(1))
+    breaker.record(0, Effect.FAULT)
+    before = breaker.state
+    breaker.commit(0)
+    assert breaker.state == before

@@ -133,6 +133,18 @@ def test_the_telling_fault_wins_over_a_429() -> None:
     run_virtually(main())
 
 
+def test_the_last_telling_fault_is_what_the_client_hears() -> None:
+    """A broken answer, then nobody there: it is the latter that matters now."""
+
+    async def main() -> None:
+        bench = Bench({"a": status(500), "b": refused()})
+        with pytest.raises(RouteExhausted, match="connection refused") as caught:
+            await bench.ask()
+        assert caught.value.reason is Reason.UPSTREAM_UNREACHABLE
+
+    run_virtually(main())
+
+
 def test_all_429_pass_on_the_shortest_retry_after() -> None:
     """The client may come back when the first of them may."""
 
@@ -228,6 +240,18 @@ def test_a_vanished_upstream_without_a_fallback_is_asked_once_more() -> None:
         assert bench.calls == {"a": 2}
         bench = Bench({"a": [reset(), OK]})
         assert (await bench.ask_and_finish(), bench.calls) == ("a", {"a": 2})
+
+    run_virtually(main())
+
+
+def test_a_connect_error_between_does_not_make_it_twice() -> None:
+    """Sent, refused, sent: the request may have reached the upstream twice, never three times."""
+
+    async def main() -> None:
+        bench = Bench({"a": [reset(), refused(), reset()]}, retry={"attempts": 5})
+        with pytest.raises(RouteExhausted):
+            await bench.ask()
+        assert bench.calls == {"a": 3}
 
     run_virtually(main())
 

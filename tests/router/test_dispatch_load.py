@@ -151,6 +151,18 @@ def test_a_forced_attempt_is_made_once_without_a_wait() -> None:
     run_virtually(main())
 
 
+def test_a_breaker_that_opens_during_the_wait_ends_the_repeats() -> None:
+    """The fifth fault in a row was this one: the repeat is not made, the fallback is asked."""
+
+    async def main() -> None:
+        bench = Bench({"a": refused(), "b": OK})
+        _breaker(bench, "a").state = State(faults_in_a_row=4)
+        assert await bench.ask_and_finish() == "b"
+        assert bench.calls == {"a": 1, "b": 1}
+
+    run_virtually(main())
+
+
 async def _ask_without_permits(bench: Bench) -> str | RouteExhausted:
     budget = bench.dispatcher._budgets["chat"] = RetryBudget()
     budget.repeats = 3
