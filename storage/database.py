@@ -220,12 +220,14 @@ class Database:
         Running queries of other threads are interrupted and waited for.
         """
         with self._all_closed():
+            self._reopened += 1
             self._connect()
 
     def rebuild(self) -> Path:
         """Set the file aside and go on with a fresh one; return where the old one is."""
         with self._all_closed():
             aside = self._set_aside()
+            self._reopened += 1
             self._connect()
             return aside
 
@@ -275,7 +277,6 @@ class Database:
         finally:
             with self._state:
                 self._reopening = False
-                self._reopened += 1
                 self._state.notify_all()
 
     def _connect(self) -> None:

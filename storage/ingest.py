@@ -18,11 +18,15 @@ from storage.records import SCHEMA_VERSION, End, Signals, WorkerStats
 from storage.rollups import compact_rollups
 from storage.segments import SegmentInfo, list_segments, remove_segment
 from storage.tailing import BatchLimits, Harvest, SourceReader
+from storage.times import HOUR_US
 from storage.watermarks import Watermark, drop_watermark, load_watermarks
 from storage.writer import UNFIT, Batch, Loss, fitting, write_batch
 
 Enrich = Callable[[Sequence[End]], Sequence[Signals]]
 OnBatch = Callable[[Sequence[End], Sequence[WorkerStats]], None]
+
+# Deltas that arrive for older hours stay as they are: they are few, and sums do not care.
+_COMPACTED_HOURS = 48
 
 
 class IngestOptions(NamedTuple):
@@ -118,6 +122,7 @@ class Ingester:
         self._options = options
         self._marks: dict[str, Watermark] | None = None
         self._turn = 0
+        self._compacted_hour = 0
         self._totals = IngestStatistics(0, 0, 0, 0)
 
     def step(self) -> IngestStep:
@@ -160,8 +165,7 @@ class Ingester:
         """
         try:
             marks = self._load_marks()
-            with self._database.cursor() as cursor:
-                compact_rollups(cursor, before_us=self._now_us())
+            self._compact()
             removed = self._remove_segments(marks)
             self._forget_sources(marks)
         except (DatabaseCorrupt, DatabaseFailed) as error:
@@ -241,6 +245,15 @@ class Ingester:
             frames=totals.frames + harvest.frames,
             losses=totals.losses + len(written.losses),
         )
+
+    def _compact(self) -> None:
+        hour = self._now_us() // HOUR_US
+        if hour <= self._compacted_hour:
+            return
+        first = max(self._compacted_hour - 1, hour - _COMPACTED_HOURS)
+        with self._database.cursor() as cursor:
+            compact_rollups(cursor, from_us=first * HOUR_US, before_us=hour * HOUR_US)
+        self._compacted_hour = hour
 
     def _remove_segments(self, marks: dict[str, Watermark]) -> int:
         before_s = self._now_us() / 1e6 - self._options.grace_s

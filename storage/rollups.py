@@ -120,18 +120,19 @@ _TABLES = (
 )
 
 
-def compact_rollups(connection: duckdb.DuckDBPyConnection, *, before_us: int) -> None:
-    """Add up the deltas of the hours before a time, in one transaction; totals stay the same."""
-    before = [to_timestamp(before_us - before_us % HOUR_US)]
+def compact_rollups(connection: duckdb.DuckDBPyConnection, *, from_us: int, before_us: int) -> None:
+    """Add up the deltas of the whole hours in a window, in one transaction; totals stay."""
+    span = [to_timestamp(at_us - at_us % HOUR_US) for at_us in (from_us, before_us)]
+    within = "WHERE hour >= ? AND hour < ?"
     connection.begin()
     try:
         for table, keys, sums in _TABLES:
             connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE added_up AS SELECT {keys}, {sums} FROM {table}"  # noqa: S608 (names of this file)
-                f" WHERE hour < ? GROUP BY {keys}",
-                before,
+                f" {within} GROUP BY {keys}",
+                span,
             )
-            connection.execute(f"DELETE FROM {table} WHERE hour < ?", before)  # noqa: S608 (as above)
+            connection.execute(f"DELETE FROM {table} {within}", span)  # noqa: S608 (as above)
             connection.execute(f"INSERT INTO {table} FROM added_up")
         connection.execute("DROP TABLE added_up")
         connection.commit()

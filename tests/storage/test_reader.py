@@ -9,7 +9,6 @@ from storage import reader
 from storage.database import Database
 from storage.reader import Scope, Window
 from storage.records import Attempt, End, Feedback
-from storage.rollups import bucket_of, seconds_of
 from storage.writer import Batch, Loss, write_batch
 
 WINDOW = Window(NOW, NOW + 3_600 * SECOND)
@@ -112,25 +111,6 @@ def test_percentiles_are_exact(database: Database) -> None:
     measured = [found[f"latency_s_p{q}"] for q in (50, 95, 99)]
     assert measured == pytest.approx(expected, rel=1e-12)
     assert (found["n"], found["ttft_n"], found["ttft_s_p50"]) == (501, 0, None)
-
-
-def test_buckets_keep_one_percent() -> None:
-    """A duration is within 1 % of the middle of its bucket, from a microsecond to a day."""
-    for seconds in np.geomspace(1e-6, 86_400, 1_000):
-        assert seconds_of(bucket_of(seconds)) == pytest.approx(seconds, rel=0.01)
-
-
-def test_rolled_up_percentiles_are_close(database: Database) -> None:
-    """The hourly buckets give the exact median within 1 %."""
-    seconds = np.random.default_rng(8).lognormal(size=501)
-    store(database, [end_of(i, latency_s=float(s)) for i, s in enumerate(seconds)])
-    with database.cursor() as cursor:
-        rows = cursor.execute(
-            "SELECT bucket, sum(n)::INTEGER FROM rollup_latency WHERE measure = 'latency'"
-            " GROUP BY bucket ORDER BY bucket"
-        ).fetchall()
-    counted = np.repeat([seconds_of(b) for b, _ in rows], [n for _, n in rows])
-    assert np.median(counted) == pytest.approx(np.median(seconds), rel=0.01)
 
 
 def test_features_are_columns(database: Database) -> None:
