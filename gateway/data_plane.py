@@ -191,12 +191,10 @@ class DataPlane:
         body = error_body(str(error), type_="upstream_error", code=error.reason)
         record.response, record.response_bytes = body, len(body)
         await log.end(error.status, error.reason)
-        # Clients of OpenAI retry 5xx twice on their own; the budget here is already spent.
-        headers = [
-            *JSON,
-            *self._own_headers(request, len(error.attempts)),
-            (b"x-should-retry", b"false"),
-        ]
+        headers = [*JSON, *self._own_headers(request, len(error.attempts))]
+        if error.budget_spent or error.status not in {429, 503}:
+            # Clients of OpenAI would repeat a 5xx twice, each with all its attempts here.
+            headers.append((b"x-should-retry", b"false"))
         if error.retry_after_s is not None:
             headers.append((b"Retry-After", b"%d" % max(1, round(error.retry_after_s))))
         exchange.start(error.status, headers, length=len(body))

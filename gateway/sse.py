@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 MAX_EVENT_BYTES = 1_048_576
+_OTHER_FIELDS = frozenset({b"", b"id", b"retry"})  # b"": a blank line, or a comment
 
 
 class EventTooLongError(ValueError):
@@ -20,11 +21,14 @@ class Event(NamedTuple):
         Value of `event:`, b"" if none.
     data : bytes or None
         Values of `data:` joined by newlines; None when there is none (comments, pings).
+    foreign : bool
+        A line has no field that the specification knows: this is no event stream.
     """
 
     raw: bytes
     name: bytes
     data: bytes | None
+    foreign: bool = False
 
 
 class EventSplitter:
@@ -93,7 +97,7 @@ def _event_end(buffer: bytes, start: int) -> int:
 
 
 def _parse(raw: bytes, text: bytes) -> Event:
-    name = b""
+    name, foreign = b"", False
     data: list[bytes] = []
     for line in text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
         field, _, value = line.partition(b":")
@@ -102,4 +106,6 @@ def _parse(raw: bytes, text: bytes) -> Event:
             data.append(value)
         elif field == b"event":
             name = value
-    return Event(raw, name, b"\n".join(data) if data else None)
+        elif field not in _OTHER_FIELDS:
+            foreign = True
+    return Event(raw, name, b"\n".join(data) if data else None, foreign)

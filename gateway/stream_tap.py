@@ -84,6 +84,8 @@ class StreamTap(BaseTap):
 
     def _judge(self, event: Event) -> None:
         data = event.data
+        if event.foreign:
+            raise self._invalid("the stream carries lines that are no events")
         if data is None:
             self._ready.append(event.raw)
             return
@@ -100,7 +102,7 @@ class StreamTap(BaseTap):
         self._read(chunk, event)
 
     def _read(self, chunk: openai.Chunk, event: Event) -> None:
-        if (chunk.error is not None and bytes(chunk.error) != b"null") or chunk.object == "error":
+        if openai.is_given(chunk.error) or chunk.object == "error":
             raise self._error("the stream carries an error")
         if chunk.choices is None and chunk.usage is None:
             raise self._invalid("an event carries neither `choices` nor `usage`")

@@ -141,8 +141,7 @@ class PlainTap(BaseTap):
             answer = openai.read_answer(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._invalid(f"the answer is not JSON of its kind: {error}") from error
-        has_error = answer.error is not None and bytes(answer.error) != b"null"
-        if has_error or answer.object == "error":
+        if openai.is_given(answer.error) or answer.object == "error":
             raise UpstreamFault(
                 "the upstream answered 200 with an error",
                 reason=Reason.UPSTREAM_ERROR,

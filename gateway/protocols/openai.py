@@ -20,6 +20,9 @@ OPERATIONS = {
 CACHEABLE = frozenset(OPERATIONS.values())
 
 
+_ABSENT = msgspec.Raw()
+
+
 class StreamOptions(msgspec.Struct):
     """`stream_options` of a request."""
 
@@ -91,7 +94,7 @@ class Chunk(msgspec.Struct):
     usage: Usage | None = None
     model: str | None = None
     system_fingerprint: str | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _ABSENT
     object: str | None = None
 
 
@@ -105,11 +108,11 @@ class Answer(msgspec.Struct):
     """A plain answer of any operation here."""
 
     choices: list[AnswerChoice] | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = _ABSENT
     usage: Usage | None = None
     model: str | None = None
     system_fingerprint: str | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _ABSENT
     object: str | None = None
 
 
@@ -154,10 +157,15 @@ def read_answer(body: bytes) -> Answer:
     return _answer(body)
 
 
+def is_given(raw: msgspec.Raw) -> bool:
+    """Say whether a field that is not decoded is there and not null."""
+    return bytes(raw) not in {b"", b"null"}
+
+
 def is_complete(operation: str, answer: Answer) -> bool:
     """Say whether a plain answer has what its operation must have."""
     if operation == "embedding":
-        return answer.data is not None
+        return is_given(answer.data)
     return bool(answer.choices)
 
 
