@@ -121,7 +121,7 @@ class EngineApi:
         texts = parse_inputs(body)
         size = engine.statistics().embedding_size
         as_base64 = parse_encoding(body, dimensions=size)
-        tokens = [await _tokenize(engine, text) for text in texts]
+        tokens = [await _tokenize(engine, text, special=False) for text in texts]
         vectors = await engine.embed(tokens)
         count = sum(len(text) for text in tokens)
         data = [
@@ -165,10 +165,10 @@ class EngineApi:
         _write_bytes(exchange, 503, body, retry=True)
 
 
-async def _tokenize(engine: Engine, text: str) -> list[int]:
+async def _tokenize(engine: Engine, text: str, *, special: bool = True) -> list[int]:
     if len(text) <= INLINE_CHARACTERS:
-        return engine.tokenize(text)
-    return await asyncio.to_thread(engine.tokenize, text)
+        return engine.tokenize(text, special=special)
+    return await asyncio.to_thread(engine.tokenize, text, special=special)
 
 
 async def _answer(

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from gateway.config import LimitsConfig
 from gateway.engine_api import EngineApi
 from gateway.server import Server
 from local_engine.config import EngineConfig
+from local_engine.download import log_progress
 from local_engine.engine import Engine
-from local_engine.errors import EngineError
+from local_engine.errors import EngineClosed, EngineError
 from local_engine.models import model_places, resolve_model
 from router.clock import SystemClock
 
@@ -107,26 +109,35 @@ async def serve_engine(
     clock = SystemClock()
     api = EngineApi(clock)
     server = Server(api, limits=LIMITS, clock=clock)
+    stopping = threading.Event()
     await server.start(sockets)
     try:
         async with asyncio.TaskGroup() as tasks:
             stopped = tasks.create_task(stop.wait())
-            loading = tasks.create_task(asyncio.to_thread(_load, config, model))
+            loading = tasks.create_task(asyncio.to_thread(_load, config, model, stopping))
             await asyncio.wait({stopped, loading}, return_when=asyncio.FIRST_COMPLETED)
-            # A load cannot be broken off; what it brings is freed below.
+            # A download ends at its next chunk; a load cannot be broken off, and is freed below.
+            if stop.is_set():
+                stopping.set()
             api.engine = await loading
             if api.engine is None:
                 stopped.cancel()
             elif not stop.is_set():
                 on_ready(api.engine)
-        return EXIT_UNUSABLE if api.engine is None else EXIT_STOPPED
+        return EXIT_STOPPED if stop.is_set() or api.engine is not None else EXIT_UNUSABLE
     finally:
         await _shut_down(server, api)
 
 
-def _load(config: EngineConfig, model: str) -> Engine | None:
+def _load(config: EngineConfig, model: str, stopping: threading.Event) -> Engine | None:
+    def report(done_bytes: int, total_bytes: int | None) -> None:
+        if stopping.is_set():
+            raise EngineClosed("the engine is being stopped")
+        log_progress(done_bytes, total_bytes)
+
     try:
-        file = resolve_model(model, model_places(config.models_dir, os.environ))
+        places = model_places(config.models_dir, os.environ)
+        file = resolve_model(model, places, progress=report)
         return Engine.load(config, file)
     except (EngineError, OSError) as error:
         logger.error("the embedded engine cannot start: %s", error)  # noqa: TRY400 - it says all.

@@ -49,7 +49,7 @@ def download(url: str, target: Path, *, sha256: str | None, progress: Progress) 
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     logger.info("downloading %s to %s", url, target)
     try:
-        with part.open("xb") as file:
+        with part.open("wb") as file:
             digest = _fetch(url, file, progress)
         check_digest(digest, sha256, source=url)
         part.replace(target)

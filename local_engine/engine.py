@@ -111,6 +111,9 @@ class Engine:
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Return the tokens of a text; thread-safe, linear in its length.
 
+        With `special`, the names of control tokens in it become these tokens, as in every prompt
+        that a template wrote.
+
         Raises
         ------
         PromptTooLong

@@ -80,6 +80,9 @@ class Model:
                 f"`{path}` cannot be loaded by llama.cpp ({why});"
                 " the file is damaged or of a kind this build does not know: fetch it again"
             )
+        if llama.llama_model_has_encoder(self.handle):
+            self.close()
+            raise ModelInvalid(f"`{path}` is an encoder; the engine runs decoder-only models")
         self.vocabulary = llama.llama_model_get_vocab(self.handle)
         self.vocabulary_size = int(llama.llama_vocab_n_tokens(self.vocabulary))
         self.train_tokens = int(llama.llama_model_n_ctx_train(self.handle))
@@ -109,7 +112,11 @@ class Model:
         return raw.decode("utf-8", "replace")
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Return token ids; with `special`, a beginning token and control words are understood."""
+        """Return token ids, after a beginning token if the model wants one.
+
+        With `special`, the names of control tokens become these tokens, as templates need it;
+        without, they are text like any other.
+        """
         raw = text.encode("utf-8", "replace")
         # No vocabulary makes more tokens than bytes, but for the special ones it may add.
         capacity = len(raw) + 8
@@ -117,11 +124,13 @@ class Model:
             raise InvalidParameter("the text is longer than 2 GiB", param="prompt")
         tokens = (self._llama.llama_token * capacity)()
         count = self._llama.llama_tokenize(
-            self.vocabulary, raw, len(raw), tokens, capacity, special, special
+            self.vocabulary, raw, len(raw), tokens, capacity, True, special
         )
         if count < 0:
             raise ComputeFailed("llama.cpp could not tokenise the text")
-        return list(tokens[:count])
+        # A template may have written the beginning token that the tokeniser adds as well.
+        first = 1 if self.adds_bos and count > 1 and tokens[0] == tokens[1] else 0
+        return list(tokens[first:count])
 
     def piece(self, token: int) -> bytes:
         """Return the bytes a token stands for; control tokens are empty, UTF-8 may be partial."""

@@ -1,6 +1,8 @@
+import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -135,3 +137,35 @@ def test_the_process_is_confined(tmp_path: Path) -> None:
     found = {line[:25].strip(): line[25:].split()[:2] for line in limits.splitlines()}
     assert found["Max core file size"] == ["0", "0"]
     assert found["Max address space"] == [str(8 << 30)] * 2
+
+
+def test_sigterm_breaks_a_download_off(tmp_path: Path) -> None:
+    """A hub that sends a little now and then cannot keep the process from ending."""
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        thread = threading.Thread(target=_drip, args=(hub,))
+        thread.start()
+        given = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}",
+            "HF_HOME": str(tmp_path),
+            "HOME": str(tmp_path),
+        }
+        environment = engine_environment({**os.environ, **given})
+        with EngineProcess(tmp_path, model="hf:a/b/c.gguf", environment=environment) as engine:
+            engine.wait_listening()
+            deadline_s = time.monotonic() + 30
+            while not list(tmp_path.rglob("*.part")):
+                assert time.monotonic() < deadline_s, engine.log
+                time.sleep(0.01)
+            assert engine.stop() == EXIT_STOPPED
+        thread.join()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def _drip(hub: socket.socket) -> None:
+    connection, _ = hub.accept()
+    with connection, contextlib.suppress(OSError):
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000000\r\n\r\n")
+        while True:
+            connection.sendall(bytes(1 << 18))
+            time.sleep(0.05)

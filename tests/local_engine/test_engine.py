@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -304,3 +306,31 @@ def test_statistics_say_what_runs(engine: Engine) -> None:
     assert numbers.scheduler.tokens_total > 0
     assert numbers.scheduler.tokens_per_s > 0
     assert numbers.scheduler.step_age_s == 0
+
+
+def test_control_words_are_text_unless_asked_for(engine: Engine) -> None:
+    """One token in a prompt that a template wrote, several in a text that is embedded."""
+    assert len(engine.tokenize("<|im_end|>")) == 1
+    assert len(engine.tokenize("<|im_end|>", special=False)) > 1
+
+
+@pytest.mark.parametrize("missing", ["llama_cpp", "jinja2"])
+def test_without_its_extra_the_engine_says_what_to_install(missing: str) -> None:
+    """Importing works without it; only loading a model needs it."""
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+from local_engine.config import EngineConfig
+from local_engine.engine import Engine
+from local_engine.errors import EngineUnavailable
+from local_engine.models import model_places, resolve_model
+file = resolve_model("smollm2-135m-instruct", model_places("unused", {{}}))
+try:
+    Engine.load(EngineConfig(context_tokens=64, slots=1), file)
+except EngineUnavailable as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert "pip install 'driftgate[local]'" in done.stdout
