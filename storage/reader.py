@@ -61,6 +61,8 @@ _FILTER = (
     " AND ($5 IS NULL OR variant = $5) AND ($6 IS NULL OR role = $6)"
 )
 _GROUP = "route, variant, role"
+_MEASURES = ("latency_s", "ttft_s", "overhead_s")
+_QUANTILES = (0.5, 0.95, 0.99)
 _FAILED = "reason IS NOT NULL AND reason <> 'client_closed' AND status NOT BETWEEN 400 AND 499"
 
 
@@ -104,13 +106,8 @@ def percentiles(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Rec
 
     Interrupted requests are left out: their durations are unknown. Seconds; None without rows.
     """
-    measures = ("latency_s", "ttft_s", "overhead_s")
-    columns = ", ".join(
-        f"quantile_cont({m}, {q}) AS {m}_p{int(q * 100)}"
-        for m in measures
-        for q in (0.5, 0.95, 0.99)
-    )
-    return _records(
+    columns = ", ".join(f"quantile_cont({m}, {list(_QUANTILES)}) AS {m}" for m in _MEASURES)
+    found = _records(
         connection,
         f"""
         SELECT {_GROUP}, count(*) AS n, count(ttft_s) AS ttft_n, {columns}
@@ -119,6 +116,12 @@ def percentiles(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Rec
         """,  # noqa: S608 (names of this file)
         scope,
     )
+    for row in found:
+        for measure in _MEASURES:
+            values = row.pop(measure) or [None] * len(_QUANTILES)
+            for quantile, value in zip(_QUANTILES, values, strict=True):
+                row[f"{measure}_p{round(quantile * 100)}"] = value
+    return found
 
 
 def reasons(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
