@@ -17,7 +17,7 @@ class Frozen(BaseModel):
 class MaterialConfig(Frozen):
     """Effect sizes below which evidence alone raises nothing."""
 
-    psi: float = Field(0.1, gt=0)  # point estimate of numeric and categorical features
+    psi: float = Field(0.1, gt=0)  # numbers and categories; less what equal windows show
     wasserstein_sd: float = Field(0.1, gt=0)  # W1 over the reference's standard deviation
     critical_psi: float = Field(0.25, gt=0)
 

@@ -110,7 +110,16 @@ def _made(
 def digest(verdict: Verdict) -> dict[str, object]:
     """Return what an alert says of one feature: effect with interval, rows, evidence, cause."""
     details = verdict.details
-    chosen = ("cause", "alpha", "psi_p", "ks", "ks_p", "wasserstein_sd", "new_rate", "missing_rate")
+    chosen = (
+        "cause",
+        "alpha",
+        "likelihood_p",
+        "ks",
+        "ks_p",
+        "wasserstein_sd",
+        "new_rate",
+        "missing_rate",
+    )
     return {
         "feature": verdict.feature,
         "kind": verdict.kind,

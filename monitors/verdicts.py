@@ -2,9 +2,10 @@
 
 A look says `drift` when both gates open:
 
-* *evidence*: a fixed-window test at a level that shares the budget of false alarms over all
-  features and all looks of 30 days (Bonferroni). Looks may overlap and features depend on each
-  other: the expected number of false alarms stays below the budget;
+* *evidence*: a fixed-window test (likelihood ratio over the cells; for numbers also
+  Kolmogorov-Smirnov, half the level each) at a level that shares the budget of false alarms over
+  all features and all looks of 30 days (Bonferroni). Looks may overlap and features depend on
+  each other: the expected number of false alarms stays below the budget;
 * *material effect*: PSI, less what equal windows of that size show, or Wasserstein-1 in standard
   deviations, reaches the configured level.
 
@@ -115,7 +116,7 @@ def psi_noise(comparison: Comparison) -> float:
 
 def has_evidence(comparison: Comparison) -> bool:
     """Say whether a test rejects at the level that the look may spend."""
-    rejects = comparison.psi.value > comparison.psi_threshold
+    rejects = comparison.likelihood > comparison.threshold
     return rejects or (comparison.ks_p is not None and comparison.ks_p < comparison.alpha / 2.0)
 
 
@@ -144,7 +145,9 @@ def is_calm(comparison: Comparison, levels: Levels) -> bool:
     if all(high < level / 2.0 for high, _, level in ends):
         return True
     too_small = any(REACH_MARGIN * reach >= level / 2.0 for _, reach, level in ends)
-    return too_small and all(p is None or p > SUSPICION for p in (psi.p_value, comparison.ks_p))
+    return too_small and all(
+        p is None or p > SUSPICION for p in (comparison.likelihood_p, comparison.ks_p)
+    )
 
 
 def _psi_reach(psi: Psi) -> float:
@@ -187,7 +190,7 @@ def judge(
         value=psi.value,
         low=psi.interval.low,
         high=psi.interval.high,
-        threshold=comparison.psi_threshold if math.isfinite(comparison.psi_threshold) else None,
+        threshold=comparison.threshold if math.isfinite(comparison.threshold) else None,
         n_reference=comparison.n_reference,
         n_current=comparison.n_current,
         window_from=look.window.from_us,
@@ -286,7 +289,8 @@ def _blind(found: TooFew, look: Look, was: _Memory) -> Verdict:
 
 def _measurements(comparison: Comparison) -> Iterator[tuple[str, float]]:
     yield "alpha", comparison.alpha
-    yield "psi_p", comparison.psi.p_value
+    yield "likelihood", comparison.likelihood
+    yield "likelihood_p", comparison.likelihood_p
     yield "psi_noise", psi_noise(comparison)
     yield "js_distance", comparison.js_distance.value
     missing = comparison.missing
