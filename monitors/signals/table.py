@@ -73,7 +73,7 @@ SIGNALS: tuple[Signal, ...] = (
         "seconds",
         "From the request's head to the last byte of the answer.",
         "features.latency_s",
-        "never",
+        "the gateway stopped before it had answered",
     ),
     Signal(
         "ttft_s",
