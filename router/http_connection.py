@@ -56,8 +56,8 @@ class HttpConnection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_poll",
+        "_raw_head_bytes",
         "_response",
-        "_surplus",
         "_transport",
     )
 
@@ -69,8 +69,8 @@ class HttpConnection(asyncio.Protocol):
         self._response: HttpResponse | None = None
         self._poll = select.poll()
         self._head_bytes = 0
+        self._raw_head_bytes = 0
         self._keep_alive = False
-        self._surplus = False
         self._paused = False
         self._lost = False
 
@@ -90,6 +90,7 @@ class HttpConnection(asyncio.Protocol):
             self._parser = HttpResponseParser(self)
         self._response = response
         self._head_bytes = 0
+        self._raw_head_bytes = 0
         self._keep_alive = False
         if len(body) <= JOINED_WRITE_BYTES:
             transport.write(head + body)
@@ -110,7 +111,6 @@ class HttpConnection(asyncio.Protocol):
             response is not None
             and response.complete
             and self._keep_alive
-            and not self._surplus
             and transport is not None
             and not transport.is_closing()
             # A server may answer before it has taken the request; the rest must not linger.
@@ -162,8 +162,8 @@ class HttpConnection(asyncio.Protocol):
             self._break(response, error)
             return
         if not response.head_complete:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
+            self._raw_head_bytes += len(data)
+            if self._raw_head_bytes > HEAD_BYTES:
                 self._break(response, _too_large())
         elif response.buffered_bytes > BUFFER_BYTES and not self._paused:
             self._pause()
@@ -197,8 +197,8 @@ class HttpConnection(asyncio.Protocol):
         """Take a header field; trailer fields count but are dropped."""
         response = self._response
         assert response is not None
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > HEAD_BYTES or len(response.headers) >= HEAD_FIELDS:
+        self._count_head(len(name) + len(value) + 4)
+        if len(response.headers) >= HEAD_FIELDS:
             raise _too_large()
         if not response.head_complete:
             response.headers.append((name, value))
@@ -212,7 +212,7 @@ class HttpConnection(asyncio.Protocol):
         if status < 200:
             if status in {100, 102, 103}:
                 response.headers.clear()
-                self._head_bytes += INTERIM_COST_BYTES
+                self._count_head(INTERIM_COST_BYTES)
                 return
             raise _BadFramingError(f"status {status}, which nobody asked for")
         self._keep_alive = parser.should_keep_alive()
@@ -226,8 +226,7 @@ class HttpConnection(asyncio.Protocol):
         response = self._response
         assert response is not None
         if response.complete:
-            self._surplus = True
-            return
+            raise _BadFramingError("a body where there can be none")
         response.add(body)
 
     def on_message_complete(self) -> None:
@@ -237,6 +236,11 @@ class HttpConnection(asyncio.Protocol):
         if response.head_complete:
             response.end()
 
+    def _count_head(self, count_bytes: int) -> None:
+        self._head_bytes += count_bytes
+        if self._head_bytes > HEAD_BYTES:
+            raise _too_large()
+
     def _pause(self) -> None:
         transport = self._transport
         if transport is not None and not transport.is_closing():
@@ -244,7 +248,6 @@ class HttpConnection(asyncio.Protocol):
             transport.pause_reading()
 
     def _break(self, response: HttpResponse, error: Exception) -> None:
-        self._surplus = True
         if not response.complete:
             cause = error.__context__ if isinstance(error.__context__, _BadFramingError) else error
             fault = UpstreamFault(

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from support.fake_answers import CLOSE, SCRIPTS, script_named
+from support.fake_answers import CLOSE, SCRIPTS, Pause, script_named
 from support.fake_upstream import FakeUpstream
 from support.transport_kit import LOOPS, Run, chat, client, fault_of, fetch, raw, run_on
 
 from router.errors import Reason, UpstreamFault
+from router.upstream import UpstreamRequest
 
 run = pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"], name="run")(run_on)
 
@@ -90,7 +91,7 @@ def test_bad_framing_is_invalid(run: Run, answer: bytes) -> None:
 
 
 def test_head_at_the_limits_passes(run: Run) -> None:
-    """A hundred fields of together almost 64 KiB are an ordinary answer."""
+    """A hundred fields of almost 64 KiB, in pieces, are an ordinary answer."""
     fields = b"".join(b"X-%d: %b\r\n" % (n, b"a" * 600) for n in range(99))
 
     async def scenario(fake: FakeUpstream) -> None:
@@ -100,7 +101,31 @@ def test_head_at_the_limits_passes(run: Run) -> None:
             assert await response.read() == b"hi"
             response.release()
 
-    with FakeUpstream(raw(OK + fields + b"Content-Length: 2\r\n\r\nhi")) as fake:
+    rest = fields[1000:] + b"Content-Length: 2\r\n\r\nhi"
+    with FakeUpstream(
+        raw(OK, fields[:1000], Pause(0.02), rest[:-40], Pause(0.02), rest[-40:])
+    ) as fake:
+        run(scenario(fake))
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        (b"HEAD", OK + b"Content-Length: 2\r\n\r\nhi"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi"),
+    ],
+)
+def test_body_where_none_can_be_is_dropped(run: Run, method: bytes, answer: bytes) -> None:
+    """A body behind HEAD or 204 is dropped with its connection, not read as the next answer."""
+
+    async def scenario(fake: FakeUpstream) -> None:
+        fake.script(raw(answer))
+        async with client(fake.url) as upstream:
+            assert await fetch(upstream, UpstreamRequest(method, b"/models")) == b""
+            assert upstream.statistics() == (0, 0, 0)
+            assert json.loads(await fetch(upstream, UpstreamRequest(b"GET", b"/models")))
+
+    with FakeUpstream() as fake:
         run(scenario(fake))
 
 

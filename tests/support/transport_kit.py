@@ -25,7 +25,8 @@ def run_on(request: pytest.FixtureRequest) -> Run:
 
     def run(scenario: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(scenario)
+            # uvloop holds back the signal of a test's time limit while it waits.
+            runner.run(asyncio.wait_for(scenario, 30))
 
     return run
 
