@@ -16,8 +16,8 @@ from router.clock import Clock
 log = logging.getLogger(__name__)
 
 _FIRST_DELAY_S = 0.1
-_MAX_DELAY_S = 5.0
 _STABLE_S = 10.0
+_LAST_START_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class ChildSpec:
         Instead of this process's own.
     hopeless : collection of int
         Exit codes after which starting again would not help.
+    max_delay_s : float
+        Longest wait before a restart.
+    has_last_words : bool
+        It must run once more at shutdown if it happens to be down: it puts away what others left.
     """
 
     name: str
@@ -41,14 +45,16 @@ class ChildSpec:
     fds: Sequence[int] = ()
     environment: Mapping[str, str] | None = None
     hopeless: Collection[int] = ()
+    max_delay_s: float = 5.0
+    has_last_words: bool = False
 
 
 OnMessage = Callable[["Child", dict[str, Any]], Awaitable[None]]
 
 
-def restart_delay_s(failures: int) -> float:
+def restart_delay_s(failures: int, max_delay_s: float) -> float:
     """Return the wait before start number `failures` + 1: doubling, bounded."""
-    return min(_MAX_DELAY_S, _FIRST_DELAY_S * 2.0 ** max(0, failures - 1))
+    return min(max_delay_s, _FIRST_DELAY_S * 2.0 ** max(0, failures - 1))
 
 
 class Child:
@@ -63,6 +69,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
         self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -86,13 +93,13 @@ class Child:
                 log.error("%s ended for good (exit code %d); see its message", self.spec.name, code)
                 return
             failures = 1 if self._clock.monotonic() - started_s > _STABLE_S else failures + 1
-            delay_s = restart_delay_s(failures)
+            delay_s = restart_delay_s(failures, self.spec.max_delay_s)
             self.restarts += 1
             log.warning(
                 "%s ended (%s); starting it again in %.1f s", self.spec.name, _word(code), delay_s
             )
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay_s)
+                await asyncio.wait_for(self._hurry.wait(), delay_s)
 
     async def _run_once(self, greeting: Callable[[], dict[str, Any]]) -> int:
         ours, theirs = socket.socketpair()
@@ -123,6 +130,10 @@ class Child:
 
     async def stop(self, grace_s: float) -> None:
         """Ask the child to finish, wait, and kill it at the deadline."""
+        self._hurry.set()
+        if self.spec.has_last_words:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ready.wait(), _LAST_START_S)
         self._stopping.set()
         process = self._process
         if process is None:

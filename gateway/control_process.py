@@ -23,7 +23,7 @@ from gateway.enrich import enrich
 from gateway.errors import ConfigError
 from gateway.ingest_loop import IngestWork
 from gateway.loops import WorkLoop
-from gateway.monitor_loop import MonitorWork, build_monitor
+from gateway.monitor_loop import MonitorWork, build_monitor, is_caught_up
 from gateway.paths import control_file, spool_dir
 from gateway.settings import settings_from_message
 from gateway.telemetry import Telemetry
@@ -120,7 +120,14 @@ class ControlProcess:
         monitor = build_monitor(settings, repository, telemetry, self.clock, ids.new_id)
         self._ingest = IngestWork(database, ingester, telemetry, self.clock)
         self._ingest.settings = settings
-        self._monitor = MonitorWork(monitor, settings.monitors.every, self.clock, delivery)
+        ingest = self._ingest
+        self._monitor = MonitorWork(
+            monitor,
+            settings.monitors.every,
+            self.clock,
+            delivery=delivery,
+            caught_up=lambda: is_caught_up(ingest.lag_bytes),
+        )
         self._state = ControlState(
             settings=settings,
             clock=self.clock,

@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 _SWEEP_S = 60.0
+_ARCHIVE_S = 600.0
 _RETENTION_S = 3600.0
 _MAX_FINAL_STEPS = 10_000
 
@@ -26,15 +27,17 @@ class IngestWork:
         self.settings: Settings | None = None
         self._database = database
         self._ingester = ingester
+        self.lag_bytes = 0
         self._telemetry = telemetry
         self._clock = clock
         self._payloads = PayloadStore(database)
-        self._swept_s = clock.monotonic()
+        self._swept_s = self._archived_s = clock.monotonic()
         self._retained_s = float("-inf")
 
     def turn(self) -> float:
         """Ingest a batch, now and then keep house; return the seconds to wait."""
         step = self._ingester.step()
+        self.lag_bytes = step.lag_bytes
         self._telemetry.set_ingest(self._ingester.statistics(), lag_bytes=step.lag_bytes)
         for loss in step.losses:
             log.error("the spool lost data: %s", loss)
@@ -50,6 +53,8 @@ class IngestWork:
         if now_s - self._swept_s >= _SWEEP_S:
             self._swept_s = now_s
             self._ingester.sweep()
+        if now_s - self._archived_s >= _ARCHIVE_S:
+            self._archived_s = now_s
             self._payloads.archive()
         if self.settings is not None and now_s - self._retained_s >= _RETENTION_S:
             self._retained_s = now_s

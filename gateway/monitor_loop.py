@@ -13,6 +13,8 @@ from storage.records import Verdict
 from storage.repository import Repository
 
 _MAX_WAIT_S = 1.0
+_CATCH_UP_S = 0.2
+_CAUGHT_UP_BYTES = 1_048_576
 
 
 def build_monitor(
@@ -32,12 +34,24 @@ def build_monitor(
     return MonitorRun(repository, settings.monitors, list(settings.routes), on_verdicts)
 
 
+def is_caught_up(lag_bytes: int) -> bool:
+    """Say whether the database is near enough to the present for a look."""
+    return lag_bytes <= _CAUGHT_UP_BYTES
+
+
 class MonitorWork:
     """One turn after the other, all in the monitor thread."""
 
     def __init__(
-        self, monitor: MonitorRun, every_s: float, clock: Clock, delivery: DeliveryLoop
+        self,
+        monitor: MonitorRun,
+        every_s: float,
+        clock: Clock,
+        *,
+        delivery: DeliveryLoop,
+        caught_up: Callable[[], bool],
     ) -> None:
+        self._caught_up = caught_up
         self._clock = clock
         self._delivery = delivery
         self._monitor = monitor
@@ -52,6 +66,9 @@ class MonitorWork:
     def turn(self) -> float:
         """Look if it is time; return the seconds to wait."""
         now_us = self._clock.now_us()
+        # A look at rows that are still in the spool would take a part for the whole.
+        if now_us >= self._due_at and not self._caught_up():
+            return _CATCH_UP_S
         if now_us >= self._due_at:
             self._due_at = next_run_at(now_us, self._every_s)
             self._monitor.run_once(now_us)

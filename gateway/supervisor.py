@@ -108,11 +108,12 @@ class Supervisor:
                 "control plane",
                 ["_control", "--fd", str(control.fileno()), *common],
                 [control.fileno()],
+                has_last_words=True,
             )
         ]
         for index in range(self.options.workers):
             command = ["_worker", "--fd", str(data.fileno()), "--name", f"w{index}", *common]
-            specs.append(ChildSpec(f"worker {index}", command, [data.fileno()]))
+            specs.append(ChildSpec(f"worker {index}", command, [data.fileno()], max_delay_s=1.0))
         if self.settings.engine_upstream is not None:
             specs.append(
                 ChildSpec(
