@@ -202,11 +202,12 @@ class Supervisor:
 
     async def _shut_down(self) -> None:
         grace_s = self.settings.gateway.shutdown_grace
-        for listening in self._sockets:
-            listening.close()
+        data, control = self._sockets
+        data.close()
         workers = [c for n, c in self.children.items() if n.startswith("worker")]
         await asyncio.gather(*(worker.stop(grace_s) for worker in workers))
         await self.children["control plane"].stop(grace_s)
+        control.close()
         if "engine" in self.children:
             await self.children["engine"].stop(5.0)
         await self._tasks.cancel()
