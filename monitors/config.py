@@ -1,10 +1,20 @@
 """Configuration of monitors and alert channels: sections `monitors` and `alerts`."""
 
 from datetime import UTC, datetime
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
+from monitors.alerts.address import check_url
+from monitors.alerts.signing import parse_secrets
 from router.durations import DurationSeconds
 
 
@@ -59,13 +69,23 @@ class MonitorsConfig(Frozen):
     baseline: BaselineConfig | None = None  # default: set with `monitor baseline set`
 
 
+ReceiverUrl = Annotated[str, AfterValidator(check_url)]
+
+
 class WebhookConfig(Frozen):
     """A Standard Webhooks receiver."""
 
-    url: str
-    secret: SecretStr | None = None
+    url: ReceiverUrl
+    secret: SecretStr | None = None  # `whsec_...`; while it changes the new and the old, by comma
     secret_file: str | None = None
     allow_private: bool = False  # loopback and private addresses are refused unless allowed
+
+    @field_validator("secret")
+    @classmethod
+    def _signs(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            parse_secrets(secret.get_secret_value())
+        return secret
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
@@ -77,7 +97,7 @@ class WebhookConfig(Frozen):
 class AlertmanagerConfig(Frozen):
     """A Prometheus Alertmanager, by its base URL."""
 
-    url: str
+    url: ReceiverUrl
     allow_private: bool = True
 
 

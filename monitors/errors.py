@@ -2,7 +2,9 @@
 
 MonitorError
 ├── NoBaseline        nothing to compare with: none was set, or not under that name
-└── BaselineInvalid   a stored baseline cannot be read, or its window holds too little
+├── BaselineInvalid   a stored baseline cannot be read, or its window holds too little
+├── AddressRefused    a receiver's URL is none, or leads where notifications must not go
+└── SecretInvalid     a webhook's secret is not one
 """
 
 
@@ -16,3 +18,11 @@ class NoBaseline(MonitorError):
 
 class BaselineInvalid(MonitorError):
     """A baseline cannot be built or read."""
+
+
+class AddressRefused(MonitorError, ValueError):
+    """A receiver's address is refused."""
+
+
+class SecretInvalid(MonitorError, ValueError):
+    """A webhook's secret cannot sign."""
