@@ -35,6 +35,6 @@ def is_error(prediction: Prediction) -> bool:
 
 
 def _language_of(prompt: str | None, answer: str | None) -> str | None:
-    # The answer comes first: what the model says is what its users suffer from.
-    found = language(answer) if answer else None
-    return found if found is not None or not prompt else language(prompt)
+    # The prompt comes first: a small model answers in its own language, whoever asks.
+    found = language(prompt) if prompt else None
+    return found if found is not None or not answer else language(answer)

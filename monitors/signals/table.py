@@ -103,7 +103,7 @@ SIGNALS: tuple[Signal, ...] = (
         "language",
         "categorical",
         "",
-        "Language of the answer (of the prompt when the answer does not show it), ISO 639-1.",
+        "Language of the prompt (of the answer when the prompt does not show it), ISO 639-1.",
         "features.language",
         "too little text to tell",
     ),

@@ -101,11 +101,12 @@ def test_an_empty_answer_has_zero_characters() -> None:
     assert (signals.response_chars, signals.refusal) == (0, False)
 
 
-def test_the_answers_language_goes_before_the_prompts() -> None:
-    """The model's own output is watched; the prompt helps where the answer shows nothing."""
+def test_the_prompts_language_goes_before_the_answers() -> None:
+    """Who asks is watched; the answer helps where the prompt shows nothing."""
     german = "Bitte antworte auf die Frage nach dem Wetter."
-    assert extract(german, "The weather is fine today.", PREDICTION).language == "en"
-    assert extract(german, "42", PREDICTION).language == "de"
+    assert extract(german, "The weather is fine today.", PREDICTION).language == "de"
+    assert extract("42?", "The weather is fine today.", PREDICTION).language == "en"
+    assert extract(None, german, PREDICTION).language == "de"
 
 
 @pytest.mark.parametrize(
