@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from gateway import feedback
 from gateway.admission import PREFIX, Admitted, admit
 from gateway.cache import CachedAnswer, ResponseCache, cache_key
 from gateway.errors import (
@@ -90,6 +91,10 @@ class DataPlane:
 
     async def _inference(self, exchange: Exchange) -> None:
         snapshot = self.snapshot
+        if exchange.path == feedback.PATH:
+            now_us = self.clock.now_us()
+            await feedback.take_feedback(exchange, snapshot, self.spool, now_us=now_us)
+            return
         if exchange.path == "/v1/models" and exchange.method in {"GET", "HEAD"}:
             exchange.start(200, JSON, length=len(snapshot.models_body))
             exchange.finish(snapshot.models_body)

@@ -481,3 +481,15 @@ def test_drain_finishes_streams(worker: RunningWorker, a: FakeUpstream) -> None:
     assert "data: [DONE]" in rest
     worker.stop()
     assert worker.records()[0].prediction.finish_reason == "stop"
+
+
+def test_feedback_is_logged(worker: RunningWorker) -> None:
+    """Feedback on a prediction is in the log when it is acknowledged; bad feedback is refused."""
+    url = f"{worker.url}/v1/feedback"
+    body = {"model": "chat", "messages": HELLO}
+    identity = httpx2.post(f"{worker.url}/v1/chat/completions", json=body).headers["x-driftgate-id"]
+    answer = httpx2.post(url, json={"id": identity, "score": 0.5, "label": "good"})
+    assert (answer.status_code, answer.json()) == (202, {"id": identity, "logged": True})
+    for bad in ({"id": "x", "score": 1}, {"id": identity}, {"id": identity, "stars": 5}):
+        assert httpx2.post(url, json=bad).status_code == 400
+    assert httpx2.get(url).status_code == 405
