@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from gateway.auth import tenant_of
 from gateway.client_call import ClientCall, TapLimits
 from gateway.errors import InvalidRequest, MethodNotAllowed, NotFound
 from gateway.exchange import Exchange
@@ -50,9 +49,9 @@ def operation_of(exchange: Exchange) -> tuple[str, str]:
 
 
 async def admit(
-    exchange: Exchange, snapshot: Snapshot, ids: IdSource, *, started_at: int
+    exchange: Exchange, snapshot: Snapshot, ids: IdSource, *, tenant: str, started_at: int
 ) -> Admitted:
-    """Check who asks and what for, read the body, and begin the record.
+    """Check what a tenant asks for, read the body, and begin the record.
 
     Raises
     ------
@@ -60,7 +59,6 @@ async def admit(
         The request is refused; nothing is recorded.
     """
     below, operation = operation_of(exchange)
-    tenant = tenant_of(exchange, snapshot.keys)
     body = await exchange.body()
     peek = openai.peek(body) if operation != "other" else _peek_other(exchange, body)
     trace = continue_trace(exchange.header(b"traceparent"), ids)

@@ -51,13 +51,18 @@ class CacheStatistics(NamedTuple):
     evicted: int
 
 
-def cache_key(tenant: str, route: str, target: bytes, body: bytes) -> bytes:
+def cache_key(tenant: str, route: str, target: bytes, body: bytes) -> bytes | None:
     """Return the key of a request: tenant, route, path and the whole canonical body.
 
     Two bodies are the same when they are the same JSON value: white space and the order of
-    keys do not count, every field does.
+    keys do not count, every field does. None for a body that has no canonical form, such as one
+    with numbers beyond those of JSON's peers or text that is not UTF-8: the upstream may make
+    something of it, the cache does not.
     """
-    canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    try:
+        canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
     digest = hashlib.blake2b(digest_size=32)
     # Lengths keep (tenant "a", route "bc") apart from (tenant "ab", route "c").
     for part in (tenant.encode(), route.encode(), target):

@@ -75,8 +75,11 @@ class ClientCall:
         headers = to_upstream(self.headers, keep_credentials=self._forwards(upstream))
         if key is not None:
             headers.append((b"Authorization", b"Bearer " + key.get_secret_value().encode()))
-        for name, value in upstream.headers.items():
-            headers.append((name.encode("latin-1"), value.encode("latin-1")))
+        if upstream.headers:
+            own = {name.lower().encode("latin-1") for name in upstream.headers}
+            headers = [(name, value) for name, value in headers if name.lower() not in own]
+            for name, value in upstream.headers.items():
+                headers.append((name.encode("latin-1"), value.encode("latin-1")))
         if self.traceparent:
             headers.append((b"traceparent", self.traceparent))
         body = self.body

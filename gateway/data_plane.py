@@ -8,13 +8,13 @@ from functools import partial
 
 from gateway import feedback
 from gateway.admission import PREFIX, Admitted, admit
+from gateway.auth import tenant_of
 from gateway.cache import CachedAnswer, ResponseCache, cache_key
 from gateway.errors import (
     LogUnavailable,
     MethodNotAllowed,
     ModelNotFound,
     NotFound,
-    Overloaded,
     RequestError,
     error_body,
 )
@@ -24,6 +24,7 @@ from gateway.relay import Relay, Relayed
 from gateway.request_log import RequestLog
 from gateway.shadowing import run_shadow
 from gateway.snapshot import Snapshot
+from gateway.tap import header_value
 from router.clock import Clock
 from router.errors import Reason, RouteExhausted
 from router.outcome import Outcome
@@ -91,6 +92,8 @@ class DataPlane:
 
     async def _inference(self, exchange: Exchange) -> None:
         snapshot = self.snapshot
+        # Before anything else below /v1: what exists there is nobody's business without a key.
+        tenant = tenant_of(exchange, snapshot.keys)
         if exchange.path == feedback.PATH:
             now_us = self.clock.now_us()
             await feedback.take_feedback(exchange, snapshot, self.spool, now_us=now_us)
@@ -99,10 +102,6 @@ class DataPlane:
             exchange.start(200, JSON, length=len(snapshot.models_body))
             exchange.finish(snapshot.models_body)
             return
-        if self.in_flight >= snapshot.limits.in_flight:
-            raise Overloaded(
-                f"The gateway is answering {self.in_flight} requests, as many as it may."
-            )
         if not self.spool.available:
             raise LogUnavailable(
                 "The prediction log cannot be written and `record.on_full` is fail_closed."
@@ -110,7 +109,9 @@ class DataPlane:
         self.in_flight += 1
         try:
             started_at = self.clock.now_us()
-            request = await admit(exchange, snapshot, self.ids, started_at=started_at)
+            request = await admit(
+                exchange, snapshot, self.ids, tenant=tenant, started_at=started_at
+            )
             await self._answer(exchange, snapshot, request)
         finally:
             self.in_flight -= 1
@@ -131,8 +132,14 @@ class DataPlane:
                 self._store(key, relayed, request, plan)
         except asyncio.CancelledError:
             # The client has gone; what it was sent is known, what it would have got is not.
-            log.record.facts = request.call.tap.facts if request.call.tap else log.record.facts
+            _note_arrived(request, log)
             log.end_now(CLIENT_CLOSED_STATUS, Reason.CLIENT_CLOSED)
+            raise
+        except SpoolUnavailable:
+            raise
+        except BaseException:
+            _note_arrived(request, log)
+            log.end_now(500, Reason.INTERNAL)
             raise
 
     def _plan(self, exchange: Exchange, snapshot: Snapshot, request: Admitted) -> Plan:
@@ -208,9 +215,14 @@ class DataPlane:
     def _cache_key(self, request: Admitted, plan: Plan) -> bytes | None:
         if plan.route.cache is None or not request.use_cache:
             return None
-        request.record.cache = "miss"
-        call = request.call
-        return cache_key(request.record.tenant, plan.route.name, call.target, call.body)
+        call, owner = request.call, request.record.tenant
+        if call.forward_credentials:
+            # Whom the upstream would have refused must not be answered from here.
+            owner += "\0" + header_value(call.headers, b"authorization").decode("latin-1")
+        key = cache_key(owner, plan.route.name, call.target, call.body)
+        if key is not None:
+            request.record.cache = "miss"
+        return key
 
     async def _from_cache(
         self, exchange: Exchange, request: Admitted, log: RequestLog, key: bytes
@@ -273,6 +285,17 @@ class DataPlane:
             (b"x-driftgate-attempts", b"%d" % attempts),
             (b"traceparent", request.traceparent),
         ]
+
+
+def _note_arrived(request: Admitted, log: RequestLog) -> None:
+    """Record what had come of an answer whose relay did not end."""
+    record, tap = log.record, request.call.tap
+    if not record.upstream_s:
+        record.upstream_s = log.outcome.upstream_s
+    if tap is not None and not log.ended:
+        record.facts, record.response = tap.facts, tap.body
+        record.response_bytes, record.response_truncated = tap.received_bytes, tap.truncated
+        record.response_type = tap.content_type or record.response_type
 
 
 def _no_route(snapshot: Snapshot, model: str, forced: str | None) -> ModelNotFound:

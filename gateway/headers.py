@@ -42,6 +42,7 @@ _ANSWER_NAMES = frozenset(
     }
 )
 _ANSWER_PREFIXES = (b"openai-", b"x-ratelimit-", b"anthropic-")
+_USUAL = frozenset({b"keep-alive", b"close"})
 OWN_PREFIX = b"x-driftgate-"
 
 
@@ -51,8 +52,11 @@ def to_upstream(headers: Headers, *, keep_credentials: bool) -> Headers:
     `keep_credentials` passes `Authorization`: for upstreams without a key of their own.
     """
     kept: Headers = []
+    named = _named_by_connection(headers)
     for name, value in headers:
         lower = name.lower()
+        if lower in named:
+            continue
         if lower in _NOT_FORWARDED:
             if not (keep_credentials and lower == b"authorization"):
                 continue
@@ -60,6 +64,15 @@ def to_upstream(headers: Headers, *, keep_credentials: bool) -> Headers:
             continue
         kept.append((name, value))
     return kept
+
+
+def _named_by_connection(headers: Headers) -> set[bytes]:
+    """Return the fields that `Connection` keeps between two neighbours (RFC 9110 §7.6.1)."""
+    named: set[bytes] = set()
+    for name, value in headers:
+        if len(name) == 10 and name.lower() == b"connection" and value.lower() not in _USUAL:
+            named.update(part.strip().lower() for part in value.split(b","))
+    return named
 
 
 def to_client(headers: Headers) -> Headers:

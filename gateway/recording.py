@@ -188,6 +188,7 @@ class Recorder:
         if price is None or facts.prompt_tokens is None:
             return None
         cached = facts.cached_tokens or 0 if price.cached_input is not None else 0
+        cached = min(cached, facts.prompt_tokens)
         usd = (facts.prompt_tokens - cached) * price.input
         usd += cached * (price.cached_input or 0.0)
         usd += (facts.response_tokens or 0) * price.output

@@ -14,7 +14,7 @@ from router.answer import Answer
 from router.clock import Clock
 from router.config import Timeouts
 from router.errors import Reason, UpstreamFault
-from router.upstream import Headers
+from router.upstream import Headers, UpstreamResponse
 
 _STREAM_REASONS = {
     Reason.UPSTREAM_UNREACHABLE: Reason.STREAM_INTERRUPTED,
@@ -105,7 +105,7 @@ class Relay:
             No content within `idle`, or the total is used up.
         UpstreamFault
         """
-        clock, record, exchange = self.clock, self.log.record, self.exchange
+        clock, exchange = self.clock, self.exchange
         idle_s = clock.monotonic() + self.timeouts.idle
         loop = asyncio.get_running_loop()
         kept = 0
@@ -117,20 +117,28 @@ class Relay:
                 if kept <= self.keep_bytes:
                     sent.append(ready)
                     kept += len(ready)
+                before_s = clock.monotonic()
                 await exchange.drain()
-            before_s = clock.monotonic()
-            wait_s = max(0.0, min(idle_s, answer.deadline_s) - before_s)
+                # A client that reads slowly is no reason to give its upstream up.
+                idle_s += clock.monotonic() - before_s
+            wait_s = max(0.0, min(idle_s, answer.deadline_s) - clock.monotonic())
             events = tap.content_events
             async with asyncio.timeout_at(loop.time() + wait_s):
-                chunk = await response.read()
-            now_s = clock.monotonic()
-            record.upstream_s += now_s - before_s
+                chunk = await self._read(response)
             if not chunk:
                 tap.end()
                 return
             tap.feed(chunk)
             if tap.content_events != events:
-                idle_s = now_s + self.timeouts.idle
+                idle_s = clock.monotonic() + self.timeouts.idle
+
+    async def _read(self, response: UpstreamResponse) -> bytes:
+        """Return the next bytes; the wait for them is the upstream's, also when it ends badly."""
+        before_s = self.clock.monotonic()
+        try:
+            return await response.read()
+        finally:
+            self.log.record.upstream_s += self.clock.monotonic() - before_s
 
     def _note(self, tap: AnyTap, body: bytes) -> None:
         record = self.log.record

@@ -1,12 +1,15 @@
 """The smallest edits to a request body: the model's name, and asking a stream for its usage."""
 
 import re
+from itertools import islice
 
 import msgspec
 
 from gateway.protocols import openai
 
+_MAX_CANDIDATES = 4  # each is read back; a body full of them must not hold the event loop
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
+_NULL = msgspec.Raw(b"null")
 
 
 def with_model(body: bytes, old: str, new: str) -> bytes:
@@ -17,12 +20,15 @@ def with_model(body: bytes, old: str, new: str) -> bytes:
     """
     pattern = rb'("model"\s*:\s*)' + re.escape(msgspec.json.encode(old))
     replacement = msgspec.json.encode(new)
-    for match in re.finditer(pattern, body):
+    for match in islice(re.finditer(pattern, body), _MAX_CANDIDATES):
         edited = body[: match.end(1)] + replacement + body[match.end() :]
         if openai.peek(edited).model == new:
             return edited
-    # Written with escapes, or twice: the object is written again, its values untouched.
-    return _with_field(body, "model", new)
+    # Written with escapes, or hidden among others: the object is written again, its values
+    # untouched.
+    fields = _fields(body)
+    fields["model"] = msgspec.Raw(replacement)
+    return msgspec.json.encode(fields)
 
 
 def with_usage(body: bytes, peek: openai.Peek) -> bytes:
@@ -30,10 +36,13 @@ def with_usage(body: bytes, peek: openai.Peek) -> bytes:
     if peek.stream_options is None and b'"stream_options"' not in body:
         start = body.index(b"{") + 1
         return body[:start] + _INCLUDE_USAGE + body[start:]
-    return _with_field(body, "stream_options", {"include_usage": True})
-
-
-def _with_field(body: bytes, name: str, value: object) -> bytes:
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    fields[name] = msgspec.Raw(msgspec.json.encode(value))
+    fields = _fields(body)
+    options = fields.get("stream_options", _NULL)
+    kept = {} if bytes(options) == b"null" else _fields(bytes(options))
+    kept["include_usage"] = msgspec.Raw(b"true")
+    fields["stream_options"] = msgspec.Raw(msgspec.json.encode(kept))
     return msgspec.json.encode(fields)
+
+
+def _fields(body: bytes) -> dict[str, msgspec.Raw]:
+    return msgspec.json.decode(body, type=dict[str, msgspec.Raw])

@@ -14,15 +14,15 @@ async def run_shadow(dispatcher: Dispatcher, plan: Plan, call: ClientCall, log: 
     """Send, read to the end, record with `role = shadow`; every failure is only recorded."""
     record = log.record
     status, reason = 0, None
+    answer: Answer | None = None
     try:
         async with asyncio.timeout(plan.route.timeouts.total):
             answer = await dispatcher.run(plan, call, log.outcome)
             status, record.upstream = answer.status, answer.upstream.name
             record.ttft_s = log.clock.monotonic() - record.started_s
-            try:
-                await _drain(answer, call)
-            finally:
-                answer.finish(None)
+            if answer.tap.is_client_error:
+                reason = Reason.UPSTREAM_REJECTED
+            await _drain(answer, call)
     except RouteExhausted as error:
         status, reason = error.status, error.reason
     except UpstreamFault as error:
@@ -33,6 +33,8 @@ async def run_shadow(dispatcher: Dispatcher, plan: Plan, call: ClientCall, log: 
         reason = Reason.INTERRUPTED
         raise
     finally:
+        if answer is not None:
+            answer.finish(reason)
         record.upstream_s = log.clock.monotonic() - record.started_s
         tap = call.tap
         if tap is not None:

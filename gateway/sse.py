@@ -1,9 +1,12 @@
 """Cuts a byte stream into server-sent events (WHATWG HTML §9.2) without changing a byte."""
 
+import re
 from typing import NamedTuple
 
 MAX_EVENT_BYTES = 1_048_576
 _OTHER_FIELDS = frozenset({b"", b"id", b"retry"})  # b"": a blank line, or a comment
+# A lone CR after LF could be the first half of CRLF, so it needs the byte behind it.
+_BLANK_LINE = re.compile(rb"\n\n|\n\r\n|\n\r(?=[^\n])|\r\r")
 
 
 class EventTooLongError(ValueError):
@@ -37,14 +40,9 @@ class EventSplitter:
     __slots__ = ("_buffer", "_scanned", "_started")
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._scanned = 0
         self._started = False
-
-    @property
-    def rest(self) -> bytes:
-        """Return what has arrived of an event that is not complete."""
-        return self._buffer
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events completed by a chunk.
@@ -53,14 +51,21 @@ class EventSplitter:
         ------
         EventTooLongError
         """
-        buffer = self._buffer + chunk if self._buffer else chunk
+        pending = self._buffer
+        buffer: bytes | bytearray = chunk
+        if pending:
+            pending += chunk
+            buffer = pending
+        scan, start = self._scanned, 0
+        end_of = _end_of_any if buffer.find(b"\r", scan) >= 0 else _end_of_usual
         events: list[Event] = []
-        start = 0
-        scan = self._scanned
-        while (end := _event_end(buffer, max(start, scan))) > 0:
-            events.append(self._event(buffer[start:end]))
+        while (end := end_of(buffer, scan)) > 0:
+            events.append(self._event(bytes(buffer[start:end])))
             start = scan = end
-        self._buffer = buffer[start:] if start else buffer
+        if buffer is pending:
+            del pending[:start]
+        else:
+            pending += buffer[start:]
         # A blank line may be cut anywhere, so the last three bytes are looked at again.
         self._scanned = max(0, len(self._buffer) - 3)
         if len(self._buffer) > MAX_EVENT_BYTES:
@@ -69,7 +74,8 @@ class EventSplitter:
 
     def flush(self) -> Event | None:
         """Return the last event of a stream that ended without its blank line."""
-        rest, self._buffer, self._scanned = self._buffer, b"", 0
+        rest, self._scanned = bytes(self._buffer), 0
+        self._buffer.clear()
         return self._event(rest) if rest.strip() else None
 
     def _event(self, raw: bytes) -> Event:
@@ -83,17 +89,16 @@ class EventSplitter:
         return _parse(raw, text)
 
 
-def _event_end(buffer: bytes, start: int) -> int:
-    """Return the offset after the first blank line at or after `start`, or -1."""
-    if b"\r" not in buffer:
-        found = buffer.find(b"\n\n", start)
-        return found + 2 if found >= 0 else -1
-    best = -1
-    for mark in (b"\n\n", b"\n\r\n", b"\r\n\r\n", b"\r\r"):
-        found = buffer.find(mark, start, best + len(mark) if best >= 0 else len(buffer))
-        if found >= 0 and (best < 0 or found + len(mark) < best):
-            best = found + len(mark)
-    return best
+def _end_of_usual(buffer: bytes | bytearray, start: int) -> int:
+    """Return the offset after the first blank line of a stream without CR, or 0."""
+    found = buffer.find(b"\n\n", start)
+    return found + 2 if found >= 0 else 0
+
+
+def _end_of_any(buffer: bytes | bytearray, start: int) -> int:
+    """Return the offset after the first blank line, or 0."""
+    found = _BLANK_LINE.search(buffer, start)
+    return found.end() if found is not None else 0
 
 
 def _parse(raw: bytes, text: bytes) -> Event:
@@ -108,4 +113,5 @@ def _parse(raw: bytes, text: bytes) -> Event:
             name = value
         elif field not in _OTHER_FIELDS:
             foreign = True
+            break
     return Event(raw, name, b"\n".join(data) if data else None, foreign)

@@ -6,11 +6,12 @@ import msgspec
 
 from gateway.protocols import openai
 from gateway.sse import Event, EventSplitter, EventTooLongError
-from gateway.tap import BaseTap
+from gateway.tap import ERROR_BYTES, BaseTap
 from router.errors import Reason, UpstreamFault
 from router.upstream import Headers
 
 DONE = b"data: [DONE]\n\n"
+NO_FINISH = "missing"
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class StreamTap(BaseTap):
         BaseTap.head(self, status, headers)
         if self.is_client_error:
             self.stream = False
+            self.keep_bytes = max(self.keep_bytes, ERROR_BYTES)
         elif not self.content_type.startswith("text/event-stream"):
             raise self._invalid(
                 f"a stream was asked for, the answer is `{self.content_type or 'without a type'}`"
@@ -70,36 +72,51 @@ class StreamTap(BaseTap):
             return
         last = self._splitter.flush()
         if last is not None and not self.done:
-            self._judge(last)
+            self._judge_last(last)
         if self.done:
             return
         if self.facts.finish_reason is None:
-            raise UpstreamFault(
-                "the stream ended without a finish reason",
-                reason=Reason.STREAM_INTERRUPTED,
-                status=self.status,
-            )
+            raise self._interrupted("the stream ended without a finish reason")
         self.done = True
         self._ready.append(DONE)
+
+    def _judge_last(self, event: Event) -> None:
+        """Judge an event whose blank line never came: whole, or a part of one."""
+        try:
+            # Without the blank line, whatever is sent next would become a part of it.
+            self._judge(event._replace(raw=event.raw + b"\n\n"))
+        except UpstreamFault as fault:
+            if fault.reason is not Reason.UPSTREAM_INVALID:
+                raise
+            if self.facts.finish_reason is None:
+                raise self._interrupted("the stream ended within an event") from fault
 
     def _judge(self, event: Event) -> None:
         data = event.data
         if event.foreign:
             raise self._invalid("the stream carries lines that are no events")
+        if event.name == b"error":
+            raise self._error("the stream carries an error event")
         if data is None:
             self._ready.append(event.raw)
             return
         if data.lstrip().startswith(b"[DONE]"):
-            self.done = True
-            self._ready.append(event.raw)
+            self._end_well(event)
             return
-        if event.name == b"error":
-            raise self._error("the stream carries an error event")
         try:
             chunk = openai.read_chunk(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._invalid(f"an event is not what the protocol sends: {error}") from error
         self._read(chunk, event)
+
+    def _end_well(self, event: Event) -> None:
+        """Take `[DONE]`; alone it is no success."""
+        if not self.content_events:
+            raise self._invalid("the stream ended without any content")
+        if self.facts.finish_reason is None:
+            self.facts.finish_reason = NO_FINISH
+        self.done = True
+        self._ready.append(event.raw)
 
     def _read(self, chunk: openai.Chunk, event: Event) -> None:
         if openai.is_given(chunk.error) or chunk.object == "error":
@@ -120,6 +137,9 @@ class StreamTap(BaseTap):
                 self.content_events += 1
         if not (self.hide_usage and not chunk.choices and chunk.usage is not None):
             self._ready.append(event.raw)
+
+    def _interrupted(self, message: str) -> UpstreamFault:
+        return UpstreamFault(message, reason=Reason.STREAM_INTERRUPTED, status=self.status)
 
     def _error(self, message: str) -> UpstreamFault:
         return UpstreamFault(message, reason=Reason.UPSTREAM_ERROR, status=self.status)

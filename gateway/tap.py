@@ -13,6 +13,11 @@ from gateway.retry_after import retry_after_s
 from router.errors import Reason, UpstreamFault
 from router.upstream import Headers
 
+ERROR_BYTES = 65_536
+"""Kept of a refusal, however little is kept of answers: it is held whole and judged."""
+
+_MAX_TOKENS = 2**31  # of the record's columns
+
 
 @dataclass(slots=True)
 class Facts:
@@ -30,12 +35,12 @@ class Facts:
         """Keep the newest usage; servers that count along send it in every event."""
         if usage is None:
             return
-        self.prompt_tokens = usage.prompt_tokens
-        self.response_tokens = usage.completion_tokens
+        self.prompt_tokens = _count(usage.prompt_tokens)
+        self.response_tokens = _count(usage.completion_tokens)
         if usage.prompt_tokens_details is not None:
-            self.cached_tokens = usage.prompt_tokens_details.cached_tokens
+            self.cached_tokens = _count(usage.prompt_tokens_details.cached_tokens)
         if usage.completion_tokens_details is not None:
-            self.reasoning_tokens = usage.completion_tokens_details.reasoning_tokens
+            self.reasoning_tokens = _count(usage.completion_tokens_details.reasoning_tokens)
 
 
 @dataclass(slots=True)
@@ -163,15 +168,33 @@ class PassTap(BaseTap):
 
     stream: bool = True
 
+    def head(self, status: int, headers: Headers) -> None:
+        """Judge the head; a refusal is held until it is complete."""
+        BaseTap.head(self, status, headers)
+        if self.is_client_error:
+            self.stream = False
+            self.keep_bytes = max(self.keep_bytes, ERROR_BYTES)
+
     def feed(self, chunk: bytes) -> bool:
         """Commit with the first byte."""
         self._keep(chunk)
+        if not self.stream:
+            return False
         self._ready.append(chunk)
         self.content_events += 1
         return True
 
     def end(self) -> None:
         """Accept any complete body."""
+
+
+def _count(value: object) -> int | None:
+    """Return a number of tokens as the record can hold it; what is none is unknown."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_TOKENS:
+        return None
+    return value
 
 
 def header_value(headers: Headers, name: bytes) -> bytes:

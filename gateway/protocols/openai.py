@@ -19,6 +19,7 @@ OPERATIONS = {
 
 CACHEABLE = frozenset(OPERATIONS.values())
 
+MAX_MODEL_CHARS = 512  # it is recorded, and repeated in messages
 
 _ABSENT = msgspec.Raw()
 
@@ -42,15 +43,15 @@ class Peek(msgspec.Struct):
 class TokenDetails(msgspec.Struct):
     """`prompt_tokens_details` or `completion_tokens_details`."""
 
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Any = None
+    reasoning_tokens: Any = None
 
 
 class Usage(msgspec.Struct):
-    """`usage` of an answer."""
+    """`usage` of an answer; numbers as they come, an odd one does not spoil a sound answer."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
     prompt_tokens_details: TokenDetails | None = None
     completion_tokens_details: TokenDetails | None = None
 
@@ -138,6 +139,8 @@ def peek(body: bytes) -> Peek:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from error
     if not found.model:
         raise InvalidRequest("You must provide a `model` parameter.", param="model")
+    if len(found.model) > MAX_MODEL_CHARS:
+        raise InvalidRequest(f"`model` is longer than {MAX_MODEL_CHARS} characters.", param="model")
     return found
 
 
