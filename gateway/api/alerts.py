@@ -1,0 +1,204 @@
+"""Alerts and their notifications over HTTP."""
+
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from gateway.config import Settings
+from gateway.delivery import DeliveryLoop
+from gateway.errors import error_body
+from router.clock import Clock
+from storage.ids import IdSource
+from storage.records import Alert, Delivery
+from storage.repository import Repository
+
+_DAY_US = 86_400_000_000
+_LAST_US = 250_000_000_000_000_000  # in the year 9892: what dates can hold
+
+
+class AlertsState(Protocol):
+    """What these handlers work with."""
+
+    @property
+    def clock(self) -> Clock:
+        """Now."""
+        ...
+
+    @property
+    def repository(self) -> Repository:
+        """The prediction log."""
+        ...
+
+    @property
+    def delivery(self) -> DeliveryLoop:
+        """The loop that sends."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration in force."""
+        ...
+
+
+class AlertModel(BaseModel):
+    """An episode; times are microseconds since the epoch."""
+
+    id: str
+    kind: str
+    route: str
+    subject: str
+    state: Literal["open", "resolved"]
+    severity: Literal["warning", "critical"]
+    opened_at: int
+    updated_at: int
+    resolved_at: int | None
+    summary: str
+    data: dict[str, object]
+
+
+class DeliveryModel(BaseModel):
+    """A notification; times are microseconds since the epoch."""
+
+    id: str
+    alert_id: str
+    event: str
+    channel: str
+    state: Literal["pending", "delivered", "dead"]
+    created_at: int
+    next_at: int
+    tries: int
+    last_status: int | None
+    last_error: str | None
+    delivered_at: int | None
+
+
+class AlertList(BaseModel):
+    """Alerts, newest first, and what of the outbox is not delivered."""
+
+    version: Literal[1] = 1
+    alerts: list[AlertModel]
+    pending: list[DeliveryModel]
+    dead: list[DeliveryModel]
+
+
+class AlertDetail(BaseModel):
+    """An alert with all its notifications, oldest first."""
+
+    version: Literal[1] = 1
+    alert: AlertModel
+    deliveries: list[DeliveryModel]
+
+
+class TrialResult(BaseModel):
+    """What came of a trial notification to one channel."""
+
+    channel: str
+    delivered: bool
+    status: int | None
+    error: str | None
+
+
+class TrialResults(BaseModel):
+    """What came of a trial notification to every channel."""
+
+    version: Literal[1] = 1
+    results: list[TrialResult]
+
+
+def alert_model(alert: Alert) -> AlertModel:
+    """Return an alert as the API shows it."""
+    return AlertModel.model_validate(msgspec.structs.asdict(alert))
+
+
+def delivery_model(delivery: Delivery) -> DeliveryModel:
+    """Return a notification as the API shows it: without its body."""
+    shown = msgspec.structs.asdict(delivery)
+    return DeliveryModel.model_validate({k: v for k, v in shown.items() if k != "body"})
+
+
+def alert_list(repository: Repository, since_us: int, until_us: int, *, limit: int) -> AlertList:
+    """Read the alerts that were open in a window, and the notifications that wait or are dead."""
+    return AlertList(
+        alerts=[alert_model(a) for a in repository.alerts_between(since_us, until_us)[:limit]],
+        pending=[delivery_model(d) for d in repository.pending_deliveries()[:limit]],
+        dead=[delivery_model(d) for d in repository.dead_deliveries(limit=limit)],
+    )
+
+
+def router(state: AlertsState) -> APIRouter:
+    """Return the routes, relative to the API's root."""
+    routes = APIRouter(tags=["alerts"])
+    ids = IdSource(state.clock.now_us)
+
+    @routes.get("/alerts", summary="Alerts of a period, and notifications not delivered")
+    def list_alerts(
+        since_us: Annotated[
+            int | None, Query(ge=0, le=_LAST_US, description="default: seven days ago")
+        ] = None,
+        until_us: Annotated[
+            int | None, Query(ge=0, le=_LAST_US, description="default: now")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> AlertList:
+        """Return the alerts that were open at some time of the period, newest first."""
+        until = state.clock.now_us() + 1 if until_us is None else until_us
+        since = max(0, until - 7 * _DAY_US) if since_us is None else since_us
+        return alert_list(state.repository, since, until, limit=limit)
+
+    @routes.post("/alerts/test", summary="Send a trial notification to every channel")
+    async def test_channels() -> TrialResults:
+        """Send one now, past the outbox, and say what came of it."""
+        found = await state.delivery.test(ids.new_id())
+        return TrialResults(
+            results=[
+                TrialResult(
+                    channel=name,
+                    delivered=result.delivered,
+                    status=result.status,
+                    error=result.error,
+                )
+                for name, result in found
+            ]
+        )
+
+    @routes.get(
+        "/alerts/{alert_id}", summary="One alert", response_model=AlertDetail, responses=_NOT_FOUND
+    )
+    def one_alert(alert_id: str) -> AlertDetail | Response:
+        """Return an alert with all its notifications."""
+        alert = state.repository.load_alert(alert_id)
+        if alert is None:
+            return _error(404, f"there is no alert `{alert_id}`", "not_found")
+        deliveries = state.repository.deliveries_of(alert_id)
+        return AlertDetail(
+            alert=alert_model(alert), deliveries=[delivery_model(d) for d in deliveries]
+        )
+
+    _add_replay(routes, state)
+    return routes
+
+
+def _add_replay(routes: APIRouter, state: AlertsState) -> None:
+    @routes.post(
+        "/deliveries/{delivery_id}/replay",
+        summary="Send a notification once more",
+        response_model=DeliveryModel,
+        responses=_NOT_FOUND,
+    )
+    async def replay(delivery_id: str) -> DeliveryModel | Response:
+        """Queue a dead or delivered notification again under the same `webhook-id`."""
+        found = await state.delivery.replay(delivery_id)
+        if found is None:
+            return _error(404, f"there is no delivery `{delivery_id}`", "not_found")
+        return delivery_model(found)
+
+
+_NOT_FOUND: dict[int | str, dict[str, object]] = {404: {"description": "There is none of that id"}}
+
+
+def _error(status_code: int, message: str, code: str) -> Response:
+    body = error_body(message, type_="control_plane_error", code=code)
+    return JSONResponse(msgspec.json.decode(body), status_code=status_code)

@@ -1,0 +1,124 @@
+import json
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from support.alert_kit import MovingClock, change, verdict, webhook
+
+from monitors.alerts.pipeline import AlertPipeline
+from storage.database import Database
+from storage.repository import Repository
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    """Return a repository over an empty database."""
+    database = Database.open(tmp_path, now_us=MovingClock().now_us)
+    yield Repository(database)
+    database.close()
+
+
+@pytest.fixture
+def pipeline(repository: Repository) -> AlertPipeline:
+    """Return a pipeline with two channels."""
+    return piped(repository)
+
+
+def piped(repository: Repository, prefix: str = "id") -> AlertPipeline:
+    """Return a pipeline with two channels, as a process that has just started has."""
+    numbers = count()
+    channels = [webhook("http://127.0.0.1:1/a"), webhook("http://127.0.0.1:1/b")]
+    clock = MovingClock()
+    return AlertPipeline(repository, channels, clock, lambda: f"{prefix}{next(numbers):04}")
+
+
+def events(repository: Repository) -> list[str]:
+    """Return the events that wait, once a channel."""
+    pending = repository.pending_deliveries()
+    first = pending[0].channel if pending else ""
+    return [delivery.event for delivery in pending if delivery.channel == first]
+
+
+def test_drift_opens_one_alert_for_all_features(
+    pipeline: AlertPipeline, repository: Repository
+) -> None:
+    """Three features of a route are one episode with one notification a channel."""
+    pipeline.on_verdicts(
+        [verdict("drift", "warning", feature=name) for name in ("latency_s", "language", "error")]
+    )
+    (alert,) = repository.open_alerts()
+    assert (alert.kind, alert.route, alert.subject, alert.severity) == (
+        "drift",
+        "chat",
+        "drift",
+        "warning",
+    )
+    deliveries = repository.pending_deliveries()
+    assert [d.event for d in deliveries] == ["drift.opened"] * 2
+    assert len({d.channel for d in deliveries}) == len({d.id for d in deliveries}) == 2
+    assert len(json.loads(deliveries[0].body)["data"]["features"]) == 3
+
+
+def test_an_open_episode_is_updated_in_silence(
+    pipeline: AlertPipeline, repository: Repository
+) -> None:
+    """Later looks that find the same drift change the alert's figures and tell nobody."""
+    pipeline.on_verdicts([verdict("drift", "warning", value=0.3)])
+    (before,) = repository.open_alerts()
+    pipeline.on_verdicts([verdict("drift", "warning", value=0.4)])
+    (after,) = repository.open_alerts()
+    assert (after.id, after.opened_at) == (before.id, before.opened_at)
+    assert "0.4" in after.summary
+    assert events(repository) == ["drift.opened"]
+
+
+def test_an_episode_from_start_to_end(pipeline: AlertPipeline, repository: Repository) -> None:
+    """Opened, escalated once, resolved once: under one id; a new drift is a new episode."""
+    worse = verdict("drift", "critical")
+    for look in (verdict("drift", "warning"), worse, verdict("drift", "warning"), worse):
+        pipeline.on_verdicts([look])
+    for _ in range(2):
+        pipeline.on_verdicts([verdict("ok")])
+    assert events(repository) == ["drift.opened", "drift.escalated", "drift.resolved"]
+    assert len({d.alert_id for d in repository.pending_deliveries()}) == 1
+    assert repository.open_alerts() == []
+    pipeline.on_verdicts([verdict("drift", "warning")])
+    (alert,) = repository.open_alerts()
+    assert alert.id not in {d.alert_id for d in repository.pending_deliveries()[:-2]}
+
+
+def test_a_restart_neither_opens_again_nor_forgets(repository: Repository) -> None:
+    """What is open stands in the database, not in the process."""
+    piped(repository, "x").on_verdicts([verdict("drift", "warning")])
+    piped(repository, "y").on_verdicts([verdict("drift", "warning")])
+    assert events(repository) == ["drift.opened"]
+    piped(repository, "z").on_verdicts([verdict("ok")])
+    assert events(repository) == ["drift.opened", "drift.resolved"]
+
+
+def test_silence_and_other_routes_end_nothing(
+    pipeline: AlertPipeline, repository: Repository
+) -> None:
+    """An episode stays open without data, and when only other routes were looked at."""
+    pipeline.on_verdicts([verdict("drift", "warning")])
+    pipeline.on_verdicts([verdict("stale")])
+    pipeline.on_verdicts([verdict("ok", route="code")])
+    pipeline.on_verdicts([])
+    assert len(repository.open_alerts()) == 1
+    assert events(repository) == ["drift.opened"]
+
+
+def test_routes_have_their_own_episodes(pipeline: AlertPipeline, repository: Repository) -> None:
+    """One ends while the other goes on."""
+    pipeline.on_verdicts([verdict("drift", "warning"), verdict("drift", "critical", route="code")])
+    pipeline.on_verdicts([verdict("ok"), verdict("drift", "critical", route="code")])
+    (alert,) = repository.open_alerts()
+    assert (alert.route, alert.severity) == ("code", "critical")
+
+
+def test_repeated_changes_tell_once(pipeline: AlertPipeline, repository: Repository) -> None:
+    """Opening what is open and resolving what is not are no events, also within one call."""
+    pipeline.handle([change("opened"), change("opened"), change("resolved"), change("resolved")])
+    assert events(repository) == ["drift.opened", "drift.resolved"]
+    assert len(repository.alerts_between(0, 2**55)) == 1
