@@ -1,0 +1,245 @@
+"""`monitor baseline`: the references that drift is measured against."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gateway.cli.exits import NotEnoughDataError
+from gateway.cli.source_options import source_options
+
+if TYPE_CHECKING:
+    from gateway.api.baseline_jobs import BaselineDetail, BaselinesSet, BaselineSummary
+    from gateway.cli.since import Interval
+    from gateway.cli.source import Server, Source
+    from storage.database import Database
+    from storage.repository import Repository
+
+T = TypeVar("T")
+_FIRST = "1970-01-01"
+
+
+@click.group()
+def baseline() -> None:
+    r"""Set, list, show or drop the references that drift is measured against.
+
+    \b
+    Examples:
+      monitor baseline set --since 24h
+      monitor baseline set --name before-launch --since 2026-11-01 --until 2026-11-08 --route chat
+      monitor baseline set --last 5000
+      monitor baseline show default --route chat
+
+    The one set last is what a route is compared with; none is ever replaced.
+    """
+
+
+@baseline.command("set")
+@click.option("--name", default="default", show_default=True)
+@click.option("--since", help="Start of the period: `24h`, `7d`, ISO 8601, `today`.  [24h]")
+@click.option("--until", help="End of the period.  [default: now]")
+@click.option("--last", type=click.IntRange(1), help="The newest rows instead of a period.")
+@click.option("--route", help="Without it: every route with traffic.")
+@source_options
+def set_command(
+    *, name: str, since: str | None, until: str | None, last: int | None, **more: Any
+) -> None:
+    """Save a new version of a baseline, of one route or of each."""
+    from gateway.api.baseline_jobs import BaselinesSet
+
+    if last is not None and since is not None:
+        raise click.UsageError("--last and --since exclude each other")
+    _check_name(name)
+    source = _source(more)
+    interval = _interval(source, since or (_FIRST if last else "24h"), until)
+    route = more["route"]
+    shown = f"the last {last} rows" if last else str(interval)
+    click.echo(f"monitor: {shown}", err=True)
+    body = {"name": name, "route": route, "last": last}
+    body |= {"since_us": interval.from_us, "until_us": interval.to_us}
+
+    def read(repository: "Repository") -> "BaselinesSet":
+        return _set_here(source, repository, interval, body)
+
+    made = _use(
+        source,
+        lambda server: _decode(server.post("/baselines", body), BaselinesSet),
+        read,
+        writes=True,
+    )
+    for done in made.baselines:
+        click.echo(f"{done.route}: {_one_line(done)}")
+    for refused in made.refused:
+        click.echo(f"monitor: {refused.message}", err=True)
+
+
+@baseline.command("list")
+@click.option("--route", help="Of this route alone.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@source_options
+def list_command(*, route: str | None, form: str, **more: Any) -> None:
+    """List every version of every baseline, oldest first."""
+    import msgspec
+
+    from gateway.api.baseline_jobs import BaselineSummary, list_baselines
+
+    class Listed(msgspec.Struct):
+        baselines: list[BaselineSummary]
+
+    found = _use(
+        _source(more),
+        lambda server: _decode(server.get("/baselines", {"route": route}), Listed),
+        lambda repository: Listed(list_baselines(repository, route, None)),
+    )
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        return
+    for summary in found.baselines:
+        click.echo(f"{summary.route}: {_one_line(summary)}")
+    if not found.baselines:
+        click.echo("monitor: there is none; set one with `monitor baseline set`", err=True)
+
+
+@baseline.command("show")
+@click.argument("name", default="default")
+@click.option("--route", required=True)
+@click.option("--version", type=click.IntRange(1), help="[default: the newest]")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@source_options
+def show_command(*, name: str, route: str, version: int | None, form: str, **more: Any) -> None:
+    """Show what the features of a baseline looked like."""
+    import msgspec
+
+    from gateway.api.baseline_jobs import BaselineDetail, show_baseline
+
+    _check_name(name)
+    params = {"route": route, "version": version}
+    found = _use(
+        _source(more),
+        lambda server: _decode(server.get(f"/baselines/{name}", params), BaselineDetail),
+        lambda repository: show_baseline(repository.load_baselines(route), route, name, version),
+    )
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        return
+    click.echo(f"{route}: {_one_line(found.baseline)}")
+    for line in _feature_lines(found):
+        click.echo(line)
+
+
+@baseline.command("drop")
+@click.argument("name")
+@click.option("--route", required=True)
+@source_options
+def drop_command(*, name: str, route: str, **more: Any) -> None:
+    """Remove all versions of a baseline of a route."""
+    import msgspec
+
+    class Dropped(msgspec.Struct):
+        dropped: int
+
+    _check_name(name)
+    found = _use(
+        _source(more),
+        lambda server: _decode(server.delete(f"/baselines/{name}", {"route": route}), Dropped),
+        lambda repository: Dropped(repository.drop_baseline(route, name)),
+        writes=True,
+    )
+    if not found.dropped:
+        raise click.UsageError(f"route `{route}` has no baseline `{name}`")
+    click.echo(f"{route}: {name} dropped, {found.dropped} versions")
+
+
+def _set_here(
+    source: "Source", repository: "Repository", interval: "Interval", body: dict[str, Any]
+) -> "BaselinesSet":
+    from gateway.api.baseline_jobs import Wanted, set_baselines
+    from monitors.schedule import MonitorRun
+    from monitors.windows import Window
+
+    monitor = MonitorRun(repository, source.settings.monitors, (), lambda _: None)
+    wanted = Wanted(body["name"], body["route"], Window(*interval), body["last"])
+    return set_baselines(monitor, repository, wanted, source.clock.now_us())
+
+
+def _source(more: dict[str, Any]) -> "Source":
+    from gateway.cli.source import Source, SourceOptions
+    from router.clock import SystemClock
+
+    data_dir: Path | None = more["data_dir"]
+    return Source.find(SourceOptions(more["config"], data_dir, more["server"]), SystemClock())
+
+
+def _interval(source: "Source", since: str, until: str | None) -> "Interval":
+    from gateway.cli.since import TimeRefused, parse_interval
+
+    try:
+        return parse_interval(since, until, source.clock.now_us())
+    except TimeRefused as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _use(
+    source: "Source",
+    ask: Callable[["Server"], T],
+    read: Callable[["Repository"], T],
+    *,
+    writes: bool = False,
+) -> T:
+    from monitors.errors import MonitorError, NoBaseline
+    from storage.repository import Repository
+
+    def opened(database: "Database") -> T:
+        return read(Repository(database))
+
+    try:
+        return source.use(ask, opened, writes=writes)
+    except NoBaseline as error:
+        raise click.UsageError(str(error)) from error
+    except MonitorError as error:
+        raise NotEnoughDataError(str(error)) from error
+
+
+def _decode(text: bytes, type_: type[T]) -> T:
+    import msgspec
+
+    from gateway.cli.source import ServerGone
+
+    try:
+        return msgspec.json.decode(text, type=type_)
+    except msgspec.MsgspecError as error:
+        raise ServerGone(f"its answer cannot be read: {error}") from error
+
+
+def _check_name(name: str) -> None:
+    import re
+
+    from gateway.api.baseline_jobs import NAME_PATTERN
+
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise click.UsageError(
+            f"`{name}` is no name; write letters, digits, `_`, `.` and `-`, at most 64"
+        )
+
+
+def _one_line(summary: "BaselineSummary") -> str:
+    from monitors.windows import from_us
+
+    period = f"{from_us(summary.window_from)} to {from_us(summary.window_to)}"
+    features = len(summary.features)
+    return f"{summary.name}@{summary.version}, {summary.rows} rows, {features} features, {period}"
+
+
+def _feature_lines(found: "BaselineDetail") -> Sequence[str]:
+    from monitors.report.printable import printable
+
+    lines = []
+    for item in found.features:
+        values = ", ".join(f"{name} {share:.1%}" for name, share in item.categories.items())
+        if item.p50 is not None:
+            values = f"p5 {item.p05:g}, p50 {item.p50:g}, p95 {item.p95:g}"
+        lines.append(
+            f"  {item.feature:<24} {item.rows} rows, {item.missing} missing: {printable(values)}"
+        )
+    return lines

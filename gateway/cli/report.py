@@ -1,0 +1,184 @@
+"""`monitor report`."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from gateway.cli.exits import GATE_TRIPPED, GOOD, NOT_ENOUGH_DATA
+from gateway.cli.source_options import source_options
+
+if TYPE_CHECKING:
+    from gateway.cli.since import Interval
+    from gateway.cli.source import Source
+    from monitors.report.gates import Gate
+    from monitors.report.model import Report
+    from storage.database import Database
+
+_WIDTH_OF_FILES = 160
+
+
+class _Scope(NamedTuple):
+    interval: "Interval"
+    route: str | None
+    model: str | None
+
+
+@click.command()
+@click.option("--since", default="7d", show_default=True, help="`7d`, `1h30m`, ISO 8601, `today`.")
+@click.option("--until", help="As --since; a date is its first instant.  [default: now]")
+@click.option("--route", help="This route alone.")
+@click.option("--model", help="This model alone: as answered, or as asked where none answered.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@click.option(
+    "--fail-on",
+    metavar="GATES",
+    help="Exit 1 on `drift`, `drift:critical`, `errors` (above 1 %), `errors:0.05`; comma between.",
+)
+@source_options
+def report(
+    *,
+    since: str,
+    until: str | None,
+    form: str,
+    output: Path | None,
+    fail_on: str | None,
+    **narrowed: str | Path | None,
+) -> int:
+    r"""Report traffic, errors, latency, tokens, cost, drift, alerts and data quality.
+
+    \b
+    Examples:
+      monitor report --since 24h
+      monitor report --since 2026-11-01 --until 2026-11-08 --format json --output week.json
+      monitor report --since 1h --fail-on drift:critical,errors:0.02
+
+    Asks the running server; opens the database file when none runs. Exit codes: 0 good, 1 a gate
+    tripped, 2 usage or configuration, 3 not enough or stale data, 4 storage or server unreachable.
+    """
+    from gateway.cli.since import TimeRefused, parse_interval
+    from gateway.cli.source import Source, SourceOptions
+    from router.clock import SystemClock
+
+    clock = SystemClock()
+    try:
+        interval = parse_interval(since, until, clock.now_us())
+    except TimeRefused as error:
+        raise click.UsageError(str(error)) from error
+    gates = _gates(fail_on)
+    data_dir, route, model = narrowed["data_dir"], narrowed["route"], narrowed["model"]
+    options = SourceOptions(
+        config=_text(narrowed["config"]),
+        data_dir=Path(data_dir) if data_dir is not None else None,
+        server=_text(narrowed["server"]),
+    )
+    click.echo(f"monitor: {interval}", err=True)
+    source = Source.find(options, clock)
+    found = _fetch(source, _Scope(interval, _text(route), _text(model)))
+    _write(found, form, output)
+    return _exit_code(found, gates)
+
+
+def _gates(fail_on: str | None) -> "tuple[Gate, ...]":
+    from monitors.report.gates import parse_gates
+
+    try:
+        return parse_gates(fail_on) if fail_on is not None else ()
+    except ValueError as error:
+        raise click.UsageError(f"--fail-on: {error}") from error
+
+
+def _fetch(source: "Source", scope: _Scope) -> "Report":
+    from gateway.cli.source import Server, ServerGone
+    from monitors.report.as_json import ReportUnreadable, decode_report
+
+    params = {
+        "since_us": scope.interval.from_us,
+        "until_us": scope.interval.to_us,
+        "route": scope.route,
+        "model": scope.model,
+    }
+
+    def ask(server: Server) -> "Report":
+        try:
+            return decode_report(server.get("/report", params))
+        except ReportUnreadable as error:
+            raise ServerGone(f"{server.url}: {error}") from error
+
+    return source.use(ask, lambda database: _read(source, scope, database))
+
+
+def _read(source: "Source", scope: _Scope, database: "Database") -> "Report":
+    import msgspec
+
+    from gateway.paths import spool_dir
+    from monitors.report.build import ReportQuery, build_report
+    from monitors.report.spool_lag import spool_lag_bytes
+    from monitors.windows import Window
+    from storage.repository import Repository
+
+    query = ReportQuery(Window(*scope.interval), scope.route, scope.model)
+    now_us = source.clock.now_us()
+    built = build_report(Repository(database), query, source.settings.monitors, now_us)
+    lag = spool_lag_bytes(database, spool_dir(source.data_dir))
+    notes = built.notes
+    if lag:
+        notes = (*notes, f"{lag} bytes of the spool are not in the database; `monitor serve` reads")
+    quality = msgspec.structs.replace(built.data_quality, spool_lag_bytes=lag)
+    return msgspec.structs.replace(built, data_quality=quality, notes=notes)
+
+
+def _write(found: "Report", form: str, output: Path | None) -> None:
+    if form == "json":
+        from monitors.report.as_json import encode_report
+
+        text = encode_report(found).decode()
+    else:
+        from monitors.report.text import render_text
+
+        colour = output is None and _wants_colour()
+        on_terminal = output is None and sys.stdout.isatty()
+        size = shutil.get_terminal_size((_WIDTH_OF_FILES, 24))
+        text = render_text(
+            found, width=size.columns if on_terminal else _WIDTH_OF_FILES, colour=colour
+        )
+    if output is None:
+        click.echo(text, nl=False, color=True)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.FileError(str(output), str(error)) from error
+
+
+def _wants_colour() -> bool:
+    """See no-color.org."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+
+
+def _exit_code(found: "Report", gates: "tuple[Gate, ...]") -> int:
+    from monitors.report.gates import check_gates
+
+    results = check_gates(found, gates)
+    for result in results:
+        if result.outcome != "passed":
+            click.echo(f"monitor: {result.message}", err=True)
+    outcomes = {result.outcome for result in results}
+    if "tripped" in outcomes:
+        return GATE_TRIPPED
+    if not found.requests:
+        click.echo("monitor: there are no predictions in the interval", err=True)
+        return NOT_ENOUGH_DATA
+    return NOT_ENOUGH_DATA if "unknown" in outcomes else GOOD
+
+
+def _text(value: str | Path | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,236 @@
+"""The report for people: tables of words and numbers; colour only repeats what words say."""
+
+import io
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from monitors.report.model import DataQuality, Finding, Percentiles, Report, Traffic
+from monitors.report.printable import printable
+from monitors.windows import from_us
+
+_STYLES = {"ok": "green", "drift": "red", "open": "red", "critical": "red", "warning": "yellow"}
+_WORDS = {"not_enough_data": "not enough data"}
+_UNKNOWN = "-"
+_LEFT = (
+    *("route", "variant", "role", "upstream", "feature", "verdict", "severity"),
+    *("baseline", "cause", "state", "kind", "summary", "reasons"),
+)
+
+
+def render_text(report: Report, *, width: int = 120, colour: bool = False) -> str:
+    """Return the report as tables.
+
+    Parameters
+    ----------
+    width : int
+        Columns of the terminal; longer cells are folded.
+    colour : bool
+        Write ANSI colours.
+    """
+    target = io.StringIO()
+    console = Console(
+        file=target,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        legacy_windows=False,
+    )
+    console.print(_head(report))
+    for table in _tables(report):
+        console.print()
+        console.print(table)
+    for line in _quality_lines(report.data_quality):
+        console.print(line)
+    for note in report.notes:
+        console.print(Text(printable(f"note: {note}")))
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
+
+
+def _head(report: Report) -> str:
+    narrowed = [
+        f"{name} {printable(value)}"
+        for name, value in (("route", report.route), ("model", report.model))
+        if value is not None
+    ]
+    scope = f", {', '.join(narrowed)}" if narrowed else ""
+    interval = f"{from_us(report.interval.from_us)} to {from_us(report.interval.to_us)}"
+    return f"driftgate report, {interval}{scope}: {report.requests} requests"
+
+
+def _tables(report: Report) -> Iterable[Table]:
+    if report.traffic:
+        yield _traffic_table(report.traffic)
+        yield _latency_table(report)
+        yield _usage_table(report.traffic)
+    if report.upstreams:
+        columns = "upstream|role|tries|failed|share|retries|p50|p95"
+        rows = [
+            (
+                row.upstream,
+                row.role,
+                str(row.n),
+                str(row.failed),
+                _share(row.failed_share),
+                str(row.retries),
+                _seconds(row.latency_p50_s),
+                _seconds(row.latency_p95_s),
+            )
+            for row in report.upstreams
+        ]
+        yield _table("Upstreams", columns, rows)
+    if report.drift:
+        yield _drift_table(report.drift)
+    if report.alerts:
+        columns = "severity|state|kind|route|opened|summary"
+        alerts = [
+            (a.severity, a.state, a.kind, a.route, from_us(a.opened_at), a.summary)
+            for a in report.alerts
+        ]
+        yield _table("Alerts", columns, alerts)
+
+
+def _traffic_table(traffic: Sequence[Traffic]) -> Table:
+    columns = "route|variant|role|requests|errors|error share|95 %"
+    columns += "|refused|cache hits|fallbacks|reasons"
+    rows = [
+        (
+            row.route,
+            row.variant,
+            row.role,
+            str(row.n),
+            str(row.errors),
+            _share(row.error_share),
+            f"{_share(row.error_low)}..{_share(row.error_high)}",
+            str(row.refused),
+            _share(row.cache_hit_share),
+            str(row.fallbacks),
+            ", ".join(f"{said.reason} ({said.status}): {said.n}" for said in row.reasons),
+        )
+        for row in traffic
+    ]
+    return _table("Traffic", columns, rows)
+
+
+def _latency_table(report: Report) -> Table:
+    columns = "route|variant|role|n|p50|p95|p99|ttft p50|p95|p99|overhead p50|p95|p99"
+    rows: list[Sequence[str]] = [
+        (
+            row.route,
+            row.variant,
+            row.role,
+            str(row.latency_s.n),
+            *_percentiles(row.latency_s),
+            *_percentiles(row.ttft_s),
+            *_percentiles(row.overhead_s),
+        )
+        for row in report.traffic
+    ]
+    variants = [row.route for row in report.traffic if row.role == "primary"]
+    rows += [
+        (
+            *(total.route, "all", "primary", str(total.n)),
+            *(_seconds(total.latency_p50_s), _seconds(total.latency_p95_s)),
+            *[""] * 7,
+        )
+        for total in report.routes
+        if variants.count(total.route) > 1
+    ]
+    return _table("Latency", columns, rows)
+
+
+def _usage_table(traffic: Sequence[Traffic]) -> Table:
+    columns = "route|variant|role|prompt tokens|response tokens|cached tokens"
+    columns += "|known|cost USD|known|truncated"
+    rows = [
+        (
+            row.route,
+            row.variant,
+            row.role,
+            _number(row.prompt_tokens),
+            _number(row.response_tokens),
+            _number(row.cached_tokens),
+            f"{row.tokens_known} of {row.n}",
+            _UNKNOWN if row.cost_usd is None else f"{row.cost_usd:.4f}",
+            f"{row.cost_known} of {row.n}",
+            str(row.truncated),
+        )
+        for row in traffic
+    ]
+    return _table("Tokens and cost", columns, rows)
+
+
+def _drift_table(drift: Sequence[Finding]) -> Table:
+    columns = "route|feature|verdict|severity|psi|95 %|n|baseline n|baseline|cause"
+    rows = [
+        (
+            row.route,
+            row.feature,
+            _WORDS.get(row.verdict, row.verdict),
+            row.severity,
+            _UNKNOWN if row.value is None else f"{row.value:.3f}",
+            _UNKNOWN if row.low is None or row.high is None else f"{row.low:.3f}..{row.high:.3f}",
+            str(row.n_current),
+            str(row.n_reference),
+            row.baseline,
+            row.cause if row.verdict != "ok" else "",
+        )
+        for row in drift
+    ]
+    return _table("Drift", columns, rows)
+
+
+def _quality_lines(quality: DataQuality) -> Iterable[Text]:
+    parts = [
+        f"{quality.interrupted} interrupted",
+        f"{quality.tokens_unknown} without token counts",
+        f"{quality.cost_unknown} without a cost",
+    ]
+    parts += [
+        f"{loss.kind} spool records {loss.n} times ({loss.frames} frames, {loss.bytes} bytes)"
+        for loss in quality.spool_losses
+    ]
+    if quality.spool_lag_bytes:
+        parts.append(f"{quality.spool_lag_bytes} bytes of the spool are not in the database yet")
+    yield Text()
+    yield Text(printable(f"Data quality: {'; '.join(parts)}"))
+    missing = [f"{m.route}/{m.feature} {_share(m.share)} of {m.n}" for m in quality.missing]
+    if missing:
+        yield Text(printable(f"Missing values: {', '.join(missing)}"))
+
+
+def _table(title: str, columns: str, rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns.split("|"):
+        left = column in _LEFT
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell), style=_STYLES.get(cell, "")) for cell in row))
+    return table
+
+
+def _percentiles(measured: Percentiles) -> tuple[str, str, str]:
+    return _seconds(measured.p50), _seconds(measured.p95), _seconds(measured.p99)
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return _UNKNOWN
+    if value < 0.001:
+        return f"{value * 1e6:.0f} µs"
+    return f"{value * 1e3:.3g} ms" if value < 0.9995 else f"{value:.2f} s"
+
+
+def _share(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,.0f}"

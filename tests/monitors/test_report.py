@@ -1,0 +1,237 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from support.report_log import BEFORE, HOUR, HOURS, START, fill, known_traffic, opened, steady
+
+from monitors.config import MonitorsConfig
+from monitors.report.as_json import ReportUnreadable, decode_report, encode_report
+from monitors.report.build import ReportQuery, build_report
+from monitors.report.model import Report
+from monitors.schedule import MonitorRun
+from monitors.windows import Window
+from storage.database import Database
+from storage.records import Alert
+from storage.repository import Repository
+
+NOW = START + HOUR
+
+
+def report_of(data_dir: Path, query: ReportQuery | None = None) -> Report:
+    """Build a report over a data directory."""
+    with opened(data_dir) as database:
+        return build(database, query or ReportQuery(HOURS))
+
+
+def build(database: Database, query: ReportQuery) -> Report:
+    """Build a report over an open database."""
+    return build_report(Repository(database), query, MonitorsConfig(), NOW)
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> dict[str, Any]:
+    """Return the JSON of a report over known traffic."""
+    fill(tmp_path, known_traffic(), torn=b"DGF")
+    found: dict[str, Any] = json.loads(encode_report(report_of(tmp_path)))
+    return found
+
+
+def variant(report: dict[str, Any], route: str, name: str, role: str = "primary") -> dict[str, Any]:
+    """Return one row of `traffic`."""
+    (row,) = [
+        row
+        for row in report["traffic"]
+        if (row["route"], row["variant"], row["role"]) == (route, name, role)
+    ]
+    found: dict[str, Any] = row
+    return found
+
+
+def test_requests_and_errors_are_counted(known: dict[str, Any]) -> None:
+    """Errors are ours alone; a 4xx is the client's; shares have their interval."""
+    row = variant(known, "chat", "primary")
+    assert (row["n"], row["errors"], row["refused"], row["interrupted"]) == (6, 2, 0, 1)
+    assert row["error_share"] == pytest.approx(1 / 3)
+    # Wilson's interval of 2 in 6, by hand.
+    assert (row["error_low"], row["error_high"]) == pytest.approx((0.096771, 0.700007), abs=1e-6)
+    other = variant(known, "chat", "candidate")
+    assert (other["n"], other["errors"], other["refused"], other["fallbacks"]) == (2, 0, 1, 1)
+    assert known["requests"] == 10
+
+
+def test_reasons_are_listed(known: dict[str, Any]) -> None:
+    """Each closed word with its status and count."""
+    assert sorted(variant(known, "chat", "primary")["reasons"], key=str) == [
+        {"reason": "interrupted", "status": 0, "n": 1},
+        {"reason": "no_upstream", "status": 502, "n": 1},
+    ]
+
+
+def test_percentiles_are_exact(known: dict[str, Any]) -> None:
+    """Interpolated between order statistics, interrupted rows left out."""
+    row = variant(known, "chat", "primary")
+    assert row["latency_s"]["n"] == 5
+    expected = np.quantile([1, 2, 3, 4, 5], [0.5, 0.95, 0.99])
+    assert [row["latency_s"][q] for q in ("p50", "p95", "p99")] == pytest.approx(expected)
+    assert row["ttft_s"] == pytest.approx({"n": 3, "p50": 0.2, "p95": 0.29, "p99": 0.298})
+    assert row["overhead_s"]["p50"] == pytest.approx(0.003)
+
+
+def test_tokens_cost_and_cache_are_summed(known: dict[str, Any]) -> None:
+    """Sums are over rows that know the number, and say how many those are."""
+    row = variant(known, "chat", "primary")
+    assert (row["prompt_tokens"], row["response_tokens"], row["tokens_known"]) == (50, 120, 6)
+    assert (row["cost_usd"], row["cost_known"]) == (pytest.approx(0.752), 4)
+    assert (row["cache_hits"], row["cache_misses"]) == (1, 2)
+    assert row["cache_hit_share"] == pytest.approx(1 / 3)
+    assert variant(known, "chat", "candidate")["cache_hit_share"] is None
+
+
+def test_a_route_adds_its_variants_up(known: dict[str, Any]) -> None:
+    """Shadows do not count; percentiles are over all variants' rows."""
+    chat, other = known["routes"]
+    assert (chat["route"], chat["n"], chat["errors"]) == ("chat", 8, 2)
+    seconds = [1, 2, 3, 4, 5, 6, 8]
+    assert chat["latency_p50_s"] == pytest.approx(np.quantile(seconds, 0.5))
+    assert chat["latency_p95_s"] == pytest.approx(np.quantile(seconds, 0.95))
+    assert chat["cost_usd"] == pytest.approx(0.754)
+    assert (other["route"], other["n"], other["errors"]) == ("other", 2, 0)
+
+
+def test_shadows_stand_beside(known: dict[str, Any]) -> None:
+    """A shadow has its own row and is in no total."""
+    assert variant(known, "chat", "candidate", "shadow")["n"] == 1
+
+
+def test_upstreams_count_tries(known: dict[str, Any]) -> None:
+    """Tries, failures and those that were not the first, by upstream and role."""
+    rows = {(row["upstream"], row["role"]): row for row in known["upstreams"]}
+    backup, primary = rows["backup", "primary"], rows["primary", "primary"]
+    assert (backup["n"], backup["failed"], backup["retries"]) == (1, 0, 1)
+    assert (primary["n"], primary["failed"], primary["retries"]) == (10, 1, 0)
+    assert primary["failed_share"] == pytest.approx(0.1)
+    assert backup["latency_p50_s"] == pytest.approx(0.4)
+    assert rows["primary", "shadow"]["n"] == 1
+
+
+def test_data_quality_is_told(known: dict[str, Any]) -> None:
+    """Unknown numbers, losses of the spool and missing values are counted."""
+    quality = known["data_quality"]
+    assert (quality["interrupted"], quality["tokens_unknown"]) == (1, 1)
+    assert quality["cost_unknown"] == 2
+    assert quality["spool_losses"] == [{"kind": "torn", "n": 1, "frames": 0, "bytes": 3}]
+    shares = {(m["route"], m["feature"]): m for m in quality["missing"]}
+    ttft = {"route": "chat", "feature": "ttft_s", "n": 8, "missing": 3, "share": 0.375}
+    assert shares["chat", "ttft_s"] == ttft
+    assert ("chat", "error") not in shares
+
+
+def test_a_missing_baseline_is_noted(known: dict[str, Any]) -> None:
+    """Without a baseline there are no findings, and a note says how to set one."""
+    assert known["drift"] == []
+    assert any("`chat` has no baseline" in note for note in known["notes"])
+
+
+def test_the_report_names_itself(known: dict[str, Any]) -> None:
+    """Version, interval and time of making."""
+    assert (known["version"], known["generated_at"]) == (1, NOW)
+    assert known["interval"] == {"from_us": HOURS.from_us, "to_us": HOURS.to_us}
+
+
+@pytest.mark.parametrize(
+    ("query", "requests"),
+    [
+        (ReportQuery(HOURS, route="other"), 2),
+        (ReportQuery(HOURS, model="m-2"), 8),
+        (ReportQuery(Window(START, START + 3_000_000)), 2),
+        (ReportQuery(Window(START + HOUR, START + 2 * HOUR)), 0),
+    ],
+)
+def test_a_report_is_narrowed(tmp_path: Path, query: ReportQuery, requests: int) -> None:
+    """Route, model and interval choose the rows; an empty interval is no error."""
+    fill(tmp_path, known_traffic())
+    assert report_of(tmp_path, query).requests == requests
+
+
+def with_baseline(data_dir: Path, *, longer: float) -> Report:
+    """Return a report over 400 rows, against a baseline of 2,000."""
+    ends = [
+        *steady(2000, BEFORE, first=1),
+        *steady(400, HOURS, first=5000, longer=longer),
+    ]
+    fill(data_dir, ends)
+    with opened(data_dir) as database:
+        monitor = MonitorRun(Repository(database), MonitorsConfig(), (), lambda _: None)
+        monitor.set_baseline("default", "chat", BEFORE, START)
+        return build(database, ReportQuery(HOURS))
+
+
+def test_drift_is_found(tmp_path: Path) -> None:
+    """Prompts twice as long are drift of that feature, with its interval, sizes and baseline."""
+    findings = {found.feature: found for found in with_baseline(tmp_path, longer=2.0).drift}
+    prompt, latency = findings["prompt_tokens"], findings["latency_s"]
+    assert (prompt.verdict, prompt.severity, latency.verdict) == ("drift", "critical", "ok")
+    assert (prompt.n_reference, prompt.n_current, prompt.baseline) == (2000, 400, "default@1")
+    assert prompt.value is not None
+    assert prompt.low is not None
+    assert prompt.high is not None
+    assert 0.25 < prompt.low < prompt.value < prompt.high
+    assert prompt.measurements["median"] == pytest.approx(298)
+    assert prompt.missing_share == 0.0
+
+
+def test_steady_traffic_is_no_drift(tmp_path: Path) -> None:
+    """The same distribution is `ok` throughout, or has not enough data."""
+    report = with_baseline(tmp_path, longer=1.0)
+    verdicts = {found.feature: found.verdict for found in report.drift}
+    assert verdicts["prompt_tokens"] == "ok"
+    assert "drift" not in verdicts.values()
+
+
+def test_an_overlapping_baseline_is_noted(tmp_path: Path) -> None:
+    """A baseline that shares rows with the interval understates drift, and the report says so."""
+    fill(tmp_path, steady(500, HOURS, first=1))
+    with opened(tmp_path) as database:
+        monitor = MonitorRun(Repository(database), MonitorsConfig(), (), lambda _: None)
+        monitor.set_baseline("default", "chat", HOURS, START)
+        report = build(database, ReportQuery(HOURS))
+    assert any("overlaps this interval" in note for note in report.notes)
+
+
+def test_alerts_of_the_interval_are_listed(tmp_path: Path) -> None:
+    """An episode counts when it was open at some time of the interval."""
+    fill(tmp_path, known_traffic())
+    old = Alert(
+        "a", "drift.opened", "chat", "drift", "resolved", "warning", 0, 0, START - 1, "", {}
+    )
+    now = Alert(
+        "b", "drift.opened", "chat", "drift", "open", "critical", START, START, None, "s", {}
+    )
+    with opened(tmp_path) as database:
+        Repository(database).save_alerts([old, now])
+        report = build(database, ReportQuery(HOURS))
+    assert [(a.id, a.state, a.severity) for a in report.alerts] == [("b", "open", "critical")]
+
+
+def test_json_is_read_back(tmp_path: Path) -> None:
+    """What is encoded decodes to the same report; keys it does not know do no harm."""
+    fill(tmp_path, known_traffic())
+    report = report_of(tmp_path)
+    assert decode_report(encode_report(report)) == report
+    later = json.loads(encode_report(report)) | {"weather": "fine"}
+    assert decode_report(json.dumps(later).encode()) == report
+
+
+@pytest.mark.parametrize("text", [b"<html>", b"{}", b'{"version": 2}', b'{"version": 1}'])
+def test_what_is_no_report_is_refused(text: bytes) -> None:
+    """Other texts and other versions are refused with a reason."""
+    with pytest.raises(ReportUnreadable, match=r"no report|version 2"):
+        decode_report(text)
+
+
+def test_field_names_are_the_keys(known: dict[str, Any]) -> None:
+    """JSON keys are the fields' names, all of them, so that scripts can rely on them."""
+    assert set(known) == {field.name for field in msgspec.structs.fields(Report)}
