@@ -33,7 +33,7 @@ $(DONE)/engine-$(ENGINE): $(DONE)/venv
 # An editable install takes code as it is, so only these two files make it stale.
 $(DONE)/installed: pyproject.toml constraints.txt $(DONE)/engine-$(ENGINE)
 	$(BIN)/uv pip install --python $(BIN)/python --find-links $(WHEELS) \
-	  --no-build-package llama-cpp-python -c constraints.txt -e '.[local,otlp]' --group dev
+	  --only-binary llama-cpp-python -c constraints.txt -e '.[local,otlp]' --group dev
 	touch $@
 
 $(DONE)/model: $(DONE)/venv Makefile

@@ -27,5 +27,7 @@ def _seconds(value: object) -> object:
     return parse_duration_s(value) if isinstance(value, str) else value
 
 
-DurationSeconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+DurationSeconds = Annotated[
+    float, BeforeValidator(_seconds, json_schema_input_type=float | str), Field(gt=0)
+]
 """A float of seconds, written as a number or as a duration."""

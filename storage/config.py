@@ -14,7 +14,7 @@ def _days(value: object) -> object:
     return value
 
 
-Days = Annotated[int, BeforeValidator(_days), Field(ge=1)]
+Days = Annotated[int, BeforeValidator(_days, json_schema_input_type=int | str), Field(ge=1)]
 
 
 def _check_pattern(pattern: str) -> str:
