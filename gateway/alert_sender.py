@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -30,13 +31,38 @@ class _Post(NamedTuple):
     body: bytes
 
 
-class AlertSender:
-    """Sends notifications; all methods run on one event loop."""
+async def system_addresses(host: str, port: int | None) -> list[str]:
+    """Return what this machine's resolver says of a name."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[4][0]) for address in found]
 
-    def __init__(self, clock: Clock, *, timeout_s: float = TIMEOUT_S) -> None:
+
+class AlertSender:
+    """Sends notifications; all methods run on one event loop.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Of one try.
+    resolve : callable
+        Takes host and port, returns the addresses to which they lead; asked once a try.
+    tls : ssl.SSLContext or None
+        What receivers' certificates are checked with; None: as the system says.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        resolve: Callable[[str, int | None], Awaitable[list[str]]] = system_addresses,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._clock = clock
         self._timeout_s = timeout_s
-        self._tls: ssl.SSLContext | None = None
+        self._resolve = resolve
+        self._tls = tls
 
     async def send(self, channel: ChannelConfig, message_id: str, body: bytes) -> Result:
         """Try once, in 15 s from the look-up of the name to the answer's head.
@@ -75,7 +101,7 @@ class AlertSender:
         """Connect to the addresses that were checked, in their order, until one takes it."""
         host = post.url.raw_host.decode("ascii")
         addresses = allowed(
-            host, await _resolved(host, post.url.port), allow_private=post.allow_private
+            host, await self._resolve(host, post.url.port), allow_private=post.allow_private
         )
         for address in addresses[:_ADDRESSES_TRIED]:
             try:
@@ -130,12 +156,6 @@ async def _secret_of(webhook: WebhookConfig) -> str:
     assert webhook.secret_file is not None
     path = Path(webhook.secret_file)
     return (await asyncio.to_thread(path.read_text, encoding="utf-8")).strip()
-
-
-async def _resolved(host: str, port: int | None) -> list[str]:
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[4][0]) for address in found]
 
 
 async def _start_of(answer: httpx2.Response) -> str:

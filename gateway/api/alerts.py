@@ -1,12 +1,12 @@
 """Alerts and their notifications over HTTP."""
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from gateway.api.errors import ErrorBody, ErrorRoute
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
 from gateway.errors import error_body
@@ -17,6 +17,11 @@ from storage.repository import Repository
 
 _DAY_US = 86_400_000_000
 _LAST_US = 250_000_000_000_000_000  # in the year 9892: what dates can hold
+
+
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorBody, "description": "There is none of that id."}
+}
 
 
 class AlertsState(Protocol):
@@ -130,7 +135,7 @@ def alert_list(repository: Repository, since_us: int, until_us: int, *, limit: i
 
 def router(state: AlertsState) -> APIRouter:
     """Return the routes, relative to the API's root."""
-    routes = APIRouter(tags=["alerts"])
+    routes = APIRouter(tags=["alerts"], route_class=ErrorRoute)
     ids = IdSource(state.clock.now_us)
 
     @routes.get("/alerts", summary="Alerts of a period, and notifications not delivered")
@@ -196,9 +201,6 @@ def _add_replay(routes: APIRouter, state: AlertsState) -> None:
         return delivery_model(found)
 
 
-_NOT_FOUND: dict[int | str, dict[str, object]] = {404: {"description": "There is none of that id"}}
-
-
 def _error(status_code: int, message: str, code: str) -> Response:
     body = error_body(message, type_="control_plane_error", code=code)
-    return JSONResponse(msgspec.json.decode(body), status_code=status_code)
+    return Response(body, status_code=status_code, media_type="application/json")
