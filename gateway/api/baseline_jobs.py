@@ -7,7 +7,7 @@ import msgspec
 
 from monitors.baselines import Reference, choose_baseline, read_references
 from monitors.errors import BaselineInvalid, MonitorError
-from monitors.report.recent import routes_with_traffic, window_of_last
+from monitors.report.recent import rows_by_route, window_of_last
 from monitors.schedule import MonitorRun
 from monitors.windows import Window
 from storage.records import Baseline
@@ -82,6 +82,9 @@ class Wanted(NamedTuple):
         None is every route with traffic.
     window : Window
         The reference period; with `last`, only its end counts.
+    least_rows : int
+        `monitors.min_samples`: a smaller baseline would be compared with nothing, and would take
+        the place of the one before it.
     last : int or None
         The newest rows of each route, instead of a period.
     """
@@ -89,6 +92,7 @@ class Wanted(NamedTuple):
     name: str
     route: str | None
     window: Window
+    least_rows: int
     last: int | None = None
 
 
@@ -102,7 +106,7 @@ def set_baselines(
     BaselineInvalid
         No route has enough rows.
     """
-    routes = [wanted.route] if wanted.route else routes_with_traffic(repository, wanted.window)
+    routes = [wanted.route] if wanted.route else rows_by_route(repository, wanted.window)
     made: list[BaselineSummary] = []
     refused: list[Refused] = []
     for route in routes:
@@ -119,7 +123,18 @@ def set_baselines(
 
 def _window(repository: Repository, route: str, wanted: Wanted) -> Window:
     if wanted.last is None:
+        rows = rows_by_route(repository, wanted.window).get(route, 0)
+        if rows < wanted.least_rows:
+            raise BaselineInvalid(
+                f"route `{route}` has {rows} rows in the period, too few for a baseline;"
+                f" `monitors.min_samples` is {wanted.least_rows}, choose a longer period"
+            )
         return wanted.window
+    if wanted.last < wanted.least_rows:
+        raise BaselineInvalid(
+            f"{wanted.last} rows are too few for a baseline; `monitors.min_samples` is"
+            f" {wanted.least_rows}, ask for more with `--last`"
+        )
     window = window_of_last(repository, route, wanted.last, wanted.window.to_us)
     if window is None:
         raise BaselineInvalid(

@@ -100,7 +100,8 @@ def _add_writes(routes: APIRouter, state: ApiState) -> None:
         asked = AskedInterval(wanted.since_us, wanted.until_us, wanted.since, wanted.until)
         # The newest rows may be of any age; of an interval, a day is the default.
         window = window_of(asked, now_us, default_since="1970-01-01" if wanted.last else "24h")
-        job = Wanted(wanted.name, wanted.route, window, wanted.last)
+        least = state.settings.monitors.min_samples
+        job = Wanted(wanted.name, wanted.route, window, least, wanted.last)
         return _json(set_baselines(state.monitor, state.repository, job, now_us), 201)
 
     @routes.delete(

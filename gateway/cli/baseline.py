@@ -158,8 +158,10 @@ def _set_here(
     from monitors.schedule import MonitorRun
     from monitors.windows import Window
 
-    monitor = MonitorRun(repository, source.settings.monitors, (), lambda _: None)
-    wanted = Wanted(body["name"], body["route"], Window(*interval), body["last"])
+    config = source.settings.monitors
+    monitor = MonitorRun(repository, config, (), lambda _: None)
+    window = Window(*interval)
+    wanted = Wanted(body["name"], body["route"], window, config.min_samples, body["last"])
     return set_baselines(monitor, repository, wanted, source.clock.now_us())
 
 

@@ -35,8 +35,11 @@ def window_of_last(repository: Repository, route: str, rows: int, before_us: int
     return Window(low, last + 1)
 
 
-def routes_with_traffic(repository: Repository, window: Window) -> list[str]:
-    """Return the routes that answered a primary request in an interval, by name."""
+def rows_by_route(repository: Repository, window: Window) -> dict[str, int]:
+    """Count the primary requests of an interval, by route in order of names."""
+    counts: dict[str, int] = {}
     with repository.reading() as connection:
         scope = reader.Scope(reader.Window(window.from_us, window.to_us))
-        return sorted({row["route"] for row in reader.traffic(connection, scope)})
+        for row in reader.traffic(connection, scope):
+            counts[row["route"]] = counts.get(row["route"], 0) + row["n"]
+    return counts

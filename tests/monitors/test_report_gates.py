@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import pytest
+from support.report_log import HOUR, HOURS, START, fill, known_traffic, opened
+
+from monitors.config import MonitorsConfig
+from monitors.report.build import ReportQuery, build_report
+from monitors.report.gates import Gate, Outcome, check_gates, parse_gates
+from monitors.report.model import Finding, Report, Severity, Verdict
+from monitors.report.text import render_text
+from monitors.windows import Window
+from storage.repository import Repository
+
+
+def report_of(data_dir: Path, window: Window = HOURS) -> Report:
+    """Return a report over known traffic: 2 of 8 requests of `chat` fail."""
+    fill(data_dir, known_traffic())
+    with opened(data_dir) as database:
+        query = ReportQuery(window)
+        return build_report(Repository(database), query, MonitorsConfig(), START + HOUR)
+
+
+def finding(verdict: Verdict, severity: Severity = "none", cause: str = "") -> Finding:
+    """Return one feature's finding."""
+    return Finding(
+        route="chat",
+        feature="latency_s",
+        kind="numeric",
+        verdict=verdict,
+        severity=severity,
+        statistic="psi",
+        value=0.4,
+        low=0.3,
+        high=0.5,
+        threshold=0.05,
+        n_reference=2000,
+        n_current=400,
+        missing_share=0.0,
+        baseline="default@1",
+        cause=cause,
+        measurements={},
+    )
+
+
+def with_drift(report: Report, *findings: Finding) -> Report:
+    """Return the report with other findings."""
+    fields = {name: getattr(report, name) for name in report.__struct_fields__}
+    return Report(**{**fields, "drift": findings})
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    """Return a report without findings."""
+    return report_of(tmp_path)
+
+
+def outcome(report: Report, gates: str) -> list[Outcome]:
+    """Return the outcomes of gates."""
+    return [result.outcome for result in check_gates(report, parse_gates(gates))]
+
+
+def test_gates_are_read() -> None:
+    """Words, levels and lists."""
+    assert parse_gates("drift:critical, errors:0.05") == (
+        Gate("drift", critical=True),
+        Gate("errors", share=0.05),
+    )
+    assert parse_gates("errors") == (Gate("errors", share=0.01),)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "slo", "drift:", "drift:bad", "errors:", "errors:5", "errors:x", "drift,,errors"]
+)
+def test_what_is_no_gate_is_refused(text: str) -> None:
+    """The message names the words that there are, or the range."""
+    with pytest.raises(ValueError, match=r"write `drift`|from 0 to 1"):
+        parse_gates(text)
+
+
+@pytest.mark.parametrize(
+    ("gate", "expected"),
+    [("errors", "tripped"), ("errors:0.24", "tripped"), ("errors:0.25", "passed")],
+)
+def test_errors_trip_above_their_share(report: Report, gate: str, expected: str) -> None:
+    """A route's share must exceed the level; 2 of 8 is 0.25."""
+    assert outcome(report, gate) == [expected]
+
+
+def test_the_message_says_which_route(report: Report) -> None:
+    """A tripped gate names the route and its counts."""
+    (result,) = check_gates(report, parse_gates("errors"))
+    assert "chat has 2 of 8 (25.00%)" in result.message
+
+
+@pytest.mark.parametrize(
+    ("findings", "gate", "expected"),
+    [
+        ([finding("drift", "warning")], "drift", "tripped"),
+        ([finding("drift", "warning")], "drift:critical", "passed"),
+        ([finding("drift", "critical")], "drift:critical", "tripped"),
+        ([finding("ok"), finding("not_enough_data")], "drift", "passed"),
+        ([finding("not_enough_data"), finding("stale")], "drift", "unknown"),
+        ([], "drift", "unknown"),
+    ],
+)
+def test_drift_trips_by_severity(
+    report: Report, findings: list[Finding], gate: str, expected: str
+) -> None:
+    """Without any feature that could be compared, nobody can tell."""
+    assert outcome(with_drift(report, *findings), gate) == [expected]
+
+
+def test_no_traffic_is_unknown(tmp_path: Path) -> None:
+    """An empty interval passes no gate."""
+    report = report_of(tmp_path, Window(START + HOUR, START + 2 * HOUR))
+    assert outcome(report, "errors,drift") == ["unknown", "unknown"]
+
+
+def test_the_table_shows_every_part(report: Report) -> None:
+    """Routes, variants, percentiles, upstreams, drift and quality are there in words."""
+    text = render_text(with_drift(report, finding("drift", "critical", "twice")), width=200)
+    for word in ("primary", "candidate", "33.3%", "3.00 s", "backup", "drift", "critical", "twice"):
+        assert word in text
+    assert "1 interrupted" in text
+    assert "\x1b" not in text
+
+
+def test_colour_repeats_words(report: Report) -> None:
+    """With colour, the text without its escapes is the same."""
+    drifted = with_drift(report, finding("drift", "critical"))
+    coloured = render_text(drifted, colour=True)
+    assert "\x1b[31m" in coloured
+    plain = render_text(drifted, colour=False)
+    assert "drift" in plain
+
+
+def test_words_of_upstreams_cannot_steer_a_terminal(report: Report) -> None:
+    """Control characters and markup in categories are shown, not obeyed."""
+    drifted = with_drift(report, finding("drift", "critical", "\x1b[2J[bold]boo"))
+    text = render_text(drifted, width=200)
+    assert "\x1b" not in text
+    assert "[bold]boo" in text
