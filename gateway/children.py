@@ -16,6 +16,8 @@ from router.clock import Clock
 log = logging.getLogger(__name__)
 
 _FIRST_DELAY_S = 0.1
+_MAX_DOUBLINGS = 30
+_NOT_STARTED = 71  # EX_OSERR of sysexits.h
 _STABLE_S = 10.0
 _LAST_START_S = 15.0
 
@@ -54,7 +56,9 @@ OnMessage = Callable[["Child", dict[str, Any]], Awaitable[None]]
 
 def restart_delay_s(failures: int, max_delay_s: float) -> float:
     """Return the wait before start number `failures` + 1: doubling, bounded."""
-    return min(max_delay_s, _FIRST_DELAY_S * 2.0 ** max(0, failures - 1))
+    # Powers beyond a float's range would end the restarts of a child that never gets well.
+    doublings = min(max(0, failures - 1), _MAX_DOUBLINGS)
+    return min(max_delay_s, _FIRST_DELAY_S * 2.0**doublings)
 
 
 class Child:
@@ -105,14 +109,20 @@ class Child:
         ours, theirs = socket.socketpair()
         with theirs:
             arguments = [*self.spec.command, "--channel", str(theirs.fileno())]
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "driftgate",
-                *arguments,
-                pass_fds=[theirs.fileno(), *self.spec.fds],
-                env=self.spec.environment,
-            )
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "driftgate",
+                    *arguments,
+                    pass_fds=[theirs.fileno(), *self.spec.fds],
+                    env=self.spec.environment,
+                )
+            except OSError as error:
+                # Out of processes or memory for now; it is tried again like a child that died.
+                ours.close()
+                log.warning("%s cannot be started: %s", self.spec.name, error)
+                return _NOT_STARTED
         self._channel = await Channel.open(ours)
         self._channel.send("settings", **greeting())
         try:
@@ -154,4 +164,8 @@ class Child:
 
 
 def _word(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    # Real-time signals have no name.
+    known = {number.value: number.name for number in signal.Signals}
+    return known.get(-code, f"signal {-code}")
