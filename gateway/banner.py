@@ -34,8 +34,8 @@ def banner(
         f"  routes     {routes}",
         f"  control    http://{control_at}/   metrics http://{control_at}/metrics",
         f"  log        {options.data_dir}   payload text: {settings.record.payloads}",
-        f"  security   data plane: {_posture(data_at, closed=has_keys, how='API keys')}",
-        f"             control plane: {_posture(control_at, closed=has_admin, how='a key')}",
+        f"  security   data plane: {_posture(data_at, closed=has_keys, how='keys')}",
+        f"             control plane: {_posture(control_at, closed=has_admin, how='keys')}",
     ]
     return "\n".join(lines)
 

@@ -22,7 +22,11 @@ from storage.lock import WriterLock
 
 log = logging.getLogger(__name__)
 
+CONTROL = "control plane"
+ENGINE = "engine"
 _WATCH_EVERY_S = 1.0
+_WORKERS_FIRST_S = 10.0
+_ENGINE_GRACE_S = 5.0
 _RESTART_KEYS = ("listen", "control", "workers", "data_dir")
 
 
@@ -68,9 +72,8 @@ class Supervisor:
             self.text = _read(self.options.source)
             data, control = self._bind(self.options.listen), self._bind(self.options.control)
             self._handle_signals()
-            self._start_children(data, control)
+            self._tasks.start(self._start(data, control))
             self._tasks.start(self._watch_file())
-            self._tasks.start(self._announce(data, control))
             await self._stop.wait()
             await self._shut_down()
         finally:
@@ -100,37 +103,41 @@ class Supervisor:
                 child.kill()
         self._stop.set()
 
-    def _start_children(self, data: socket.socket, control: socket.socket) -> None:
+    async def _start(self, data: socket.socket, control: socket.socket) -> None:
+        """Start the workers, say where they are, then start the rest.
+
+        Importing what computes drift takes seconds of CPU: it must not delay the first answer.
+        """
         verbose = ["--verbose"] if self.options.verbose else []
         common = ["--data-dir", str(self.options.data_dir), *verbose]
-        specs = [
-            ChildSpec(
-                "control plane",
-                ["_control", "--fd", str(control.fileno()), *common],
-                [control.fileno()],
-                has_last_words=True,
-            )
+        workers = [
+            self._launch(self._worker_spec(index, data, common))
+            for index in range(self.options.workers)
         ]
-        for index in range(self.options.workers):
-            command = ["_worker", "--fd", str(data.fileno()), "--name", f"w{index}", *common]
-            specs.append(ChildSpec(f"worker {index}", command, [data.fileno()], max_delay_s=1.0))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WORKERS_FIRST_S):
+                for worker in workers:
+                    await worker.ready.wait()
+        print_banner(self.settings, self.options, data.getsockname(), control.getsockname())
+        fd = control.fileno()
+        command = ["_control", "--fd", str(fd), *common]
+        self._launch(ChildSpec(CONTROL, command, [fd], has_last_words=True))
         if self.settings.engine_upstream is not None:
-            specs.append(
-                ChildSpec(
-                    "engine",
-                    ["_engine", *common],
-                    environment=engine_environment(os.environ),
-                    hopeless=(EXIT_UNUSABLE,),
-                )
+            environment = engine_environment(os.environ)
+            command = ["_engine", *common]
+            self._launch(
+                ChildSpec(ENGINE, command, environment=environment, hopeless=(EXIT_UNUSABLE,))
             )
-        for spec in specs:
-            child = Child(spec, self._on_message, self.clock)
-            self.children[spec.name] = child
-            greeting = self._engine_greeting if spec.name == "engine" else self._greeting
-            self._tasks.start(self._keep(child, greeting))
 
-    async def _keep(self, child: Child, greeting: Any) -> None:
-        await child.run(greeting)
+    def _worker_spec(self, index: int, data: socket.socket, common: list[str]) -> ChildSpec:
+        command = ["_worker", "--fd", str(data.fileno()), "--name", f"w{index}", *common]
+        return ChildSpec(f"worker {index}", command, [data.fileno()], max_delay_s=1.0)
+
+    def _launch(self, spec: ChildSpec) -> Child:
+        child = self.children[spec.name] = Child(spec, self._on_message, self.clock)
+        greeting = self._engine_greeting if spec.name == ENGINE else self._greeting
+        self._tasks.start(child.run(greeting))
+        return child
 
     def _greeting(self) -> dict[str, Any]:
         return {
@@ -149,7 +156,7 @@ class Supervisor:
         }
 
     async def _on_message(self, child: Child, message: dict[str, Any]) -> None:
-        if child.spec.name == "engine" and message["kind"] == "ready":
+        if child.spec.name == ENGINE and message["kind"] == "ready":
             self._set_engine_ready(ready=True)
         elif message["kind"] == "log":
             log.warning("%s: %s", child.spec.name, message["message"])
@@ -159,14 +166,8 @@ class Supervisor:
     def _set_engine_ready(self, *, ready: bool) -> None:
         self.engine_ready = ready
         for child in self.children.values():
-            if child.spec.name != "engine":
+            if child.spec.name != ENGINE:
                 child.send("engine", ready=ready)
-
-    async def _announce(self, data: socket.socket, control: socket.socket) -> None:
-        for name, child in list(self.children.items()):
-            if name != "engine":
-                await child.ready.wait()
-        print_banner(self.settings, self.options, data.getsockname(), control.getsockname())
 
     def reload(self) -> list[str]:
         """Read the configuration again; return its problems, none of it is taken if any."""
@@ -184,7 +185,7 @@ class Supervisor:
             log.warning("the embedded engine comes or goes when driftgate is started again")
         self.settings, self.text = settings, text
         for child in self.children.values():
-            if child.spec.name != "engine":
+            if child.spec.name != ENGINE:
                 child.send("settings", **self._greeting())
         log.info("the configuration of %s is in force", self.options.source)
         return []
@@ -206,10 +207,10 @@ class Supervisor:
         data.close()
         workers = [c for n, c in self.children.items() if n.startswith("worker")]
         await asyncio.gather(*(worker.stop(grace_s) for worker in workers))
-        await self.children["control plane"].stop(grace_s)
+        for name, limit_s in ((CONTROL, grace_s), (ENGINE, _ENGINE_GRACE_S)):
+            if name in self.children:
+                await self.children[name].stop(limit_s)
         control.close()
-        if "engine" in self.children:
-            await self.children["engine"].stop(5.0)
         await self._tasks.cancel()
 
 

@@ -1,5 +1,6 @@
 """The hidden commands with which the supervisor starts its children."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -21,12 +22,12 @@ _verbose = click.option("--verbose", is_flag=True)
 @click.option("--name", required=True)
 def worker(*, channel: int, data_dir: Path, fd: int, verbose: bool, name: str) -> None:
     """Run one data plane process."""
+    _leave_signals_to_the_supervisor()
     import uvloop
 
     from gateway.worker import Worker, WorkerOptions
 
     configure_logging(verbose=verbose)
-    _leave_signals_to_the_supervisor()
     options = WorkerOptions(name, data_dir, socket.socket(fileno=fd), socket.socket(fileno=channel))
     uvloop.run(Worker(options).run())
 
@@ -38,13 +39,15 @@ def worker(*, channel: int, data_dir: Path, fd: int, verbose: bool, name: str) -
 @_verbose
 def control(*, channel: int, data_dir: Path, fd: int, verbose: bool) -> None:
     """Run the control plane."""
+    _leave_signals_to_the_supervisor()
     import uvloop
 
     from gateway.control_process import ControlOptions, ControlProcess
 
     configure_logging(verbose=verbose)
-    _leave_signals_to_the_supervisor()
     options = ControlOptions(data_dir, socket.socket(fileno=fd), socket.socket(fileno=channel))
+    # Reports and drift may wait a moment, answers may not.
+    os.nice(5)
     uvloop.run(ControlProcess(options).run())
 
 
@@ -54,17 +57,21 @@ def control(*, channel: int, data_dir: Path, fd: int, verbose: bool) -> None:
 @_verbose
 def engine(*, channel: int, data_dir: Path, verbose: bool) -> int:
     """Run the embedded engine."""
+    _leave_signals_to_the_supervisor()
     import uvloop
 
     from gateway.engine_child import run_engine_child
 
     configure_logging(verbose=verbose)
-    _leave_signals_to_the_supervisor()
     return uvloop.run(run_engine_child(data_dir, socket.socket(fileno=channel)))
 
 
 def _leave_signals_to_the_supervisor() -> None:
-    """Ignore a terminal's SIGINT: it reaches the whole group, and the order is the supervisor's."""
+    """Ignore what a terminal or a service manager sends to the whole group.
+
+    The order of shutdown is the supervisor's; its end of the channel closing ends a child, too.
+    """
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,166 @@
+"""The one list of metric names: the gateway exports them, the dashboards query them.
+
+Units are base units (Prometheus naming practice); label values come from the configuration or from
+closed lists, so the number of series is bounded by construction.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+PREFIX = "driftgate_"
+
+# OTel GenAI semantic conventions, gen_ai.client.operation.duration: powers of two of 10 ms.
+DURATION_BUCKETS_S = (
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.32,
+    0.64,
+    1.28,
+    2.56,
+    5.12,
+    10.24,
+    20.48,
+    40.96,
+    81.92,
+)
+OVERHEAD_BUCKETS_S = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    1.0,
+)
+TOKEN_TIME_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric family.
+
+    Attributes
+    ----------
+    name : str
+        Without `PREFIX`; counters without `_total`, which the exposition adds.
+    buckets : tuple of float
+        Upper bounds of a histogram, +Inf left out.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """Return the name of the family."""
+        return PREFIX + self.name
+
+    @property
+    def series_name(self) -> str:
+        """Return the name that queries use (of a histogram, without its suffix)."""
+        return self.full_name + ("_total" if self.kind == "counter" else "")
+
+
+_BY_VARIANT = ("route", "variant", "upstream")
+
+REQUESTS = Metric(
+    "requests", "counter", "Requests answered, by the class of the status the client got.",
+    (*_BY_VARIANT, "role", "status", "reason"),
+)  # fmt: skip
+REQUEST_DURATION = Metric(
+    "request_duration_seconds", "histogram", "Head of a request read to last byte of its answer.",
+    _BY_VARIANT, DURATION_BUCKETS_S,
+)  # fmt: skip
+FIRST_TOKEN = Metric(
+    "time_to_first_token_seconds", "histogram",
+    "Head of a request read to first content of a streamed answer.",
+    _BY_VARIANT, DURATION_BUCKETS_S,
+)  # fmt: skip
+OVERHEAD = Metric(
+    "gateway_overhead_seconds", "histogram", "Time of a request not spent waiting for upstreams.",
+    ("route",), OVERHEAD_BUCKETS_S,
+)  # fmt: skip
+TOKEN_TIME = Metric(
+    "time_per_output_token_seconds", "histogram", "Of streamed answers, after the first token.",
+    _BY_VARIANT, TOKEN_TIME_BUCKETS_S,
+)  # fmt: skip
+TOKENS = Metric(
+    "tokens", "counter", "Tokens of answered requests, as the upstream counted them.",
+    (*_BY_VARIANT, "direction"),
+)  # fmt: skip
+COST = Metric("cost_usd", "counter", "Price of the tokens, where one is configured.", _BY_VARIANT)
+CACHE = Metric("cache_requests", "counter", "Requests by what the cache did.", ("route", "outcome"))
+FALLBACKS = Metric(
+    "fallbacks", "counter", "Answers of another upstream than the one chosen.",
+    ("route", "chosen", "answered"),
+)  # fmt: skip
+ATTEMPTS = Metric(
+    "upstream_attempts", "counter", "Tries at upstreams; reason is `none` for a success.",
+    ("upstream", "reason"),
+)  # fmt: skip
+ATTEMPT_DURATION = Metric(
+    "upstream_attempt_duration_seconds", "histogram", "Of each try, failed ones included.",
+    ("upstream",), DURATION_BUCKETS_S,
+)  # fmt: skip
+REFUSED = Metric(
+    "refused_requests", "counter", "Requests refused before they were routed; they have no record.",
+    ("reason",),
+)  # fmt: skip
+IN_FLIGHT = Metric("in_flight_requests", "gauge", "Requests being answered now.", ("worker",))
+CONNECTIONS = Metric("open_connections", "gauge", "Client connections open now.", ("worker",))
+LOOP_LAG = Metric(
+    "event_loop_lag_seconds", "gauge", "Delay of the worker's last one-second tick.", ("worker",)
+)
+POOL = Metric("upstream_connections", "gauge", "Connections to an upstream.", ("upstream", "state"))
+BREAKER = Metric(
+    "breaker_open", "gauge", "1 while a worker sends an upstream nothing, 0.5 while it probes.",
+    ("worker", "upstream"),
+)  # fmt: skip
+SHADOWS_DROPPED = Metric("shadows_dropped", "counter", "Shadow requests not sent for lack of room.")
+UNLOGGED = Metric("unlogged_predictions", "counter", "Answers whose record could not be written.")
+RETRIES_DENIED = Metric("retries_denied", "counter", "Repeats that the retry budget refused.")
+CACHE_BYTES = Metric("cache_bytes", "gauge", "Size of the response cache.", ("worker",))
+CACHE_ENTRIES = Metric("cache_entries", "gauge", "Answers in the response cache.", ("worker",))
+DRIFT_EFFECT = Metric(
+    "drift_effect", "gauge", "Newest measurement: PSI, KS D, W1 in sd units or JS distance.",
+    ("route", "feature", "statistic"),
+)  # fmt: skip
+DRIFT_SAMPLES = Metric(
+    "drift_samples", "gauge", "Rows behind the newest measurement.", ("route", "feature", "window")
+)
+DRIFT_STATE = Metric(
+    "drift_state", "gauge", "Newest verdict: 0 ok, 1 drift, 2 not enough data, 3 stale.",
+    ("route", "feature"),
+)  # fmt: skip
+DRIFT_LOOK_AT = Metric(
+    "drift_look_timestamp_seconds", "gauge", "When a route was last looked at.", ("route",)
+)
+INGESTED = Metric("ingested_records", "counter", "Records written to the database.")
+INGEST_LAG = Metric("ingest_lag_bytes", "gauge", "Bytes of the spool not yet in the database.")
+INGEST_FAILURES = Metric("ingest_failures", "counter", "Batches that failed and were tried again.")
+SERIES_DROPPED = Metric(
+    "metrics_series_dropped", "counter", "Observations of series beyond the cap of a metric."
+)
+SCRAPE = Metric("scrape_duration_seconds", "gauge", "Time to render the last scrape.")
+BUILD = Metric("build_info", "gauge", "Constant 1; the version is a label.", ("version",))
+
+METRICS: tuple[Metric, ...] = (
+    REQUESTS, REQUEST_DURATION, FIRST_TOKEN, OVERHEAD, TOKEN_TIME, TOKENS, COST, CACHE, FALLBACKS,
+    ATTEMPTS, ATTEMPT_DURATION, REFUSED, IN_FLIGHT, CONNECTIONS, LOOP_LAG, POOL, BREAKER,
+    SHADOWS_DROPPED, UNLOGGED, RETRIES_DENIED, CACHE_BYTES, CACHE_ENTRIES, DRIFT_EFFECT,
+    DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT, INGESTED, INGEST_LAG, INGEST_FAILURES,
+    SERIES_DROPPED, SCRAPE, BUILD,
+)  # fmt: skip
