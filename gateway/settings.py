@@ -77,7 +77,7 @@ def settings_from_text(text: str, environ: Mapping[str, str], *, source: str) ->
     try:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader underneath)
     except yaml.YAMLError as error:
-        raise ConfigError([f"is not YAML: {_one_line(error)}"], source=source) from error
+        raise ConfigError([_yaml_problem(error)], source=source) from error
     if not isinstance(data, dict):
         raise ConfigError(["must be a mapping with `upstreams` and `routes`"], source=source)
     problems: list[str] = []
@@ -152,11 +152,14 @@ def _read_secret_files(settings: Settings, source: str) -> Settings:
     for name, upstream in upstreams.items():
         if upstream.api_key_file is None:
             continue
+        key = f"`upstreams.{name}.api_key_file`"
         try:
             secret = Path(upstream.api_key_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            problem = f"`upstreams.{name}.api_key_file` cannot be read: {error}"
-            raise ConfigError([problem], source=source) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"{key} cannot be read: {error}"], source=source) from error
+        if not secret:
+            problem = f"{key} names `{upstream.api_key_file}`, which is empty; write the key there"
+            raise ConfigError([problem], source=source)
         update = {"api_key": secret, "api_key_file": None}
         upstreams[name] = upstream.model_validate({**upstream.model_dump(), **update})
     return settings.model_copy(update={"upstreams": upstreams})
@@ -167,17 +170,26 @@ def current_source(explicit: str | None) -> Source:
     return find_config(explicit, os.environ, Path.cwd(), Path.home())
 
 
-def _one_line(error: yaml.YAMLError) -> str:
-    return " ".join(str(error).split())
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Say what and where, without the line itself: it may hold a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "is not YAML: it holds characters that YAML does not allow"
+    return f"is not YAML: line {error.problem_mark.line + 1}: {error.problem}"
 
 
 class _StrictLoader(yaml.SafeLoader):
     """YAML's safe subset, without its silent last-one-wins for repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  (PyYAML's signature)
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=deep)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key `{key}` is no text; put it in quotes", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key `{key}` stands twice in one mapping", key_node.start_mark

@@ -1,6 +1,7 @@
 """Says what is wrong with a configuration: key path, value, way out, in one sentence each."""
 
 import difflib
+import re
 import types
 import typing
 from typing import Any
@@ -10,8 +11,34 @@ from pydantic_core import ErrorDetails
 
 from gateway.config import Settings
 
-_SECRETS = {"api_key", "secret", "admin_key"}
+_SECRETS = {"api_key", "secret", "admin_key", "sha256", "headers"}
 _VALUE_CHARS = 60
+_MAPPING = "must be a mapping, `key: value` a line"
+# What pydantic says in its own words, in the words of a configuration file.
+_SENTENCES = {
+    "missing": "is missing; it must be given",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "less_than_equal": "must be {le:g} or less",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be `true` or `false`",
+    "bool_type": "must be `true` or `false`",
+    "string_type": "must be text; put it in quotes",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must match `{pattern}`",
+    "literal_error": "must be {expected}",
+    "too_short": "must name at least one",
+}
+# Told without the value: it may hold anything, secrets too.
+_CONTAINERS = {
+    "model_type": _MAPPING,
+    "dict_type": _MAPPING,
+    "tuple_type": "must be a list, `- item` a line",
+}
 
 
 def describe(error: ValidationError) -> list[str]:
@@ -20,22 +47,26 @@ def describe(error: ValidationError) -> list[str]:
 
 
 def _sentence(detail: ErrorDetails) -> str:
-    loc = detail["loc"]
+    loc, kind, value = detail["loc"], detail["type"], detail["input"]
     path = _path(loc)
-    if detail["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return _unknown_key(loc)
-    if detail["type"] == "missing":
-        return f"`{path}` is missing; it must be given"
+    if kind in _CONTAINERS:
+        return f"`{path}` {_CONTAINERS[kind]}"
+    if kind in {"missing", "too_short"}:
+        return f"`{path}` {_SENTENCES[kind]}"
     message = detail["msg"].removeprefix("Value error, ")
-    if not loc or isinstance(detail["input"], dict | BaseModel):
+    if kind in _SENTENCES:
+        message = _SENTENCES[kind].format(**detail.get("ctx", {})).replace("'", "`")
+    if not loc or isinstance(value, dict | list | BaseModel):
         return f"`{path}`: {message}" if path else message
-    return f"`{path}` is `{_shown(loc, detail['input'])}`: {message[0].lower()}{message[1:]}"
+    return f"`{path}` is `{_shown(loc, value)}`: {message[0].lower()}{message[1:]}"
 
 
 def _unknown_key(loc: tuple[int | str, ...]) -> str:
     valid = _valid_keys(loc[:-1])
     near = difflib.get_close_matches(str(loc[-1]), valid, n=1, cutoff=0.5)
-    hint = f"did you mean `{near[0]}`?" if near else "remove it"
+    hint = f"did you mean `{near[0]}`?" if near else "remove it."
     return f"`{_path(loc)}` is not a key here; {hint} Valid keys: {', '.join(valid)}"
 
 
@@ -84,4 +115,9 @@ def _shown(loc: tuple[int | str, ...], value: object) -> str:
     if any(part in _SECRETS for part in loc):
         return "<secret>"
     text = str(value)
+    if "://" in text:
+        # Credentials stand before the host, or in the query, and paths of receivers are secret.
+        scheme, _, rest = text.partition("://")
+        host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+        text = f"{scheme}://{host}" + ("/…" if host != rest else "")
     return text if len(text) <= _VALUE_CHARS else text[:_VALUE_CHARS] + "…"

@@ -11,6 +11,8 @@ _UNITS_D = {"d": 1, "w": 7}
 def _days(value: object) -> object:
     if isinstance(value, str) and value[:-1].isdigit() and value[-1:] in _UNITS_D:
         return int(value[:-1]) * _UNITS_D[value[-1]]
+    if isinstance(value, str) and not value.isdigit():
+        raise ValueError("write days or weeks, such as `30d` or `4w`")
     return value
 
 

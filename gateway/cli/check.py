@@ -41,6 +41,8 @@ def check(file: str | None, *, schema: bool) -> int:
 
 def summary(settings: "Settings") -> str:
     """Return what a configuration comes to, one line a thing, without secrets."""
+    from monitors.alerts.channels import channel_name
+
     gateway, record, monitors = settings.gateway, settings.record, settings.monitors
     keys = _count(len(gateway.keys), "client key") if gateway.keys else "no client keys"
     rows = [
@@ -56,9 +58,7 @@ def summary(settings: "Settings") -> str:
     rate = f"{monitors.false_alarms_per_30d:g} false alarms in 30 d"
     looks = f"every {monitors.every:g} s over {monitors.window:g} s, at most {rate} a route"
     rows.append(("monitors", "", looks if monitors.enabled else "off"))
-    for channel in settings.alerts:
-        kind = "webhook" if channel.webhook else "alertmanager"
-        rows.append(("alert", kind, _receiver((channel.webhook or channel.alertmanager).url)))  # type: ignore[union-attr]  # (exactly one is set)
+    rows += [("alert", "", channel_name(channel)) for channel in settings.alerts]
     return "".join(f"{what:<9} {name:<12} {text}\n" for what, name, text in rows)
 
 
@@ -97,14 +97,6 @@ def _route(route: "RouteConfig") -> str:
 
 def _shares(weights: dict[str, float]) -> str:
     return ", ".join(f"{weight:g} {name}" for name, weight in weights.items())
-
-
-def _receiver(url: str) -> str:
-    """Return scheme and host alone: the paths of many receivers are their secrets."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
 def _count(number: int, noun: str) -> str:
