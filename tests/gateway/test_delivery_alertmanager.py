@@ -135,3 +135,23 @@ def test_open_episodes_are_posted_every_two_minutes(repository: Repository) -> N
         assert [r.path for r in receiver.received] == ["/am/api/v2/alerts"] * 2
         assert receiver.received[0].body.count(b"endsAt") == 2
         assert outbox.loop.statistics().kept_open == 2
+
+
+def test_the_loop_keeps_open_what_was_open_before_it_started(repository: Repository) -> None:
+    """After a restart an Alertmanager hears of open episodes at once, an end only once."""
+    with receiving() as receiver:
+        outbox = Outbox(repository, [channel_to(f"http://127.0.0.1:{receiver.port}")])
+        Outbox(repository, []).raise_(change("opened"))
+
+        async def serve() -> None:
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(outbox.loop.run())
+                await asyncio.to_thread(wait_until, lambda: outbox.loop.statistics().kept_open == 1)
+                await asyncio.to_thread(outbox.raise_, change("resolved"))
+                outbox.loop.wake()
+                await asyncio.to_thread(wait_until, lambda: outbox.loop.statistics().delivered == 1)
+                running.cancel()
+
+        asyncio.run(serve())
+        assert len(receiver.received) == 2
+        assert b"drift resolved" in receiver.received[1].body
