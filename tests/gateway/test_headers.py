@@ -1,0 +1,95 @@
+import pytest
+
+from gateway.headers import to_client, to_upstream
+from router.upstream import Headers
+
+HOP_BY_HOP = [
+    b"Connection",
+    b"Keep-Alive",
+    b"Proxy-Authenticate",
+    b"Proxy-Authorization",
+    b"Proxy-Connection",
+    b"TE",
+    b"Trailer",
+    b"Transfer-Encoding",
+    b"Upgrade",
+]
+SECRETS = [b"Authorization", b"Api-Key", b"X-Api-Key", b"Cookie"]
+OURS = [b"X-Driftgate-User", b"x-driftgate-route", b"X-Forwarded-For", b"Forwarded", b"traceparent"]
+FRAMING = [b"Host", b"Content-Length", b"Expect", b"Accept-Encoding"]
+
+
+@pytest.mark.parametrize("name", HOP_BY_HOP + SECRETS + OURS + FRAMING, ids=bytes.decode)
+def test_upstream_does_not_see(name: bytes) -> None:
+    """Hop-by-hop fields, credentials, framing and what is meant for this gateway stay here."""
+    for written in (name, name.lower(), name.upper()):
+        assert to_upstream([(written, b"value")], keep_credentials=False) == []
+
+
+@pytest.mark.parametrize(
+    "name", [b"Content-Type", b"OpenAI-Organization", b"User-Agent", b"x-stainless-retry-count"]
+)
+def test_upstream_sees(name: bytes) -> None:
+    """Other fields reach the upstream as they were written."""
+    assert to_upstream([(name, b"value")], keep_credentials=False) == [(name, b"value")]
+
+
+def test_order_and_repeats_are_kept() -> None:
+    """Fields keep their order, and repeated ones stay repeated."""
+    headers = [(b"A", b"1"), (b"B", b"2"), (b"a", b"3")]
+    assert to_upstream(headers, keep_credentials=False) == headers
+
+
+def test_only_authorization_is_forwarded() -> None:
+    """An upstream without a key of its own gets `Authorization`, and no other credential."""
+    headers = [(name, b"secret") for name in SECRETS]
+    assert to_upstream(headers, keep_credentials=True) == [(b"Authorization", b"secret")]
+
+
+@pytest.mark.parametrize("value", [b"X-Secret", b"close, x-secret", b"keep-alive ,\tX-SECRET"])
+def test_fields_named_by_connection_stay(value: bytes) -> None:
+    """What `Connection` names is for this hop alone (RFC 9110 §7.6.1)."""
+    headers = [(b"Connection", value), (b"X-Secret", b"1"), (b"X-Other", b"2")]
+    assert to_upstream(headers, keep_credentials=False) == [(b"X-Other", b"2")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Content-Type",
+        b"Retry-After",
+        b"X-Request-Id",
+        b"OpenAI-Processing-Ms",
+        b"x-ratelimit-remaining-tokens",
+        b"anthropic-ratelimit-requests-limit",
+        b"X-Should-Retry",
+    ],
+)
+def test_client_sees(name: bytes) -> None:
+    """What clients of models read passes."""
+    assert to_client([(name, b"value")]) == [(name, b"value")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *HOP_BY_HOP,
+        b"Set-Cookie",
+        b"Server",
+        b"X-Accel-Redirect",
+        b"X-Powered-By",
+        b"Content-Length",
+        b"Location",
+        b"Access-Control-Allow-Origin",
+        b"Strict-Transport-Security",
+        b"x-driftgate-id",
+        b"traceparent",
+        b"Date",
+        b"Authorization",
+    ],
+    ids=bytes.decode,
+)
+def test_client_does_not_see(name: bytes) -> None:
+    """Everything else of an upstream's stays, cookies and our own names above all."""
+    headers: Headers = [(name, b"value"), (name.lower(), b"value")]
+    assert to_client(headers) == []
