@@ -16,11 +16,15 @@ from monitors.report.model import (
     Traffic,
     Upstream,
 )
+from monitors.report.recent import newest_window
 from monitors.report.traffic import losses_of, totals_of, traffic_of, upstreams_of
 from monitors.windows import Window, from_us
 from storage import reader
 from storage.records import Alert, Baseline
 from storage.repository import Repository
+
+MOST_ROWS = 500_000
+"""Rows of a route that drift is computed from: columns of these take some 100 MB."""
 
 
 class ReportQuery(NamedTuple):
@@ -42,7 +46,12 @@ class _Reads(NamedTuple):
 
 
 def build_report(
-    repository: Repository, query: ReportQuery, config: MonitorsConfig, now_us: int
+    repository: Repository,
+    query: ReportQuery,
+    config: MonitorsConfig,
+    now_us: int,
+    *,
+    most_rows: int = MOST_ROWS,
 ) -> Report:
     """Read, compare and put together; blocks for as long as the queries take.
 
@@ -52,6 +61,8 @@ def build_report(
         Levels, budget and watched signals of the drift part.
     now_us : int
         Microseconds since the epoch: `generated_at`.
+    most_rows : int
+        Of a route with more, drift and missing values are of the newest ones: memory is bounded.
 
     Raises
     ------
@@ -59,7 +70,8 @@ def build_report(
         The log cannot be read.
     """
     baselines = repository.load_baselines(query.route)
-    reads = _read(repository, query, config, baselines, now_us)
+    look = DriftLook(now_us, query.window, config)
+    reads = _read(repository, query, look, baselines, most_rows)
     alerts = repository.alerts_between(query.window.from_us, query.window.to_us)
     primaries = [row for row in reads.traffic if row.role == "primary"]
     return Report(
@@ -88,9 +100,9 @@ def build_report(
 def _read(
     repository: Repository,
     query: ReportQuery,
-    config: MonitorsConfig,
+    look: DriftLook,
     baselines: Sequence[Baseline],
-    now_us: int,
+    most_rows: int,
 ) -> _Reads:
     window = reader.Window(query.window.from_us, query.window.to_us)
     everything = reader.Scope(window, route=query.route, model=query.model, role=None)
@@ -105,18 +117,33 @@ def _read(
         # One step as long as the interval: percentiles over all variants of a route.
         whole = reader.timeline(connection, primaries, step_us=window.to_us - window.from_us)
         totals = totals_of(traffic, whole)
-
-        def column(route: str, feature: str) -> Column:
-            return reader.feature_columns(connection, route, [feature], window)[feature]
-
-        look = DriftLook(now_us, query.window, config, column)
+        drift = [
+            look_at_route(
+                _bounded(look, connection, total.route, most_rows), total.route, baselines
+            )
+            for total in totals
+        ]
         return _Reads(
             traffic=traffic,
             totals=totals,
             upstreams=upstreams_of(reader.attempts_by_upstream(connection, everything)),
-            drift=tuple(look_at_route(look, total.route, baselines) for total in totals),
+            drift=tuple(drift),
             losses=reader.losses(connection, window),
         )
+
+
+def _bounded(look: DriftLook, connection: Any, route: str, most_rows: int) -> DriftLook:
+    """Return the look at a route's newest rows if it has `most_rows` or more."""
+    newest = newest_window(connection, route, most_rows, look.window)
+    window = newest or look.window
+    which = f"the newest {most_rows} requests, from {from_us(window.from_us)}"
+    note = f"route `{route}`: drift and missing values are of {which}"
+
+    def read(route: str, feature: str) -> Column:
+        asked = reader.Window(window.from_us, window.to_us)
+        return reader.feature_columns(connection, route, [feature], asked)[feature]
+
+    return look._replace(window=window, read=read, notes=(note,) if newest else ())
 
 
 def _notes(query: ReportQuery, reads: _Reads) -> list[str]:

@@ -20,6 +20,10 @@ ReadColumn = Callable[[str, str], Column]
 """Route and feature to the interval's values."""
 
 
+def _no_rows(route: str, feature: str) -> Column:  # noqa: ARG001 (a `ReadColumn`)
+    return ()
+
+
 class RouteDrift(NamedTuple):
     """What one route gave."""
 
@@ -29,12 +33,13 @@ class RouteDrift(NamedTuple):
 
 
 class DriftLook(NamedTuple):
-    """What is the same for every route of a report."""
+    """What a route is looked at with; `notes` say what was left out."""
 
     at: int
     window: Window
     config: MonitorsConfig
-    read: ReadColumn
+    read: ReadColumn = _no_rows
+    notes: tuple[str, ...] = ()
 
 
 def look_at_route(look: DriftLook, route: str, baselines: Sequence[Baseline]) -> RouteDrift:
@@ -42,7 +47,7 @@ def look_at_route(look: DriftLook, route: str, baselines: Sequence[Baseline]) ->
 
     One column is in memory at a time.
     """
-    notes: list[str] = []
+    notes = list(look.notes)
     references: Mapping[str, Reference] = {}
     chosen: Baseline | None = None
     try:

@@ -1,5 +1,7 @@
 """The interval of the newest rows of a route."""
 
+from typing import Any
+
 from monitors.windows import Window
 from storage import reader
 from storage.repository import Repository
@@ -9,29 +11,41 @@ def window_of_last(repository: Repository, route: str, rows: int, before_us: int
     """Return the shortest interval before `before_us` that holds the last `rows` primary rows.
 
     It holds more only where rows started in the same microsecond; None when there are fewer.
-    The start is found by halving: counts read no row into memory, however many are asked for.
     """
     with repository.reading() as connection:
         connection.begin()
+        return newest_window(connection, route, rows, Window(0, before_us))
 
-        def found(from_us: int) -> dict[str, int]:
-            scope = reader.Scope(reader.Window(from_us, before_us), route)
-            counted = reader.traffic(connection, scope)
-            if not counted:
-                return {"n": 0}
-            return {
-                "n": sum(row["n"] for row in counted),
-                "first_at": min(row["first_at"] for row in counted),
-                "last_at": max(row["last_at"] for row in counted),
-            }
 
-        everything = found(0)
-        if everything["n"] < rows:
-            return None
-        low, high, last = everything["first_at"], everything["last_at"] + 1, everything["last_at"]
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if found(middle)["n"] >= rows else (low, middle)
+def newest_window(connection: Any, route: str, rows: int, within: Window) -> Window | None:
+    """Return the shortest interval that holds the last primary rows of a longer one.
+
+    The start is found by halving: counts read no row into memory, however many are asked for.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        As `Repository.reading` lends it, in a transaction.
+    """
+
+    def found(from_us: int) -> dict[str, int]:
+        scope = reader.Scope(reader.Window(from_us, within.to_us), route)
+        counted = reader.traffic(connection, scope)
+        if not counted:
+            return {"n": 0}
+        return {
+            "n": sum(row["n"] for row in counted),
+            "first_at": min(row["first_at"] for row in counted),
+            "last_at": max(row["last_at"] for row in counted),
+        }
+
+    everything = found(within.from_us)
+    if everything["n"] < rows:
+        return None
+    low, high, last = everything["first_at"], everything["last_at"] + 1, everything["last_at"]
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if found(middle)["n"] >= rows else (low, middle)
     return Window(low, last + 1)
 
 

@@ -229,7 +229,9 @@ def _seconds(value: float | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.1%}"
+    if value is None:
+        return _UNKNOWN
+    return f"{value:.2%}" if 0.0 < value < 0.01 else f"{value:.1%}"
 
 
 def _number(value: float | None) -> str:

@@ -201,6 +201,21 @@ def test_an_overlapping_baseline_is_noted(tmp_path: Path) -> None:
     assert any("overlaps this interval" in note for note in report.notes)
 
 
+def test_drift_reads_a_bounded_number_of_rows(tmp_path: Path) -> None:
+    """Of a route with more rows the newest are compared, and a note says so; totals stay whole."""
+    fill(tmp_path, [*steady(200, BEFORE, first=1), *steady(300, HOURS, first=1000)])
+    with opened(tmp_path) as database:
+        repository = Repository(database)
+        MonitorRun(repository, MonitorsConfig(), (), lambda _: None).set_baseline(
+            "default", "chat", BEFORE, START
+        )
+        query = ReportQuery(HOURS)
+        report = build_report(repository, query, MonitorsConfig(), NOW, most_rows=120)
+    assert {found.n_current for found in report.drift} == {120}
+    assert report.requests == 300
+    assert any("newest 120 requests" in note for note in report.notes)
+
+
 def test_alerts_of_the_interval_are_listed(tmp_path: Path) -> None:
     """An episode counts when it was open at some time of the interval."""
     fill(tmp_path, known_traffic())
