@@ -23,6 +23,7 @@ HIDDEN = {
     "_worker": "gateway.cli.processes",
     "_control": "gateway.cli.processes",
     "_engine": "gateway.cli.processes",
+    "_demo_upstream": "gateway.demo.upstream",
 }
 
 
