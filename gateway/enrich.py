@@ -17,6 +17,8 @@ def _signals(end: End) -> Signals:
     if payload is None:
         return extract(None, None, end.prediction)
     prompt = None if payload.request_truncated else prompt_text(payload.request)
-    failed = end.prediction.status >= 400 or payload.response_truncated
+    prediction = end.prediction
+    failed = prediction.status >= 400 or prediction.reason is not None
+    failed = failed or payload.response_truncated
     answer = None if failed else answer_text(payload.response, payload.response_type)
-    return extract(prompt, answer, end.prediction)
+    return extract(prompt, answer, prediction)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 _decode = msgspec.json.decode
+_MAX_DEPTH = 16  # of texts in parts of messages; deeper ones are no protocol's, but an attack
 
 
 def prompt_text(request: bytes) -> str | None:
@@ -42,14 +43,16 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif depth >= _MAX_DEPTH:
+        return
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from _texts(item, depth + 1)
     elif isinstance(value, dict):
-        yield from _texts(value.get("content", value.get("text")))
+        yield from _texts(value.get("content", value.get("text")), depth + 1)
 
 
 def _stream_texts(response: bytes) -> Iterator[str]:

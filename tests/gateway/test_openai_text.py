@@ -1,0 +1,97 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.protocols.openai_text import answer_text, prompt_text
+
+JSON, SSE = "application/json", "text/event-stream; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"messages": [{"role": "system", "content": "a"}, {"content": "b"}]}, "a\nb"),
+        ({"messages": [{"content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]}, "a"),
+        ({"messages": [{"content": None}, {"content": "b"}]}, "b"),
+        ({"messages": []}, ""),
+        ({"prompt": "a"}, "a"),
+        ({"prompt": ["a", "b"]}, "a\nb"),
+        ({"prompt": [[1, 2], [3]]}, ""),
+        ({"input": ["a"]}, "a"),
+        ({"input": [{"content": [{"text": "a"}]}]}, "a"),
+        ({}, ""),
+    ],
+    ids=range(10),
+)
+def test_prompt_is_every_text_in_order(body: dict[str, Any], text: str) -> None:
+    """Messages, prompts and inputs give their texts, parts included, other things none."""
+    assert prompt_text(json.dumps(body).encode()) == text
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"messages": [{"cont', b"\xff", b"[" * 100_000])
+def test_cut_prompt_is_unknown(body: bytes) -> None:
+    """A part of a prompt is not a prompt."""
+    assert prompt_text(body) is None
+
+
+@pytest.mark.parametrize("unit", ["[%s]", '{"content":%s}', '{"text":[%s]}'])
+def test_deep_prompt_is_no_text(unit: str) -> None:
+    """Texts far below the parts of a message are left out, and no depth stops the ingest."""
+    for depth in (20, 400, 900, 990):
+        nested = '"deep"'
+        for _ in range(depth):
+            nested = unit % nested
+        body = f'{{"messages":["shallow",{nested}]}}'.encode()
+        assert prompt_text(body) in {"shallow", None}
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"choices": [{"message": {"content": "a"}}, {"message": {"content": "b"}}]}, "a"),
+        ({"choices": [{"text": "a"}]}, "a"),
+        ({"choices": [{"message": {"content": None, "tool_calls": []}}]}, None),
+        ({"choices": []}, None),
+        ({"choices": [5]}, None),
+        ({"choices": {}}, None),
+        ({"data": []}, None),
+        ([], None),
+    ],
+    ids=range(8),
+)
+def test_plain_answer_is_the_first_choices_text(body: Any, text: str | None) -> None:
+    """The first choice's text is what the model said; without one it is unknown."""
+    assert answer_text(json.dumps(body).encode(), JSON) == text
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+def test_streamed_answer_is_joined(end: str) -> None:
+    """The deltas of a stream make the text; comments, roles, usage and [DONE] add nothing."""
+    pieces: list[Any] = [
+        {"choices": [{"delta": {"role": "assistant", "content": ""}}]},
+        {"choices": [{"delta": {"content": "Grüße"}}]},
+        {"choices": [{"delta": {"content": None, "tool_calls": []}}]},
+        {"choices": [{"delta": {"content": ", \u2028you"}}]},
+        {"choices": [], "usage": {}},
+    ]
+    lines = [f"data: {json.dumps(one, ensure_ascii=False)}{end}{end}" for one in pieces]
+    body = f": hello{end}{end}{''.join(lines)}data: [DONE]{end}{end}"
+    assert answer_text(body.encode(), SSE) == "Grüße, \u2028you"
+
+
+def test_streamed_completion_is_joined() -> None:
+    """The older protocol's text is read, too."""
+    body = b'data: {"choices":[{"text":"a"}]}\n\ndata:{"choices":[{"text":"b"}]}\n\n'
+    assert answer_text(body, SSE) == "ab"
+
+
+@given(st.binary(max_size=200), st.sampled_from([JSON, SSE, "text/html", ""]))
+def test_any_bytes_are_read_without_an_error(body: bytes, content_type: str) -> None:
+    """Recorded bytes of any kind never stop the ingest."""
+    found = answer_text(body, content_type)
+    assert found is None or isinstance(found, str)
+    asked = prompt_text(body)
+    assert asked is None or isinstance(asked, str)
