@@ -8,7 +8,7 @@ from gateway.config import Settings, is_loopback
 
 
 class Served(Protocol):
-    """The part of the supervisor's options that is shown."""
+    """What of the supervisor's options is shown."""
 
     @property
     def source(self) -> object:
@@ -34,8 +34,8 @@ def banner(
         f"  routes     {routes}",
         f"  control    http://{control_at}/   metrics http://{control_at}/metrics",
         f"  log        {options.data_dir}   payload text: {settings.record.payloads}",
-        f"  security   data plane: {_posture(data_at, closed=has_keys, how='keys')}",
-        f"             control plane: {_posture(control_at, closed=has_admin, how='keys')}",
+        f"  security   data plane: {_posture(data_at, closed=has_keys)}",
+        f"             control plane: {_posture(control_at, closed=has_admin)}",
     ]
     return "\n".join(lines)
 
@@ -53,9 +53,9 @@ def _address(name: tuple[Any, ...]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _posture(address: str, *, closed: bool, how: str) -> str:
+def _posture(address: str, *, closed: bool) -> str:
     reach = "this machine only" if is_loopback(address) else "REACHABLE FROM ELSEWHERE"
-    return f"{reach}, {f'asks for {how}' if closed else f'open (no {how})'}"
+    return f"{reach}, {'asks for keys' if closed else 'open (no keys)'}"
 
 
 def _split(split: dict[str, float]) -> str:
