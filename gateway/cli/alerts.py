@@ -18,7 +18,7 @@ _LIMIT = 100
 
 @click.group()
 def alerts() -> None:
-    r"""List alerts and notifications; test the channels; send a notification again.
+    """List alerts and notifications; test the channels; send a notification again.
 
     \b
     Examples:

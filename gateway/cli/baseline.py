@@ -10,7 +10,7 @@ from gateway.cli.exits import NotEnoughDataError
 from gateway.cli.source_options import source_options
 
 if TYPE_CHECKING:
-    from gateway.api.baseline_jobs import BaselineDetail, BaselinesSet, BaselineSummary
+    from gateway.api.baseline_shapes import BaselineDetail, BaselinesSet, BaselineSummary
     from gateway.cli.since import Interval
     from gateway.cli.source import Server, Source
     from storage.database import Database
@@ -22,7 +22,7 @@ _FIRST = "1970-01-01"
 
 @click.group()
 def baseline() -> None:
-    r"""Set, list, show or drop the references that drift is measured against.
+    """Set, list, show or drop the references that drift is measured against.
 
     \b
     Examples:
@@ -46,7 +46,7 @@ def set_command(
     *, name: str, since: str | None, until: str | None, last: int | None, **more: Any
 ) -> None:
     """Save a new version of a baseline, of one route or of each."""
-    from gateway.api.baseline_jobs import BaselinesSet
+    from gateway.api.baseline_shapes import BaselinesSet
 
     if last is not None and since is not None:
         raise click.UsageError("--last and --since exclude each other")
@@ -82,15 +82,17 @@ def list_command(*, route: str | None, form: str, **more: Any) -> None:
     """List every version of every baseline, oldest first."""
     import msgspec
 
-    from gateway.api.baseline_jobs import BaselineSummary, list_baselines
+    from gateway.api.baseline_shapes import Listed
 
-    class Listed(msgspec.Struct):
-        baselines: list[BaselineSummary]
+    def read(repository: "Repository") -> Listed:
+        from gateway.api.baseline_jobs import list_baselines
+
+        return Listed(list_baselines(repository, route, None))
 
     found = _use(
         _source(more),
         lambda server: _decode(server.get("/baselines", {"route": route}), Listed),
-        lambda repository: Listed(list_baselines(repository, route, None)),
+        read,
     )
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
@@ -111,14 +113,19 @@ def show_command(*, name: str, route: str, version: int | None, form: str, **mor
     """Show what the features of a baseline looked like."""
     import msgspec
 
-    from gateway.api.baseline_jobs import BaselineDetail, show_baseline
+    from gateway.api.baseline_shapes import BaselineDetail
+
+    def read(repository: "Repository") -> BaselineDetail:
+        from gateway.api.baseline_jobs import show_baseline
+
+        return show_baseline(repository.load_baselines(route), route, name, version)
 
     _check_name(name)
     params = {"route": route, "version": version}
     found = _use(
         _source(more),
         lambda server: _decode(server.get(f"/baselines/{name}", params), BaselineDetail),
-        lambda repository: show_baseline(repository.load_baselines(route), route, name, version),
+        read,
     )
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
@@ -134,16 +141,15 @@ def show_command(*, name: str, route: str, version: int | None, form: str, **mor
 @source_options
 def drop_command(*, name: str, route: str, **more: Any) -> None:
     """Remove all versions of a baseline of a route."""
-    import msgspec
-
-    class Dropped(msgspec.Struct):
-        dropped: int
+    from gateway.api.baseline_shapes import DroppedVersions
 
     _check_name(name)
     found = _use(
         _source(more),
-        lambda server: _decode(server.delete(f"/baselines/{name}", {"route": route}), Dropped),
-        lambda repository: Dropped(repository.drop_baseline(route, name)),
+        lambda server: _decode(
+            server.delete(f"/baselines/{name}", {"route": route}), DroppedVersions
+        ),
+        lambda repository: DroppedVersions(repository.drop_baseline(route, name)),
         writes=True,
     )
     if not found.dropped:
@@ -217,7 +223,7 @@ def _decode(text: bytes, type_: type[T]) -> T:
 def _check_name(name: str) -> None:
     import re
 
-    from gateway.api.baseline_jobs import NAME_PATTERN
+    from gateway.api.baseline_shapes import NAME_PATTERN
 
     if re.fullmatch(NAME_PATTERN, name) is None:
         raise click.UsageError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("file", required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the file instead.")
 def check(file: str | None, *, schema: bool) -> int:
-    r"""Check a configuration, and print what it comes to; exit 2 with every problem in it.
+    """Check a configuration, and print what it comes to; exit 2 with every problem in it.
 
     Without FILE it is the one that `serve` would take: $DRIFTGATE_CONFIG, ./driftgate.yaml,
     ~/.config/driftgate/driftgate.yaml, or else the environment.

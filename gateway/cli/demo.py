@@ -24,7 +24,7 @@ from gateway.demo.stage import LEAST_REQUESTS
     help="Requests in all, at least.",
 )
 def demo(*, keep: bool, data_dir: Path | None, requests: int) -> int:
-    r"""Show everything on real traffic, in under two minutes.
+    """Show everything on real traffic, in under two minutes.
 
     Two model servers, the gateway before them with its own engine behind, and the official
     `openai` client: a canary and a shadow, an outage that no client notices, a shift of the

@@ -69,7 +69,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # no
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version)
 def cli() -> None:
-    r"""Route, record and watch model traffic.
+    """Route, record and watch model traffic.
 
     \b
     Examples:

@@ -51,7 +51,7 @@ def report(
     fail_on: str | None,
     **narrowed: str | Path | None,
 ) -> int:
-    r"""Report traffic, errors, latency, tokens, cost, drift, alerts and data quality.
+    """Report traffic, errors, latency, tokens, cost, drift, alerts and data quality.
 
     \b
     Examples:
