@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
+from gateway.api.baseline_shapes import (
+    BaselineDetail,
+    BaselinesSet,
+    BaselineSummary,
+    FeatureSummary,
+    Refused,
+)
 from monitors.baselines import Reference, choose_baseline, read_references
 from monitors.errors import BaselineInvalid, MonitorError
 from monitors.report.recent import rows_by_route, window_of_last
@@ -13,64 +18,8 @@ from monitors.windows import Window
 from storage.records import Baseline
 from storage.repository import Repository
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 TOP_CATEGORIES = 5
 _QUANTILES = (0.05, 0.5, 0.95)
-
-
-class BaselineSummary(msgspec.Struct, frozen=True):
-    """A baseline without its cells; times are microseconds since the epoch."""
-
-    name: str
-    version: int
-    route: str
-    rows: int
-    window_from: int
-    window_to: int
-    created_at: int
-    features: list[str]
-
-
-class FeatureSummary(msgspec.Struct, frozen=True):
-    """What a feature looked like.
-
-    Attributes
-    ----------
-    p05, p50, p95 : float or None
-        Of the kept sample; None for categories.
-    categories : dict of str to float
-        Most frequent categories and their share of the rows; empty for numbers.
-    """
-
-    feature: str
-    kind: str
-    rows: int
-    missing: int
-    p05: float | None
-    p50: float | None
-    p95: float | None
-    categories: dict[str, float]
-
-
-class BaselineDetail(msgspec.Struct, frozen=True):
-    """A baseline and its features."""
-
-    baseline: BaselineSummary
-    features: list[FeatureSummary]
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A route that got no baseline, and why."""
-
-    route: str
-    message: str
-
-
-class BaselinesSet(msgspec.Struct, frozen=True):
-    """What setting gave: at least one baseline."""
-
-    baselines: list[BaselineSummary]
-    refused: list[Refused]
 
 
 class Wanted(NamedTuple):

@@ -6,16 +6,8 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.baseline_jobs import (
-    NAME_PATTERN,
-    BaselineDetail,
-    BaselinesSet,
-    BaselineSummary,
-    Wanted,
-    list_baselines,
-    set_baselines,
-    show_baseline,
-)
+from gateway.api.baseline_jobs import Wanted, list_baselines, set_baselines, show_baseline
+from gateway.api.baseline_shapes import NAME_PATTERN, BaselineDetail, BaselinesSet, Listed
 from gateway.api.errors import ERRORS, ErrorRoute
 from gateway.api.intervals import AskedInterval, window_of
 from gateway.api.shapes import answer_of
@@ -47,12 +39,6 @@ class Dropped(BaseModel):
     """Versions that were removed."""
 
     dropped: int
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """Every version, oldest first."""
-
-    baselines: list[BaselineSummary]
 
 
 def router(state: ApiState) -> APIRouter:

@@ -196,9 +196,10 @@ def _use(
     writes: bool = False,
 ) -> T:
     from monitors.errors import MonitorError, NoBaseline
-    from storage.repository import Repository
 
     def opened(database: "Database") -> T:
+        from storage.repository import Repository
+
         return read(Repository(database))
 
     try:
