@@ -39,6 +39,7 @@ ANSWER = json.dumps(
         "usage": {"prompt_tokens": 41, "completion_tokens": 84, "total_tokens": 125},
     }
 )
+_LAG = re.compile(rb"^driftgate_ingest_lag_bytes ([\d.e+]+)$", re.MULTILINE)
 NGINX = """
 daemon off; worker_processes 1; error_log stderr crit; pid {pid};
 events {{ worker_connections 4096; }}
@@ -139,7 +140,7 @@ def await_ingest(control: int, timeout_s: float = 120.0) -> None:
     url = f"http://127.0.0.1:{control}/metrics"
     while time.monotonic() < deadline_s:
         with urllib.request.urlopen(url, timeout=30) as answer:
-            found = re.search(rb"^driftgate_ingest_lag_bytes ([\d.e+]+)$", answer.read(), re.MULTILINE)
+            found = _LAG.search(answer.read())
         # A STATS frame a second keeps it from being zero for long.
         if found is not None and float(found[1]) < 10_000:
             return
