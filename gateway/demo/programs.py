@@ -145,8 +145,10 @@ async def engine_loaded(gateway: Program, data_dir: Path, clock: Clock) -> None:
     await model_loaded(gateway, engine_socket(data_dir), clock)
 
 
-async def monitor(arguments: Sequence[str]) -> str:
+async def monitor(arguments: Sequence[str], *, shown: bool = False) -> str:
     """Run `monitor ARGUMENTS` to its end and return what it printed.
+
+    With `shown` that goes to this process's stdout instead, so that it knows the terminal.
 
     Raises
     ------
@@ -155,7 +157,10 @@ async def monitor(arguments: Sequence[str]) -> str:
     """
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *_command(arguments), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        *_command(arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=None if shown else pipe,
+        stderr=pipe,
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(), _COMMAND_S)
@@ -165,9 +170,9 @@ async def monitor(arguments: Sequence[str]) -> str:
             await process.wait()
     if process.returncode:
         said = err.decode(errors="replace").strip()
-        shown = " ".join(["monitor", *arguments])
-        raise DemoFailed(f"`{shown}` ended with exit code {process.returncode}:\n{said}")
-    return out.decode(errors="replace")
+        command = " ".join(["monitor", *arguments])
+        raise DemoFailed(f"`{command}` ended with exit code {process.returncode}:\n{said}")
+    return "" if shown else out.decode(errors="replace")
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

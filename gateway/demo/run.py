@@ -1,6 +1,5 @@
 """Sets the show up, plays it, and clears everything away again."""
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -64,8 +63,7 @@ async def run_demo(options: DemoOptions) -> None:
                 narrator.say(f"data plane {urls.data}/v1   web page {urls.control}/")
             ready_s = clock.monotonic()
             show = Show(scene, phases_of(options.requests), narrator, clock)
-            sys.stdout.write(await show.play())
-            sys.stdout.flush()
+            await show.play()
             narrator.finish(clock.monotonic() - ready_s)
             _say_where(narrator, urls, folder / "driftgate.yaml", options)
             if options.keep:

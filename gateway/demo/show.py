@@ -61,13 +61,13 @@ class Show:
         self._clock = clock
         self._started_at = self._baseline_at = clock.now_us()
 
-    async def play(self) -> str:
-        """Play all phases; return the report."""
+    async def play(self) -> None:
+        """Play all phases; the report goes to stdout."""
         await self._usual()
         await self._baseline()
         await self._outage()
         await self._shift()
-        return await self._report()
+        await self._report()
 
     async def _usual(self) -> None:
         with self._narrator.step("Usual traffic: short English questions, a canary and a shadow"):
@@ -81,9 +81,8 @@ class Show:
         with self._narrator.step("Baseline: what this traffic usually looks like"):
             shadows = await self._ingested(self._phases.usual)
             self._narrator.say(f"{shadows} requests were also copied to `{CANDIDATE}` as shadows")
-            out = await self._monitor(
-                "baseline", "set", "--route", ROUTE, "--since", from_us(self._started_at)
-            )
+            since = from_us(self._started_at)
+            out = await self._monitor("baseline", "set", "--route", ROUTE, "--since", since)
             self._baseline_at = self._clock.now_us()
             for line in out.splitlines():
                 self._narrator.say(line)
@@ -139,9 +138,9 @@ class Show:
             found.set()
         return self._clock.monotonic(), event
 
-    async def _report(self) -> str:
+    async def _report(self) -> None:
         with self._narrator.step("Report: `monitor report` of all since the baseline"):
-            return await self._monitor("report", "--since", from_us(self._baseline_at))
+            await self._monitor("report", "--since", from_us(self._baseline_at), shown=True)
 
     async def _ask(
         self,
@@ -180,8 +179,8 @@ class Show:
                 await asyncio.sleep(_POLL_S)
         raise DemoFailed(f"the log does not hold {requests} requests after {INGESTED_S:.0f} s")
 
-    async def _monitor(self, *arguments: str) -> str:
-        return await monitor([*arguments, "--server", self._scene.control_url])
+    async def _monitor(self, *arguments: str, shown: bool = False) -> str:
+        return await monitor([*arguments, "--server", self._scene.control_url], shown=shown)
 
 
 async def _get(client: httpx2.AsyncClient, path: str, params: dict[str, str]) -> Any:

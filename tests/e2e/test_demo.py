@@ -1,8 +1,10 @@
+import faulthandler
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +21,9 @@ SHOW_S = 200.0
 class Demo:
     """A running `monitor demo`; stderr and stdout go to files."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, temporary: str, *arguments: str) -> None:
         self._err, self._out = folder / "err.txt", folder / "out.txt"
-        # Whatever is left over must be found, so its temporary files have a place of their own.
-        self.temporary = folder / "t"
-        self.temporary.mkdir()
-        environ = os.environ | {"TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)}
+        environ = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
         with self._err.open("wb") as err, self._out.open("wb") as out:
             self.process = psutil.Popen(
                 [sys.executable, "-m", "driftgate", "demo", "--requests", "60", *arguments],
@@ -62,9 +61,16 @@ class Demo:
         return code, psutil.wait_procs(children, timeout=2)[1]
 
 
+@pytest.fixture
+def temporary() -> Iterator[str]:
+    """Its own place for temporary files: what is left over is found; short, for sockets' paths."""
+    with tempfile.TemporaryDirectory(prefix="dg-") as folder:
+        yield folder
+
+
 @contextmanager
-def _demo(folder: Path, *arguments: str) -> Iterator[Demo]:
-    demo = Demo(folder, *arguments)
+def _demo(folder: Path, temporary: str, *arguments: str) -> Iterator[Demo]:
+    demo = Demo(folder, temporary, *arguments)
     try:
         yield demo
     finally:
@@ -77,9 +83,11 @@ def _demo(folder: Path, *arguments: str) -> Iterator[Demo]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_the_whole_show_happens_and_the_server_stays(tmp_path: Path) -> None:
+def test_the_whole_show_happens_and_the_server_stays(tmp_path: Path, temporary: str) -> None:
     """Canary, outage without errors, drift, a verified webhook, a report; then Ctrl-C ends it."""
-    with _demo(tmp_path, "--keep", "--data-dir", str(tmp_path / "data")) as demo:
+    # It takes about a minute, which is no reason for a dump of every thread.
+    faulthandler.cancel_dump_traceback_later()
+    with _demo(tmp_path, temporary, "--keep", "--data-dir", str(tmp_path / "data")) as demo:
         demo.wait_for("The server goes on", SHOW_S)
         told = demo.told
         assert re.search(r"25 answered, 0 errors; by .*`candidate` \d", told)
@@ -98,10 +106,10 @@ def test_the_whole_show_happens_and_the_server_stays(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_a_signal_in_the_middle_clears_everything_away(tmp_path: Path) -> None:
+def test_a_signal_in_the_middle_clears_everything_away(tmp_path: Path, temporary: str) -> None:
     """Every process ends, no temporary file is left, and the exit code says it was not all."""
-    with _demo(tmp_path) as demo:
+    with _demo(tmp_path, temporary) as demo:
         demo.wait_for("2. Usual traffic", 60)
         code, left = demo.end(signal.SIGTERM)
         assert (code, left) == (1, [])
-        assert list(demo.temporary.iterdir()) == []
+        assert list(Path(temporary).iterdir()) == []
