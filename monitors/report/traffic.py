@@ -47,8 +47,8 @@ def _traffic(row: Row, timed: Row | None, reasons: Sequence[ReasonCount]) -> Tra
         error_high=low_high.high,
         refused=row["refused"],
         # DuckDB counts NULL where the column is NULL in every row.
-        client_closed=row["client_closed"] or 0,
-        interrupted=row["interrupted"] or 0,
+        client_closed=row["client_closed"],
+        interrupted=row["interrupted"],
         fallbacks=row["fallbacks"],
         streams=row["streams"],
         truncated=row["truncated"],
