@@ -6,6 +6,7 @@ ingest thread adds a whole batch under one lock and a scrape copies what it rend
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from math import inf
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -14,10 +15,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.metrics_core import Metric as Family
 
-from monitors.metrics import METRICS, Metric
+from monitors.metrics import METRICS, SERIES_DROPPED, Metric
 
 MAX_SERIES = 2_000
 """Of one metric; configurations with more routes × variants than that lose detail, not counts."""
+
+OTHER = "other"
+"""Label value of what has no series of its own."""
 
 Labels = tuple[str, ...]
 
@@ -37,42 +41,56 @@ class Aggregates:
         self.dropped = 0
 
     def add(self, metric: Metric, labels: Labels = (), amount: float = 1.0) -> None:
-        """Count."""
+        """Count; what is no amount (negative, not a number) is left out."""
         series = self._values[metric.name]
-        if labels in series:
+        if labels not in series:
+            labels = self._admitted(labels, len(series))
+            series.setdefault(labels, 0.0)
+        if 0.0 < amount < inf:
             series[labels] += amount
-        elif self._has_room(len(series)):
-            series[labels] = amount
 
     def set(self, metric: Metric, labels: Labels, value: float) -> None:
-        """Take a gauge's value."""
+        """Take a gauge's value; beyond the cap there is no value that would be right."""
         series = self._values[metric.name]
-        if labels in series or self._has_room(len(series)):
+        if labels in series or len(series) < self._max_series:
             series[labels] = value
+        else:
+            self.dropped += 1
 
     def observe(self, metric: Metric, labels: Labels, value: float) -> None:
         """Add an observation to a histogram; the last element is the sum."""
+        if not 0.0 <= value < inf:
+            return
         series = self._buckets[metric.name]
         counts = series.get(labels)
         if counts is None:
-            if not self._has_room(len(series)):
-                return
-            counts = series[labels] = [0.0] * (len(metric.buckets) + 2)
+            labels = self._admitted(labels, len(series))
+            counts = series.setdefault(labels, [0.0] * (len(metric.buckets) + 2))
         counts[bisect_left(metric.buckets, value)] += 1
         counts[-1] += value
 
-    def forget(self, metric: Metric) -> None:
-        """Drop every series of a gauge whose label values may have gone."""
-        self._values[metric.name].clear()
+    def forget(self, metric: Metric, *first: str) -> None:
+        """Drop the series of a gauge whose first labels have these values."""
+        series = self._values[metric.name]
+        for labels in [labels for labels in series if labels[: len(first)] == first]:
+            del series[labels]
 
-    def _has_room(self, series: int) -> bool:
+    def _admitted(self, labels: Labels, series: int) -> Labels:
+        """Return the labels of a new series: its own while there is room."""
         if series < self._max_series:
-            return True
+            return labels
         self.dropped += 1
-        return False
+        return (OTHER,) * len(labels)
+
+    @property
+    def series(self) -> int:
+        """Return the number of series, a histogram's buckets counted as one."""
+        counted = sum(len(table) for table in self._values.values())
+        return counted + sum(len(table) for table in self._buckets.values())
 
     def families(self) -> Iterator[Family]:
         """Yield the exposition's families."""
+        self._values[SERIES_DROPPED.name][()] = float(self.dropped)
         for metric in self._metrics:
             if metric.kind == "histogram":
                 yield self._histogram(metric)

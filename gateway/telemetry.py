@@ -7,6 +7,7 @@ with the database.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
@@ -14,46 +15,73 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from gateway.aggregates import Aggregates
 from gateway.config import Settings
+from gateway.delivery import DeliveryStatistics
+from gateway.telemetry_drift import DriftSeries
+from gateway.telemetry_names import NONE, Names, reason_label, status_class
+from gateway.telemetry_workers import WorkerSeries
 from gateway.version import VERSION
 from monitors import metrics as m
+from router.clock import Clock, SystemClock
 from router.errors import Reason
 from storage.ingest import IngestStatistics
 from storage.records import End, Prediction, Verdict, WorkerStats
 
-_OTHER = "other"
-_NONE = "none"
-_REASONS = frozenset(reason.value for reason in Reason)
-_STATES = {"ok": 0.0, "drift": 1.0, "not_enough_data": 2.0, "stale": 3.0}
-_BREAKERS = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
-_STATISTICS = ("ks", "wasserstein_sd", "js_distance")
+
+class TelemetryStatistics(NamedTuple):
+    """What the metrics themselves hold."""
+
+    series: int
+    """Series over all metrics; a histogram's buckets are one."""
+
+    dropped: int
+    """Observations whose own series a full metric refused."""
 
 
 class Telemetry:
-    """Called from the ingest and monitor threads, rendered in another."""
+    """Called from the ingest and monitor threads, rendered in another.
 
-    def __init__(self, settings: Settings) -> None:
+    Parameters
+    ----------
+    settings : Settings
+        Gives routes and upstreams their label values.
+    clock : Clock, optional
+        Tells which workers have gone silent.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._aggregates = Aggregates()
         self._aggregates.set(m.BUILD, (VERSION,), 1.0)
-        for metric in (
-            m.SHADOWS_DROPPED,
-            m.UNLOGGED,
-            m.RETRIES_DENIED,
-            m.INGESTED,
-            m.INGEST_FAILURES,
-        ):
-            self._aggregates.add(metric, (), 0.0)
-        self._worker_counters: dict[tuple[str, str, str], int] = {}
-        self._ingested = (0, 0)
+        self._workers = WorkerSeries(self._aggregates)
+        self._drift = DriftSeries(self._aggregates)
+        self._ingested = IngestStatistics(0, 0, 0, 0)
+        self._delivered = DeliveryStatistics()
+        self.set_ingest(self._ingested, lag_bytes=0)
+        self.set_deliveries(self._delivered)
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(self._families))
         self.reconfigure(settings)
 
     def reconfigure(self, settings: Settings) -> None:
-        """Take the label values of a configuration."""
+        """Take the label values of a configuration; what was counted stays."""
         with self._lock:
-            self._routes = frozenset(settings.routes)
-            self._upstreams = frozenset(settings.upstreams)
+            self._names = Names(settings)
+            self._drift.reconfigure(settings.monitors, self._names)
+            self._begin_at_zero(settings)
+
+    def _begin_at_zero(self, settings: Settings) -> None:
+        """Show the usual counters before their first event: `rate` misses a series' birth."""
+        add = self._aggregates.add
+        for name in settings.upstreams:
+            add(m.ATTEMPTS, (name, NONE), 0.0)
+        for route in settings.routes.values():
+            for outcome in ("hit", "miss") if route.cache else ("bypass",):
+                add(m.CACHE, (route.name, outcome), 0.0)
+            for variant in route.split:
+                add(m.REQUESTS, (route.name, variant, variant, "primary", "2xx", NONE), 0.0)
+                for other in route.fallback:
+                    add(m.FALLBACKS, (route.name, variant, other), 0.0)
 
     def observe(self, ends: Sequence[End]) -> None:
         """Count a batch of records."""
@@ -62,23 +90,21 @@ class Telemetry:
                 self._observe_one(end)
 
     def _observe_one(self, end: End) -> None:
-        p, add = end.prediction, self._aggregates.add
-        route = p.route if p.route in self._routes else _OTHER
-        labels = (route, self._upstream(p.variant), self._upstream(p.upstream))
-        reason = p.reason if p.reason in _REASONS else _NONE
-        add(m.REQUESTS, (*labels, p.role, _status_class(p.status), reason))
+        p, add, names = end.prediction, self._aggregates.add, self._names
+        labels = (names.route(p.route), names.upstream(p.variant), names.upstream(p.upstream))
+        add(m.REQUESTS, (*labels, p.role, status_class(p.status), reason_label(p.reason)))
         for attempt in end.attempts:
-            upstream = self._upstream(attempt.upstream)
-            why = attempt.reason if attempt.reason in _REASONS else _NONE
-            add(m.ATTEMPTS, (upstream, why))
+            upstream = names.upstream(attempt.upstream)
+            add(m.ATTEMPTS, (upstream, reason_label(attempt.reason)))
             self._aggregates.observe(m.ATTEMPT_DURATION, (upstream,), attempt.latency_s)
         if p.role != "primary" or p.reason == Reason.INTERRUPTED:
             return
         self._observe_times(p, labels)
-        add(m.CACHE, (route, p.cache))
+        add(m.CACHE, (labels[0], p.cache))
         if p.fallback_from is not None:
-            add(m.FALLBACKS, (route, self._upstream(p.fallback_from), labels[2]))
-        self._observe_usage(p, labels)
+            add(m.FALLBACKS, (labels[0], names.upstream(p.fallback_from), labels[2]))
+        if p.cache != "hit":  # nobody computed those tokens
+            self._observe_usage(p, labels)
 
     def _observe_times(self, p: Prediction, labels: tuple[str, str, str]) -> None:
         observe = self._aggregates.observe
@@ -91,8 +117,6 @@ class Telemetry:
 
     def _observe_usage(self, p: Prediction, labels: tuple[str, str, str]) -> None:
         add = self._aggregates.add
-        if p.cache == "hit":
-            return  # nobody computed these tokens
         for direction, tokens in (("prompt", p.prompt_tokens), ("response", p.response_tokens)):
             if tokens is not None:
                 add(m.TOKENS, (*labels, direction), tokens)
@@ -103,64 +127,44 @@ class Telemetry:
         """Take the workers' once-a-second numbers."""
         with self._lock:
             for one in stats:
-                self._observe_worker(one)
-
-    def _observe_worker(self, one: WorkerStats) -> None:
-        put, worker = self._aggregates.set, (one.worker,)
-        put(m.IN_FLIGHT, worker, one.in_flight)
-        put(m.CONNECTIONS, worker, one.open_connections)
-        put(m.LOOP_LAG, worker, one.loop_lag_s)
-        put(m.CACHE_BYTES, worker, one.cache_bytes)
-        put(m.CACHE_ENTRIES, worker, one.cache_entries)
-        for name, state in one.breakers.items():
-            put(m.BREAKER, (one.worker, self._upstream(name)), _BREAKERS.get(state, 0.0))
-        for name, (in_use, idle) in one.pools.items():
-            put(m.POOL, (self._upstream(name), "in_use"), in_use)
-            put(m.POOL, (self._upstream(name), "idle"), idle)
-        self._count_up(m.SHADOWS_DROPPED, one.worker, (), one.shadows_dropped)
-        self._count_up(m.UNLOGGED, one.worker, (), one.unlogged)
-        self._count_up(m.RETRIES_DENIED, one.worker, (), one.retries_denied)
-        for reason, count in one.refused.items():
-            label = reason if reason in _REASONS else _OTHER
-            self._count_up(m.REFUSED, one.worker, (label,), count)
-
-    def _count_up(self, metric: m.Metric, worker: str, labels: tuple[str, ...], count: int) -> None:
-        """Add what a worker's own counter grew by; a smaller value is a new process."""
-        key = (worker, metric.name, "".join(labels))
-        before = self._worker_counters.get(key, 0)
-        self._worker_counters[key] = count
-        self._aggregates.add(metric, labels, count - before if count >= before else count)
+                self._workers.observe(one, self._names)
 
     def observe_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Take the newest measurements of the monitors."""
         with self._lock:
             for verdict in verdicts:
-                self._observe_verdict(verdict)
-
-    def _observe_verdict(self, verdict: Verdict) -> None:
-        put, where = self._aggregates.set, (verdict.route, verdict.feature)
-        put(m.DRIFT_STATE, where, _STATES[verdict.verdict])
-        put(m.DRIFT_SAMPLES, (*where, "reference"), verdict.n_reference)
-        put(m.DRIFT_SAMPLES, (*where, "current"), verdict.n_current)
-        put(m.DRIFT_LOOK_AT, (verdict.route,), verdict.at / 1_000_000)
-        if verdict.value is not None:
-            put(m.DRIFT_EFFECT, (*where, verdict.statistic), verdict.value)
-        for name in _STATISTICS:
-            found = verdict.details.get(name)
-            if isinstance(found, float):
-                put(m.DRIFT_EFFECT, (*where, name), found)
+                self._drift.observe(verdict, self._names)
+            self._drift.count_open()
 
     def set_ingest(self, statistics: IngestStatistics, *, lag_bytes: int) -> None:
-        """Take the ingester's totals."""
+        """Take the ingester's totals, which only grow."""
         with self._lock:
-            records, failures = self._ingested
-            self._aggregates.add(m.INGESTED, (), statistics.records - records)
-            self._aggregates.add(m.INGEST_FAILURES, (), statistics.failures - failures)
-            self._ingested = (statistics.records, statistics.failures)
+            add, before = self._aggregates.add, self._ingested
+            add(m.INGESTED, (), statistics.records - before.records)
+            add(m.INGEST_FAILURES, (), statistics.failures - before.failures)
+            add(m.SPOOL_LOSSES, (), statistics.losses - before.losses)
+            self._ingested = statistics
             self._aggregates.set(m.INGEST_LAG, (), lag_bytes)
 
+    def set_deliveries(self, statistics: DeliveryStatistics) -> None:
+        """Take the delivery loop's totals, which only grow."""
+        with self._lock:
+            add, before = self._aggregates.add, self._delivered
+            add(m.DELIVERIES, ("delivered",), statistics.delivered - before.delivered)
+            add(m.DELIVERIES, ("failed",), statistics.failed - before.failed)
+            add(m.DELIVERIES, ("dead",), statistics.dead - before.dead)
+            self._delivered = statistics
+
+    def statistics(self) -> TelemetryStatistics:
+        """Return the size of what is held."""
+        with self._lock:
+            return TelemetryStatistics(self._aggregates.series, self._aggregates.dropped)
+
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the exposition in the format asked for, and its content type."""
+        """Return the exposition in the format asked for, and its content type.
+
+        Thousands of lines take tens of milliseconds of CPU: call it in a thread.
+        """
         started_s = time.perf_counter()
         encoder, content_type = choose_encoder(accept)
         body = encoder(self._registry)
@@ -170,15 +174,8 @@ class Telemetry:
 
     def _families(self) -> list[Family]:
         with self._lock:
-            grown = self._aggregates.dropped
-            self._aggregates.dropped = 0
-            self._aggregates.add(m.SERIES_DROPPED, (), grown)
+            self._workers.forget_silent(self._clock.now_us())
             return list(self._aggregates.families())
-
-    def _upstream(self, name: str) -> str:
-        if not name:
-            return _NONE
-        return name if name in self._upstreams else _OTHER
 
 
 class _Collector(Collector):
@@ -193,7 +190,3 @@ class _Collector(Collector):
     def describe(self) -> list[Family]:
         """Describe nothing: or registering would collect."""
         return []
-
-
-def _status_class(status: int) -> str:
-    return f"{status // 100}xx" if 100 <= status < 600 else _NONE

@@ -124,7 +124,9 @@ CONNECTIONS = Metric("open_connections", "gauge", "Client connections open now."
 LOOP_LAG = Metric(
     "event_loop_lag_seconds", "gauge", "Delay of the worker's last one-second tick.", ("worker",)
 )
-POOL = Metric("upstream_connections", "gauge", "Connections to an upstream.", ("upstream", "state"))
+POOL = Metric(
+    "upstream_connections", "gauge", "Connections to an upstream.", ("worker", "upstream", "state")
+)
 BREAKER = Metric(
     "breaker_open", "gauge", "1 while a worker sends an upstream nothing, 0.5 while it probes.",
     ("worker", "upstream"),
@@ -138,6 +140,10 @@ DRIFT_EFFECT = Metric(
     "drift_effect", "gauge", "Newest measurement: PSI, KS D, W1 in sd units or JS distance.",
     ("route", "feature", "statistic"),
 )  # fmt: skip
+DRIFT_LEVEL = Metric(
+    "drift_material_psi", "gauge", "PSI from which drift of a feature is material, as configured.",
+    ("feature",),
+)  # fmt: skip
 DRIFT_SAMPLES = Metric(
     "drift_samples", "gauge", "Rows behind the newest measurement.", ("route", "feature", "window")
 )
@@ -148,12 +154,24 @@ DRIFT_STATE = Metric(
 DRIFT_LOOK_AT = Metric(
     "drift_look_timestamp_seconds", "gauge", "When a route was last looked at.", ("route",)
 )
+ALERTS_OPEN = Metric(
+    "alerts_open", "gauge", "Features whose episode is open since the newest look.",
+    ("route", "kind"),
+)  # fmt: skip
+DELIVERIES = Metric(
+    "deliveries", "counter", "Tries to deliver notifications; `dead` are those given up.",
+    ("state",),
+)  # fmt: skip
 INGESTED = Metric("ingested_records", "counter", "Records written to the database.")
 INGEST_LAG = Metric("ingest_lag_bytes", "gauge", "Bytes of the spool not yet in the database.")
 INGEST_FAILURES = Metric("ingest_failures", "counter", "Batches that failed and were tried again.")
-SERIES_DROPPED = Metric(
-    "metrics_series_dropped", "counter", "Observations of series beyond the cap of a metric."
+SPOOL_LOSSES = Metric(
+    "spool_losses", "counter", "Torn or damaged places found in the prediction log."
 )
+SERIES_DROPPED = Metric(
+    "metrics_series_dropped", "counter",
+    "Observations whose own series a full metric refused; they count under `other`.",
+)  # fmt: skip
 SCRAPE = Metric("scrape_duration_seconds", "gauge", "Time to render the last scrape.")
 BUILD = Metric("build_info", "gauge", "Constant 1; the version is a label.", ("version",))
 
@@ -161,6 +179,28 @@ METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_DURATION, FIRST_TOKEN, OVERHEAD, TOKEN_TIME, TOKENS, COST, CACHE, FALLBACKS,
     ATTEMPTS, ATTEMPT_DURATION, REFUSED, IN_FLIGHT, CONNECTIONS, LOOP_LAG, POOL, BREAKER,
     SHADOWS_DROPPED, UNLOGGED, RETRIES_DENIED, CACHE_BYTES, CACHE_ENTRIES, DRIFT_EFFECT,
-    DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT, INGESTED, INGEST_LAG, INGEST_FAILURES,
-    SERIES_DROPPED, SCRAPE, BUILD,
+    DRIFT_LEVEL, DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT, ALERTS_OPEN, DELIVERIES, INGESTED,
+    INGEST_LAG, INGEST_FAILURES, SPOOL_LOSSES, SERIES_DROPPED, SCRAPE, BUILD,
 )  # fmt: skip
+"""Every metric of the gateway."""
+
+LABELS = {
+    "route": "a key of `routes`, or `other`",
+    "variant": "the upstream that the split chose: a key of `upstreams`, `none` or `other`",
+    "upstream": "the upstream that answered or was tried: a key of `upstreams`, `none` or `other`",
+    "role": "`primary` or `shadow`",
+    "status": "`2xx`, `4xx`, `5xx`; `none` where nothing was answered",
+    "reason": "`none` for success, else a word of the error's `code`",
+    "direction": "`prompt` or `response`",
+    "outcome": "`hit`, `miss` or `bypass`",
+    "chosen": "as `variant`",
+    "answered": "as `upstream`",
+    "worker": "`w0`, `w1`, ...: one for each of `gateway.workers`",
+    "state": "connections: `in_use` or `idle`; deliveries: `delivered`, `failed` or `dead`",
+    "feature": "a signal of `monitors`",
+    "statistic": "`psi`, `ks`, `wasserstein_sd` or `js_distance`",
+    "window": "`reference` or `current`",
+    "kind": "what raised the alert: `drift`",
+    "version": "of this program",
+}
+"""Label to its values: they come from the configuration or a closed list."""
