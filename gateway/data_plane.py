@@ -179,7 +179,8 @@ class DataPlane:
         record.upstream_s = log.outcome.upstream_s
         if not answer.complete:
             record.upstream_s += now_s - answer.attempt.started_s
-        record.ttft_s = now_s - record.started_s
+        if tap.stream:
+            record.ttft_s = now_s - record.started_s
         relay = Relay(
             exchange,
             log,
@@ -235,7 +236,8 @@ class DataPlane:
         record.upstream, record.variant = found.upstream, found.variant
         record.response, record.response_bytes = found.body, len(found.body)
         record.response_type = found.content_type
-        record.ttft_s = self.clock.monotonic() - record.started_s
+        if record.stream:
+            record.ttft_s = self.clock.monotonic() - record.started_s
         if request.call.stream:
             await log.begin()
         await log.end(found.status)

@@ -19,7 +19,8 @@ async def run_shadow(dispatcher: Dispatcher, plan: Plan, call: ClientCall, log: 
         async with asyncio.timeout(plan.route.timeouts.total):
             answer = await dispatcher.run(plan, call, log.outcome)
             status, record.upstream = answer.status, answer.upstream.name
-            record.ttft_s = log.clock.monotonic() - record.started_s
+            if answer.tap.stream:
+                record.ttft_s = log.clock.monotonic() - record.started_s
             if answer.tap.is_client_error:
                 reason = Reason.UPSTREAM_REJECTED
             await _drain(answer, call)

@@ -92,7 +92,7 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
     prompt_tokens, response_tokens, cached_tokens, reasoning_tokens : int or None
         None is unknown, 0 is zero.
     ttft_s : float or None
-        Request head read to first content-bearing event.
+        Of streams: request head read to first content-bearing event.
     latency_s, upstream_s, overhead_s : float
         Request head read to last byte; time spent waiting for upstreams; the difference.
     """
