@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gateway.demo.errors import DemoFailed
 from gateway.demo.programs import (
     addresses,
     engine_loaded,
@@ -63,7 +64,11 @@ async def run_demo(options: DemoOptions) -> None:
                 narrator.say(f"data plane {urls.data}/v1   web page {urls.control}/")
             ready_s = clock.monotonic()
             show = Show(scene, phases_of(options.requests), narrator, clock)
-            await show.play()
+            try:
+                await show.play()
+            except DemoFailed:
+                narrator.say(f"The gateway's log ends with:\n{scene.gateway.tail()}")
+                raise
             narrator.finish(clock.monotonic() - ready_s)
             _say_where(narrator, urls, folder / "driftgate.yaml", options)
             if options.keep:

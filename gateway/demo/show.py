@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 from openai import AsyncOpenAI
 
+from gateway.cli.since import iso
 from gateway.demo.alert_text import alert_lines
 from gateway.demo.errors import DemoFailed
 from gateway.demo.programs import Program, monitor
@@ -16,7 +17,6 @@ from gateway.demo.prompts import ENGLISH, SHIFTED
 from gateway.demo.receiver import Receiver
 from gateway.demo.stage import CANDIDATE, LOCAL, ROUTE, STEADY, Phases
 from gateway.demo.traffic import CONCURRENCY, Crowd, Tally
-from monitors.windows import from_us
 from router.clock import Clock
 
 INGESTED_S = 30.0
@@ -81,7 +81,7 @@ class Show:
         with self._narrator.step("Baseline: what this traffic usually looks like"):
             shadows = await self._ingested(self._phases.usual)
             self._narrator.say(f"{shadows} requests were also copied to `{CANDIDATE}` as shadows")
-            since = from_us(self._started_at)
+            since = iso(self._started_at)
             out = await self._monitor("baseline", "set", "--route", ROUTE, "--since", since)
             self._baseline_at = self._clock.now_us()
             for line in out.splitlines():
@@ -140,7 +140,7 @@ class Show:
 
     async def _report(self) -> None:
         with self._narrator.step("Report: `monitor report` of all since the baseline"):
-            await self._monitor("report", "--since", from_us(self._baseline_at), shown=True)
+            await self._monitor("report", "--since", iso(self._baseline_at), shown=True)
 
     async def _ask(
         self,
@@ -163,6 +163,7 @@ class Show:
 
     def _tell(self, tally: Tally) -> None:
         if tally.errors:
+            self._scene.gateway.check()
             raise DemoFailed(f"{len(tally.errors)} clients saw an error: {tally.errors[0]}")
         shares = ", ".join(f"`{name}` {n}" for name, n in tally.upstreams.most_common())
         self._narrator.say(f"{tally.answered} answered, 0 errors; by {shares}")
@@ -170,7 +171,7 @@ class Show:
     async def _ingested(self, requests: int) -> int:
         """Wait until the log holds so many requests; return how many shadows it holds."""
         deadline_s = self._clock.monotonic() + INGESTED_S
-        params = {"since": from_us(self._started_at)}
+        params = {"since": iso(self._started_at)}
         async with httpx2.AsyncClient(base_url=self._scene.control_url, timeout=10) as client:
             while self._clock.monotonic() < deadline_s:
                 report = await _get(client, "/api/v1/report", params)

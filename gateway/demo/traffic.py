@@ -63,7 +63,7 @@ class Crowd:
         streams_from: int = 0,
         until: asyncio.Event | None = None,
     ) -> Tally:
-        """Send requests, `CONCURRENCY` at a time; every second one is a stream.
+        """Send requests, `CONCURRENCY` at a time, until one fails; every second one is a stream.
 
         Parameters
         ----------
@@ -80,6 +80,9 @@ class Crowd:
 
         def turns() -> Iterator[int]:
             for number in numbers:
+                # One error ends the show: whatever came after it would only hide it.
+                if tally.errors:
+                    return
                 if number >= at_least and (until is None or until.is_set()):
                     return
                 yield number

@@ -2,6 +2,7 @@ import asyncio
 import datetime as dt
 import io
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from gateway.demo.progress import Narrator
 from gateway.demo.prompts import ENGLISH, SHIFTED
 from gateway.demo.receiver import TOLERANCE_S, Receiver, is_signed, new_secret
 from gateway.demo.stage import LEAST_REQUESTS, MIN_SAMPLES, ROUTE, config_text, phases_of
+from gateway.demo.traffic import CONCURRENCY, Crowd, new_client
 from gateway.settings import settings_from_text
 from monitors.signals.language import language
 from router.clock import SystemClock
@@ -145,6 +147,21 @@ def test_an_alert_is_told_in_a_few_lines() -> None:
         "It moved.",
         "language: psi 2.10 (n = 40 then, 31 now): new: `fr`",
     ]
+
+
+def test_the_first_error_ends_the_asking() -> None:
+    """Nobody listens: each of those who ask at once sees one error, the rest is not sent."""
+
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        async with new_client(url) as client:
+            tally = await Crowd(client, lambda _: None).ask(ENGLISH, at_least=100)
+        assert tally.answered == 0
+        assert 1 <= len(tally.errors) <= CONCURRENCY
+        assert tally.errors[0].startswith("APIConnectionError")
+
+    asyncio.run(run())
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal() -> None:
