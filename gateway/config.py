@@ -48,20 +48,20 @@ class KeyConfig(Frozen):
     """A client key, stored as its SHA-256."""
 
     name: str = Field(min_length=1)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    tenant: str = "default"
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")  # `printf %s KEY | sha256sum`
+    tenant: str = "default"  # what the record says of its requests
 
 
 class LimitsConfig(Frozen):
     """What one worker takes from clients."""
 
     body_bytes: int = Field(33_554_432, ge=1024)  # larger bodies are answered 413
-    header_bytes: int = Field(65_536, ge=1024)
+    header_bytes: int = Field(65_536, ge=1024)  # larger heads are answered 431
     header_count: int = Field(100, ge=8)
-    header_timeout: DurationSeconds = 10.0
-    body_timeout: DurationSeconds = 60.0
-    keep_alive: DurationSeconds = 75.0
-    connections: int = Field(10_000, ge=1)
+    header_timeout: DurationSeconds = 10.0  # for a whole head to arrive
+    body_timeout: DurationSeconds = 60.0  # for a whole body to arrive
+    keep_alive: DurationSeconds = 75.0  # an idle connection is closed then
+    connections: int = Field(10_000, ge=1)  # of clients, open at once
     in_flight: int = Field(2_000, ge=1)  # requests; more are answered 503
     answer_bytes: int = Field(16_777_216, ge=1024)  # a plain answer held before it is sent
 
@@ -69,15 +69,15 @@ class LimitsConfig(Frozen):
 class GatewayConfig(Frozen):
     """Addresses, processes, keys and limits."""
 
-    listen: Address = "127.0.0.1:8080"
-    control: Address = "127.0.0.1:8081"
-    workers: int = Field(1, ge=1, le=64)
-    data_dir: str = "./driftgate-data"
+    listen: Address = "127.0.0.1:8080"  # of the data plane; port 0: a free one
+    control: Address = "127.0.0.1:8081"  # of the web page, the API and /metrics
+    workers: int = Field(1, ge=1, le=64)  # data plane processes
+    data_dir: str = "./driftgate-data"  # prediction log and database
     keys: tuple[KeyConfig, ...] = ()
     admin_key: SecretStr | None = None  # asked by the control plane when set
     limits: LimitsConfig = LimitsConfig()
     cache_bytes: int = Field(67_108_864, ge=0)  # of all cached answers of a worker
-    shutdown_grace: DurationSeconds = 30.0
+    shutdown_grace: DurationSeconds = 30.0  # for requests in flight
 
 
 class Settings(Frozen):
