@@ -1,0 +1,89 @@
+"""The gateway's own health: workers, the log, what was lost or refused."""
+
+from dashboards.promql import per_second, select, total
+from dashboards.spec import Panel, Query, Row
+from monitors import metrics as m
+
+INSIDE = Row(
+    "Gateway",
+    (
+        Panel(
+            "timeseries",
+            "Requests and connections now",
+            "Requests being answered and client connections, of all workers.",
+            "short",
+            (
+                Query(total(select(m.IN_FLIGHT)), "requests in flight"),
+                Query(total(select(m.CONNECTIONS)), "client connections"),
+            ),
+            width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Event loop lag",
+            "Delay of each worker's one-second tick: above 50 ms something holds its loop.",
+            "s",
+            (Query(total(select(m.LOOP_LAG), "worker", operator="max"), "{{worker}}"),),
+            width=6,
+            steps=((0.05, "orange"), (0.5, "red")),
+        ),
+        Panel(
+            "timeseries",
+            "Refused requests",
+            "Requests a second refused before they were routed; they have no record.",
+            "reqps",
+            (Query(per_second(m.REFUSED, by=("reason",)), "{{reason}}"),),
+            width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Response cache",
+            "Bytes held by the response caches of all workers.",
+            "bytes",
+            (Query(total(select(m.CACHE_BYTES)), "bytes"),),
+            width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Log behind by",
+            "Bytes of the prediction log that are not in the database yet: they are safe, but not "
+            "in reports.",
+            "bytes",
+            (Query(total(select(m.INGEST_LAG)), "lag"),),
+            width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Lost and left out",
+            "A second: answers without a record, damaged places of the log, shadows dropped, "
+            "repeats denied, failed batches, observations of refused series. Only the first two "
+            "are losses.",
+            "short",
+            (
+                Query(per_second(m.UNLOGGED), "unlogged"),
+                Query(per_second(m.SPOOL_LOSSES), "spool losses"),
+                Query(per_second(m.SHADOWS_DROPPED), "shadows dropped"),
+                Query(per_second(m.RETRIES_DENIED), "repeats denied"),
+                Query(per_second(m.INGEST_FAILURES), "failed batches"),
+                Query(per_second(m.SERIES_DROPPED), "series beyond the cap"),
+            ),
+            width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Records written",
+            "Records a second that reach the database.",
+            "short",
+            (Query(per_second(m.INGESTED), "records"),),
+            width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Scrape",
+            "Time to render the metrics, in the control plane: no stream waits for it.",
+            "s",
+            (Query(total(select(m.SCRAPE), operator="max"), "render"),),
+            width=6,
+        ),
+    ),
+)
