@@ -35,6 +35,8 @@ class RunningWorker:
         self._thread.start()
         self._reader = self._ours.makefile("rb")
         line = self._reader.readline()
+        if not line:
+            self._thread.join(5)
         assert line, f"the worker did not start: {self._failure!r}"
         return self
 
