@@ -13,11 +13,12 @@ from typing import Any, Self
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
+from gateway.trace_queue import Traced, TraceQueue, TraceStatistics
 from gateway.version import VERSION
 from storage.records import Attempt, End, Prediction
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 # Record field to attribute of the server span.
 ATTRIBUTES = {
     "operation": "gen_ai.operation.name",
+    "protocol": "gen_ai.provider.name",
     "model_asked": "gen_ai.request.model",
     "model_answered": "gen_ai.response.model",
     "stream": "gen_ai.request.stream",
@@ -47,11 +49,10 @@ ATTRIBUTES = {
 }
 _SCOPE = InstrumentationScope("driftgate", VERSION)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_CLOSE_MS = 5_000
 
 
 class OtlpTracing:
-    """Queues spans for a background exporter; what does not fit is dropped there, and logged.
+    """Queues records for a thread that turns them into spans and exports these.
 
     Parameters
     ----------
@@ -60,13 +61,17 @@ class OtlpTracing:
     """
 
     def __init__(self, exporter: SpanExporter, resource: Resource, *, share: float = 1.0) -> None:
-        self._processor = BatchSpanProcessor(exporter, max_queue_size=8192)
+        self._exporter = exporter
         self._resource = resource
         self._share = share
+        self._queue = TraceQueue(self._export)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Read `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER_ARG`; the exporter reads its own."""
+        """Read endpoint, `OTEL_SERVICE_NAME` and `OTEL_TRACES_SAMPLER_ARG`.
+
+        The exporter reads the process's other `OTEL_EXPORTER_OTLP_*` (headers, timeout, TLS).
+        """
         name = environ.get("OTEL_SERVICE_NAME", "driftgate")
         resource = Resource.create({"service.name": name, "service.version": VERSION})
         try:
@@ -74,33 +79,52 @@ class OtlpTracing:
         except ValueError:
             log.error("`OTEL_TRACES_SAMPLER_ARG` is no number; every trace is kept")  # noqa: TRY400
             share = 1.0
-        return cls(OTLPSpanExporter(), resource, share=share)
+        return cls(OTLPSpanExporter(endpoint=_endpoint(environ)), resource, share=share)
 
     def observe(self, ends: Sequence[End]) -> None:
-        """Queue the spans of a batch."""
-        for end in ends:
-            if is_kept(end.prediction, self._share):
-                for span in spans_of(end, self._resource):
-                    self._processor.on_end(span)
+        """Queue a batch of records; the oldest go when there is no room."""
+        kept = [e for e in ends if is_kept(e.prediction, self._share)]
+        self._queue.put([(end.prediction, end.attempts) for end in kept])
 
     def close(self) -> None:
-        """Send what is queued, within five seconds."""
-        self._processor.force_flush(_CLOSE_MS)
-        self._processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK's
+        """Send what is queued, within five seconds; what is left then is given up."""
+        if not self._queue.close():
+            log.warning("traces were given up at shutdown: %s", self.statistics())
+        # Ends an export that waits to be repeated.
+        self._exporter.shutdown()
+
+    def statistics(self) -> TraceStatistics:
+        """Return counts of records since the start."""
+        return self._queue.statistics()
+
+    def _export(self, records: Sequence[Traced]) -> bool:
+        spans = [span for record in records for span in spans_of(record, self._resource)]
+        return self._exporter.export(spans) is SpanExportResult.SUCCESS
+
+
+def _endpoint(environ: Mapping[str, str]) -> str:
+    """Return the URL of the traces (OTLP exporter specification, endpoint URLs)."""
+    own = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if own:
+        return own
+    return environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/") + "/v1/traces"
 
 
 def is_kept(prediction: Prediction, share: float) -> bool:
-    """Keep every error and fallback, and a share of the rest chosen by the trace id."""
-    if prediction.trace_id is None:
+    """Keep every error and fallback, and a share of the rest chosen by the trace id.
+
+    The choice is that of OpenTelemetry's `TraceIdRatioBased`, so services agree on a trace.
+    """
+    if prediction.trace_id is None or prediction.span_id is None:
         return False
     if prediction.reason is not None or prediction.fallback_from is not None:
         return True
-    return int(prediction.trace_id[-8:], 16) < share * 0x1_0000_0000
+    return int(prediction.trace_id[16:], 16) < round(share * 2**64)
 
 
-def spans_of(end: End, resource: Resource) -> Iterator[ReadableSpan]:
+def spans_of(record: Traced, resource: Resource) -> Iterator[ReadableSpan]:
     """Yield the server span and one client span an attempt."""
-    p = end.prediction
+    p, attempts = record
     if p.trace_id is None or p.span_id is None:
         return
     trace_id = int(p.trace_id, 16)
@@ -121,7 +145,7 @@ def spans_of(end: End, resource: Resource) -> Iterator[ReadableSpan]:
         end_time=_end_ns(p.started_at, p.latency_s),
         instrumentation_scope=_SCOPE,
     )
-    for attempt in end.attempts:
+    for attempt in attempts:
         yield _attempt_span(attempt, p, own, resource)
 
 
