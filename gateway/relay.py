@@ -117,10 +117,7 @@ class Relay:
                 if kept <= self.keep_bytes:
                     sent.append(ready)
                     kept += len(ready)
-                before_s = clock.monotonic()
                 await exchange.drain()
-                # A client that reads slowly is no reason to give its upstream up.
-                idle_s += clock.monotonic() - before_s
             wait_s = max(0.0, min(idle_s, answer.deadline_s) - clock.monotonic())
             events = tap.content_events
             async with asyncio.timeout_at(loop.time() + wait_s):
