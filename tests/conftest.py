@@ -22,9 +22,15 @@ _ROOMS = ["gateway", "router", "storage", "stats", "monitors", "dashboards", "lo
 # Blockbuster does not see inside DuckDB, so what leads to it is named; reading needs a cursor.
 _DATABASE = (Database, Ingester, PayloadStore, Repository)
 _INSTANT = {"statistics"}
-# One append to the page cache a loop turn, and a new file after a fault, are the design: an answer
-# leaves after its record.
-_DELIBERATE = [("storage/segment_log.py", {"write", "recover"})]
+# Where waiting on a loop is the design.
+_DELIBERATE = [
+    # An answer follows its record: one append to the page cache a turn, a new file after a fault.
+    ("storage/segment_log.py", {"write", "recover"}),
+    # Before the first request and after the last.
+    ("storage/spool.py", {"open", "close"}),
+    # A line to stderr.
+    ("logging/__init__.py", {"emit"}),
+]
 
 
 class Leftovers:

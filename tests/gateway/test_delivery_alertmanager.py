@@ -127,7 +127,8 @@ def test_open_episodes_are_posted_every_two_minutes(repository: Repository) -> N
             await outbox.loop.keep_open()
             clock.now_s += REPEAT_S
             await outbox.loop.keep_open()
-            outbox.pipeline.handle([change("resolved"), change("resolved", route="code")])
+            resolved = [change("resolved"), change("resolved", route="code")]
+            await asyncio.to_thread(outbox.pipeline.handle, resolved)
             clock.now_s += REPEAT_S
             await outbox.loop.keep_open()
 
