@@ -60,6 +60,7 @@ def _add_own_routes(app: FastAPI, state: ControlState) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
         accept = request.headers.get("accept", "")
+        state.telemetry.set_deliveries(state.delivery.statistics())
         # Rendering thousands of lines takes tens of milliseconds of CPU.
         body, content_type = await asyncio.to_thread(state.telemetry.render, accept)
         return Response(body, media_type=content_type)

@@ -28,6 +28,7 @@ from gateway.paths import control_file, spool_dir
 from gateway.settings import settings_from_message
 from gateway.telemetry import Telemetry
 from gateway.tracing import open_tracing
+from monitors.verdicts import MONITOR
 from router.clock import Clock, SystemClock
 from router.tasks import TaskSet
 from storage.database import Database
@@ -104,6 +105,7 @@ class ControlProcess:
         if aside is not None:
             log.error("the database was damaged; it was set aside as %s and is rebuilt", aside)
         telemetry = Telemetry(settings)
+        repository = Repository(database)
         tracing = open_tracing(os.environ)
         if tracing is not None:
             stack.callback(tracing.close)
@@ -114,7 +116,9 @@ class ControlProcess:
             now_us=self.clock.now_us,
             on_batch=lambda ends, stats: _observe(telemetry, tracing, ends, stats),
         )
-        repository = Repository(database)
+        # Or the drift gauges would be empty from a restart until the next look.
+        for route in settings.routes:
+            telemetry.observe_verdicts(repository.latest_verdicts(route, MONITOR))
         ids = IdSource(self.clock.now_us)
         delivery = DeliveryLoop(repository, settings.alerts, self.clock, random.Random())  # noqa: S311  (jitter)
         monitor = build_monitor(settings, repository, telemetry, self.clock, ids.new_id)

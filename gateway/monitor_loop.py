@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from monitors.alerts.pipeline import AlertPipeline
-
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
 from gateway.telemetry import Telemetry
+from monitors.alerts.pipeline import AlertPipeline
 from monitors.schedule import MonitorRun, next_run_at
 from router.clock import Clock
 from storage.records import Verdict

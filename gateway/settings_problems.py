@@ -4,10 +4,10 @@ import difflib
 import re
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from gateway.config import Settings
 
@@ -46,7 +46,7 @@ def describe(error: ValidationError) -> list[str]:
     return [_sentence(detail) for detail in error.errors(include_url=False)]
 
 
-def _sentence(detail: ErrorDetails) -> str:
+def _sentence(detail: Mapping[str, Any]) -> str:
     loc, kind, value = detail["loc"], detail["type"], detail["input"]
     path = _path(loc)
     if kind == "extra_forbidden":
