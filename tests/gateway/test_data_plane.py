@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 from support.fake_answers import (
     CLOSE,
     RESET,
@@ -26,7 +27,7 @@ from support.worker import RunningWorker
 from storage.records import Begin, End
 
 COMPLETIONS = "/v1/chat/completions"
-HELLO = [{"role": "user", "content": "Say hello."}]
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello."}]
 ROUTES = """
 upstreams:
   a: {{url: "{a}"}}
@@ -120,7 +121,9 @@ def test_stream_usage_is_recorded_and_hidden(worker: RunningWorker, a: FakeUpstr
 
 def test_model_and_key_are_the_upstreams(worker: RunningWorker, b: FakeUpstream) -> None:
     """An upstream with its own model name and key gets those, and never the client's key."""
-    prompt = [{"role": "user", "content": 'He said "model":"only-b" twice.'}]
+    prompt: list[ChatCompletionMessageParam] = [
+        {"role": "user", "content": 'He said "model":"only-b" twice.'}
+    ]
     client = worker.client()
     client.chat.completions.create(model="only-b", messages=prompt)
     client.close()
