@@ -20,7 +20,7 @@ class TapLimits:
     Attributes
     ----------
     answer_bytes : int
-        Of a plain answer: it is held whole.
+        Of a plain answer, which is held whole; a longer stream is cut, too.
     keep_bytes : int
         Of a stream, for the record and the cache.
     """
@@ -107,5 +107,6 @@ class ClientCall:
                 self.limits.keep_bytes,
                 forwards_credentials=forwards,
                 hide_usage=self.adds_usage,
+                max_bytes=self.limits.answer_bytes,
             )
         return PlainTap(self.operation, self.limits.answer_bytes, forwards_credentials=forwards)

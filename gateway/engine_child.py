@@ -29,6 +29,7 @@ async def run_engine_child(data_dir: Path, end: socket.socket) -> int:
         return await serve_engine([listener], config, model, stop, lambda _: channel.send("ready"))
     finally:
         listener.close()
+        engine_socket(data_dir).unlink(missing_ok=True)
         await tasks.cancel()
         await channel.aclose()
 

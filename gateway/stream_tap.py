@@ -22,10 +22,13 @@ class StreamTap(BaseTap):
     ----------
     hide_usage : bool
         The usage event was asked for by the gateway, so the client does not see it.
+    max_bytes : int
+        A longer answer is cut.
     """
 
     stream: bool = True
     hide_usage: bool = False
+    max_bytes: int = 16_777_216
     _splitter: EventSplitter = field(default_factory=EventSplitter)
 
     def head(self, status: int, headers: Headers) -> None:
@@ -50,6 +53,8 @@ class StreamTap(BaseTap):
         self._keep(chunk)
         if not self.stream:
             return False
+        if self.received_bytes > self.max_bytes:
+            raise self._invalid(f"the answer is longer than {self.max_bytes} bytes")
         try:
             events = self._splitter.feed(chunk)
         except EventTooLongError as error:

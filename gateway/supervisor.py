@@ -27,7 +27,7 @@ ENGINE = "engine"
 _WATCH_EVERY_S = 1.0
 _WORKERS_FIRST_S = 10.0
 _ENGINE_GRACE_S = 5.0
-_RESTART_KEYS = ("listen", "control", "workers", "data_dir")
+_RESTART_KEYS = ("listen", "control", "workers", "data_dir", "limits", "cache_bytes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,3 +312,13 @@ def test_kept_copy_is_bounded() -> None:
 def test_event_without_end_is_refused() -> None:
     """An event that grows past its limit is refused."""
     assert reason_of(*[b"x" * 100_000] * 20, ended=False) is Reason.UPSTREAM_INVALID
+
+
+def test_endless_answer_is_cut() -> None:
+    """An answer longer than allowed is a fault, however sound each event is."""
+    judge = tap(max_bytes=3 * len(WORD))
+    for _ in range(3):
+        judge.feed(WORD)
+    with pytest.raises(UpstreamFault) as raised:
+        judge.feed(WORD)
+    assert raised.value.reason is Reason.UPSTREAM_INVALID
