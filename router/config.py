@@ -47,7 +47,7 @@ class UpstreamConfig(Frozen):
         None  # base URL, with /v1 if it has one
     )
     engine: Literal["llama.cpp"] | None = None  # instead of `url`: the embedded engine
-    model: str | None = Field(None, min_length=1)  # model name sent upstream (or the engine's model); else the client's
+    model: str | None = Field(None, min_length=1)  # name sent upstream; else the client's
     api_key: SecretStr | None = None
     api_key_file: str | None = None
     protocol: Literal["openai"] = "openai"
