@@ -25,7 +25,7 @@ def banner(
     settings: Settings, options: Served, data: tuple[Any, ...], control: tuple[Any, ...]
 ) -> str:
     """Return the lines; addresses are `getsockname` of the listening sockets."""
-    data_at, control_at = _address(data), _address(control)
+    data_at, control_at = shown_address(data), shown_address(control)
     has_keys, has_admin = bool(settings.gateway.keys), settings.gateway.admin_key is not None
     routes = ", ".join(f"{r.name} → {_split(r.split)}" for r in settings.routes.values())
     lines = [
@@ -48,7 +48,8 @@ def print_banner(
     sys.stderr.flush()
 
 
-def _address(name: tuple[Any, ...]) -> str:
+def shown_address(name: tuple[Any, ...]) -> str:
+    """Return `HOST:PORT` of a socket's name."""
     host, port = name[0], name[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -104,11 +104,20 @@ def parse_settings(data: dict[str, Any], *, source: str) -> Settings:
 
 
 def settings_from_message(message: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Check the configuration that the supervisor passed on: a file's text, or none."""
+    """Check the configuration that the supervisor passed on: a file's text, or none.
+
+    `gateway.listen` becomes the address that is really listened on: the command line may say
+    another one, and port 0 stands for any.
+    """
     text, source = message["text"], message["source"]
     if text is None:
-        return parse_settings(zero_config(environ), source=source)
-    return settings_from_text(text, environ, source=source)
+        settings = parse_settings(zero_config(environ), source=source)
+    else:
+        settings = settings_from_text(text, environ, source=source)
+    if "listen" not in message:
+        return settings
+    gateway = settings.gateway.model_copy(update={"listen": message["listen"]})
+    return settings.model_copy(update={"gateway": gateway})
 
 
 def zero_config(environ: Mapping[str, str]) -> dict[str, Any]:

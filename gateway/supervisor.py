@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.banner import print_banner
+from gateway.banner import print_banner, shown_address
 from gateway.children import Child, ChildSpec
 from gateway.config import Settings, split_address
 from gateway.engine_process import EXIT_UNUSABLE, engine_environment
@@ -58,6 +58,7 @@ class Supervisor:
     text: str | None = None
     children: dict[str, Child] = field(default_factory=dict)
     engine_ready: bool = False
+    _listening: str = ""
     _sockets: list[socket.socket] = field(default_factory=list)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: TaskSet = field(default_factory=TaskSet)
@@ -71,6 +72,7 @@ class Supervisor:
         try:
             self.text = _read(self.options.source)
             data, control = self._bind(self.options.listen), self._bind(self.options.control)
+            self._listening = shown_address(data.getsockname())
             self._handle_signals()
             self._tasks.start(self._start(data, control))
             self._tasks.start(self._watch_file())
@@ -144,6 +146,7 @@ class Supervisor:
             "text": self.text,
             "source": str(self.options.source),
             "engine_ready": self.engine_ready,
+            "listen": self._listening,
         }
 
     def _engine_greeting(self) -> dict[str, Any]:
