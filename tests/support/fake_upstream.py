@@ -316,6 +316,9 @@ class _Connection(asyncio.Protocol):
         assert transport is not None
         if isinstance(step, bytes):
             transport.write(step)
+            if transport.is_closing():
+                # Writing on would never yield, so `connection_lost` would never be called.
+                await self._gone.wait()
             await self._writable.wait()
         elif isinstance(step, Pause):
             await self._until_gone(step.seconds)
