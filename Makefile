@@ -71,8 +71,9 @@ format: setup  ## let ruff format and fix
 	$(BIN)/ruff format $(CHECKED)
 	$(BIN)/ruff check --fix $(CHECKED)
 
-docs: setup  ## write the generated pages of docs/ anew
+docs: setup  ## write the generated pages of docs/, the boards and their provisioning anew
 	$(BIN)/python tools/docs_pages.py
+	$(BIN)/python -m dashboards.generate
 
 demo: setup  ## everything on real traffic, in under two minutes
 	$(BIN)/monitor demo

@@ -47,7 +47,7 @@ Address = Annotated[str, AfterValidator(_check_address)]
 class KeyConfig(Frozen):
     """A client key, stored as its SHA-256."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1)  # for people: whose key it is
     sha256: str = Field(pattern="^[0-9a-f]{64}$")  # `printf %s KEY | sha256sum`
     tenant: str = "default"  # what the record says of its requests
 
@@ -57,7 +57,7 @@ class LimitsConfig(Frozen):
 
     body_bytes: int = Field(33_554_432, ge=1024)  # larger bodies are answered 413
     header_bytes: int = Field(65_536, ge=1024)  # larger heads are answered 431
-    header_count: int = Field(100, ge=8)
+    header_count: int = Field(100, ge=8)  # more headers are answered 431
     header_timeout: DurationSeconds = 10.0  # for a whole head to arrive
     body_timeout: DurationSeconds = 60.0  # for a whole body to arrive
     keep_alive: DurationSeconds = 75.0  # an idle connection is closed then

@@ -10,7 +10,7 @@ class EngineConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = True
+    enabled: bool = True  # false: it is not started, its upstream takes nothing
     slots: int = Field(4, ge=1, le=64)  # requests decoded together
     context_tokens: int = Field(2048, ge=64)  # per slot
     threads: int | None = Field(None, ge=1)  # default: all cores but one

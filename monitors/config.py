@@ -29,15 +29,15 @@ class MaterialConfig(Frozen):
 
     psi: float = Field(0.1, gt=0)  # numbers and categories; less what equal windows show
     wasserstein_sd: float = Field(0.1, gt=0)  # W1 over the reference's standard deviation
-    critical_psi: float = Field(0.25, gt=0)
+    critical_psi: float = Field(0.25, gt=0)  # from here on an alert is critical
 
 
 class FeatureConfig(Frozen):
     """What differs for one signal."""
 
-    enabled: bool = True
-    psi: float | None = Field(None, gt=0)
-    wasserstein_sd: float | None = Field(None, gt=0)
+    enabled: bool = True  # false: not compared
+    psi: float | None = Field(None, gt=0)  # in place of `material.psi`; moves `critical_psi` along
+    wasserstein_sd: float | None = Field(None, gt=0)  # in place of the one in `material`
 
 
 class BaselineConfig(Frozen):
@@ -45,8 +45,8 @@ class BaselineConfig(Frozen):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
-    start: datetime = Field(alias="from")
-    end: datetime = Field(alias="to")
+    start: datetime = Field(alias="from")  # first instant
+    end: datetime = Field(alias="to")  # first instant after it
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -58,7 +58,7 @@ class BaselineConfig(Frozen):
 class MonitorsConfig(Frozen):
     """What is compared, how often, and how many false alarms are acceptable."""
 
-    enabled: bool = True
+    enabled: bool = True  # false: nothing is compared, open alerts are closed
     false_alarms_per_30d: float = Field(1.0, gt=0)  # per route, all features and looks together
     every: DurationSeconds = 300.0  # time between looks
     window: DurationSeconds = 3600.0  # current window of a look
@@ -75,9 +75,9 @@ ReceiverUrl = Annotated[str, AfterValidator(check_url)]
 class WebhookConfig(Frozen):
     """A Standard Webhooks receiver."""
 
-    url: ReceiverUrl
+    url: ReceiverUrl  # gets a POST of each event
     secret: SecretStr | None = None  # `whsec_...`; while it changes the new and the old, by comma
-    secret_file: str | None = None
+    secret_file: str | None = None  # instead of `secret`: a file that holds it, read at each try
     allow_private: bool = False  # loopback and private addresses are refused unless allowed
 
     @field_validator("secret")
@@ -97,8 +97,8 @@ class WebhookConfig(Frozen):
 class AlertmanagerConfig(Frozen):
     """A Prometheus Alertmanager, by its base URL."""
 
-    url: ReceiverUrl
-    allow_private: bool = True
+    url: ReceiverUrl  # base, without /api/v2/alerts
+    allow_private: bool = True  # it usually stands on this network
 
 
 class ChannelConfig(Frozen):

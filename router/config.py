@@ -34,9 +34,9 @@ def _check_url(url: str) -> str:
 class Price(Frozen):
     """USD per million tokens."""
 
-    input: float = Field(ge=0)
-    output: float = Field(0.0, ge=0)
-    cached_input: float | None = Field(None, ge=0)
+    input: float = Field(ge=0)  # of prompt tokens
+    output: float = Field(0.0, ge=0)  # of response tokens
+    cached_input: float | None = Field(None, ge=0)  # of cached prompt tokens; default: `input`
 
 
 class UpstreamConfig(Frozen):
@@ -48,14 +48,14 @@ class UpstreamConfig(Frozen):
     )
     engine: Literal["llama.cpp"] | None = None  # instead of `url`: the embedded engine
     model: str | None = Field(None, min_length=1)  # name sent upstream; else the client's
-    api_key: SecretStr | None = None
-    api_key_file: str | None = None
-    protocol: Literal["openai"] = "openai"
+    api_key: SecretStr | None = None  # the client's own is passed on without
+    api_key_file: str | None = None  # instead of `api_key`: a file that holds it
+    protocol: Literal["openai"] = "openai"  # what the server speaks
     version: str | None = None  # what the record calls this deployment
-    max_connections: int = Field(256, ge=1, le=65_536)
+    max_connections: int = Field(256, ge=1, le=65_536)  # of one worker, open at once
     max_queue: int = Field(256, ge=0)  # requests that may wait for a connection
     ca_file: str | None = None  # additional trust for https
-    verify_tls: bool = True
+    verify_tls: bool = True  # false: any certificate is taken
     headers: dict[str, str] = {}  # added to every request
     prices: dict[str, Price] = {}  # model name (or "*") to price
 
@@ -71,37 +71,37 @@ class UpstreamConfig(Frozen):
 class Timeouts(Frozen):
     """Bounds of one request; tokens reset `idle`, bytes do not."""
 
-    connect: DurationSeconds = 2.0
-    first_token: DurationSeconds = 30.0
-    idle: DurationSeconds = 30.0
-    total: DurationSeconds = 300.0
+    connect: DurationSeconds = 2.0  # name, TCP and TLS of one try
+    first_token: DurationSeconds = 30.0  # of one try of a stream, up to its first content
+    idle: DurationSeconds = 30.0  # between two pieces of content of a stream
+    total: DurationSeconds = 300.0  # all tries together, to the last byte
 
 
 class RetryConfig(Frozen):
     """How often an upstream is tried, and the share of active requests that may be repeats."""
 
     attempts: int = Field(2, ge=1, le=10)  # tries in all before `fallback`, first one included
-    budget: Share = 0.2
+    budget: Share = 0.2  # retries and fallbacks at once; 3 are always allowed
 
 
 class CacheConfig(Frozen):
     """Exact response cache of one route."""
 
-    ttl: DurationSeconds
+    ttl: DurationSeconds  # an answer is used for so long
 
 
 class RouteConfig(Frozen):
     """What happens to requests for one model name (or "*", the rest)."""
 
     name: str = ""  # taken from its key
-    split: dict[str, Share] = Field(min_length=1)
+    split: dict[str, Share] = Field(min_length=1)  # upstreams and their shares, 1 in all
     sticky: str = "user"  # user | header:NAME | none
-    shadow: dict[str, Share] = {}
-    shadow_concurrency: int = Field(16, ge=1)
-    fallback: tuple[str, ...] = ()
+    shadow: dict[str, Share] = {}  # upstreams that get a copy of a share of requests
+    shadow_concurrency: int = Field(16, ge=1)  # copies in flight; more are dropped
+    fallback: tuple[str, ...] = ()  # upstreams to try after the chosen one, in this order
     retry: RetryConfig = RetryConfig()
     timeouts: Timeouts = Timeouts()
-    stream_failover: Literal["error"] = "error"
+    stream_failover: Literal["error"] = "error"  # a stream that breaks ends with an error event
     cache: CacheConfig | None = None
 
     @model_validator(mode="after")

@@ -39,8 +39,8 @@ class Frozen(BaseModel):
 class RetentionConfig(Frozen):
     """How long text and facts are kept, in days (`30d`, `4w`)."""
 
-    payloads: Days = 30
-    predictions: Days = 365
+    payloads: Days = 30  # bodies of requests and answers
+    predictions: Days = 365  # everything else that is known of a request
 
 
 class RecordConfig(Frozen):
@@ -55,5 +55,5 @@ class RecordConfig(Frozen):
     durability: Literal["process", "disk"] = "process"  # disk: group fdatasync
     on_full: Literal["fail_open", "fail_closed"] = "fail_open"  # disk full: serve, or 503
     segment_bytes: int = Field(67_108_864, ge=65_536)  # a segment is sealed there
-    segment_age_s: float = Field(600.0, gt=0)
+    segment_age_s: float = Field(600.0, gt=0)  # or when it is so old
     retention: RetentionConfig = RetentionConfig()

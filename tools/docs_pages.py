@@ -75,6 +75,8 @@ def _section(path: str, model: type[BaseModel], *, depth: int) -> list[str]:
         note = comments.get(name, "")
         if nested is not None and not note:
             note = (nested.__doc__ or "").partition("\n")[0]
+        if not note:
+            raise SystemExit(f"`{full}` has no meaning; write it as the comment of its field")
         rows.append(f"| `{key}` | {_kind(field, nested)} | {_default(field)} | {_cell(note)} |\n")
     title = f"`{path}`" if path else "The file"
     about = (model.__doc__ or "").strip().replace("``", "`")
