@@ -186,7 +186,7 @@ def test_slow_reader_is_not_blamed_on_the_upstream(worker: RunningWorker, a: Fak
     def script(request: SeenRequest) -> Iterator[Step]:
         yield STREAM_HEAD
         large = chunk(event(piece(request, content="x" * 60_000)))
-        for _ in range(300):
+        for _ in range(200):
             yield large
         yield chunk(event(piece(request, finish_reason="stop")) + event("[DONE]")) + chunk(b"")
 
