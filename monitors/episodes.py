@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from monitors.verdicts import has_ended
 from monitors.windows import from_us
 from storage.records import Verdict
 
@@ -70,7 +71,8 @@ def _change(key: EpisodeKey, was: EpisodeSeverity | None, verdicts: list[Verdict
         return _made("escalated", key, severity, drifted, verdicts) if worse else None
     # Silence is no recovery: a feature without data keeps its episode open.
     held = any(v.verdict != "ok" and v.details.get("open") is True for v in verdicts)
-    seen = any(v.verdict == "ok" for v in verdicts)
+    # Nor is the end of comparing, but nothing else would ever end the episode.
+    seen = any(v.verdict == "ok" or has_ended(v) for v in verdicts)
     return _made("resolved", key, was, [], verdicts) if seen and not held else None
 
 
@@ -93,7 +95,11 @@ def _made(
         route=route,
         subject=monitor,
         severity=severity,
-        summary=_summary(event, route, monitor, ranked, len(verdicts)),
+        summary=(
+            _end(route, monitor, verdicts)
+            if event == "resolved"
+            else _summary(route, monitor, ranked)
+        ),
         data={
             "version": DATA_VERSION,
             "route": route,
@@ -136,9 +142,20 @@ def digest(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _summary(event: str, route: str, monitor: str, ranked: list[Verdict], watched: int) -> str:
-    if event == "resolved":
-        return f"{monitor} on route `{route}` is over: all {watched} features are as the baseline"
+def _end(route: str, monitor: str, verdicts: list[Verdict]) -> str:
+    calm = sum(1 for v in verdicts if v.verdict == "ok")
+    if not calm:
+        why = next(str(v.details["ended"]) for v in verdicts if has_ended(v))
+        return f"{monitor} on route `{route}` is compared no more: {why}"
+    told = "all" if calm == len(verdicts) else f"{calm} of"
+    rest = "" if calm == len(verdicts) else "; of the others there is not enough data"
+    return (
+        f"{monitor} on route `{route}` is over: {told} {len(verdicts)} features are as the"
+        f" baseline{rest}"
+    )
+
+
+def _summary(route: str, monitor: str, ranked: list[Verdict]) -> str:
     names = ", ".join(f"`{v.feature}`" for v in ranked[:TOP_FEATURES])
     more = f" and {len(ranked) - TOP_FEATURES} more" if len(ranked) > TOP_FEATURES else ""
     lead = ranked[0]

@@ -20,7 +20,15 @@ from monitors.config import BaselineConfig, MonitorsConfig
 from monitors.drift import TooFew, compare
 from monitors.errors import BaselineInvalid, MonitorError, NoBaseline
 from monitors.signals.table import SIGNALS, Signal
-from monitors.verdicts import MONITOR, Look, judge, levels_for, per_look_alpha
+from monitors.verdicts import (
+    MONITOR,
+    Look,
+    ended,
+    has_ended,
+    judge,
+    levels_for,
+    per_look_alpha,
+)
 from monitors.windows import SECOND_US, Window, baseline_window, from_us, window_ending
 from storage.records import Baseline, Verdict
 
@@ -47,8 +55,8 @@ class Store(Protocol):
         """Append a baseline; its version is a new one."""
         ...
 
-    def latest_verdicts(self, route: str, monitor: str) -> Sequence[Verdict]:
-        """Return the newest verdict of each feature."""
+    def latest_verdicts(self, route: str | None, monitor: str) -> Sequence[Verdict]:
+        """Return the newest verdict of each feature of a route; None is every route."""
         ...
 
     def save_verdicts(self, verdicts: Sequence[Verdict]) -> None:
@@ -122,7 +130,7 @@ class MonitorRun:
         self._signals = watched(config)
         self._lock = threading.RLock()  # `run_once` sets the configured baseline itself
         self._prepared: dict[str, _Prepared] = {}
-        self._last: dict[str, dict[str, Verdict]] = {}
+        self._last: dict[str, dict[str, Verdict]] | None = None
         self._statistics = MonitorStatistics(0, 0, None, {})
 
     def statistics(self) -> MonitorStatistics:
@@ -132,22 +140,29 @@ class MonitorRun:
     def run_once(self, now_us: int) -> list[Verdict]:
         """Look at the windows that end at `now_us`, save the verdicts, hand them on.
 
-        A route without a baseline gives no verdicts; `statistics().waiting` says why.
+        A route without a baseline gives no verdicts; `statistics().waiting` says why. What was
+        compared by the look before, or before a restart, and is compared no more gets a last
+        verdict, so that its alert ends.
         """
-        if not self._config.enabled:
-            return []
         with self._lock:
-            verdicts, waiting = self._look(now_us)
+            verdicts, waiting = self._look(now_us) if self._config.enabled else ([], {})
+            endings = self._endings(verdicts, waiting, now_us)
+            if not (self._config.enabled or endings):
+                return []
             if verdicts:
                 self._store.save_verdicts(verdicts)
             self._remember(verdicts)
-            before = self._statistics
+            before, given = self._statistics, [*verdicts, *endings]
             self._statistics = MonitorStatistics(
-                before.looks + 1, before.verdicts + len(verdicts), now_us, waiting
+                before.looks + 1, before.verdicts + len(given), now_us, waiting
             )
             # Within the lock, so that the receiver sees looks in order.
-            self._on_verdicts(verdicts)
-        return verdicts
+            self._on_verdicts(given)
+            if endings:
+                # Last: after a crash before this the next run hands them on once more.
+                self._store.save_verdicts(endings)
+            self._remember(endings)
+        return given
 
     def _look(self, now_us: int) -> tuple[list[Verdict], dict[str, str]]:
         verdicts: list[Verdict] = []
@@ -170,7 +185,7 @@ class MonitorRun:
             clear_after=config.clear_after,
         )
         columns = self._columns(route, look.window, self._signals)
-        previous = self._previous(route)
+        previous = self._known().get(route, {})
         alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(prepared.references))
         verdicts = []
         for signal in self._signals:
@@ -185,17 +200,37 @@ class MonitorRun:
             verdicts.append(judge(found, levels, look, previous.get(signal.name)))
         return verdicts
 
-    def _previous(self, route: str) -> Mapping[str, Verdict]:
+    def _endings(
+        self, verdicts: Sequence[Verdict], waiting: Mapping[str, str], now_us: int
+    ) -> list[Verdict]:
+        """Return a last verdict on each feature that was compared before, and not by this look."""
+        looked_at = {(v.route, v.feature) for v in verdicts}
+        window = window_ending(now_us, self._config.window)
+        return [
+            ended(last, window, self._why_ended(route, waiting))
+            for route, features in self._known().items()
+            for feature, last in features.items()
+            if (route, feature) not in looked_at and not has_ended(last)
+        ]
+
+    def _why_ended(self, route: str, waiting: Mapping[str, str]) -> str:
+        if not self._config.enabled:
+            return "`monitors.enabled` is false"
+        if route not in self._routes:
+            return "the configuration has no such route"
+        return waiting.get(route, "`monitors.features` switches it off")
+
+    def _known(self) -> dict[str, dict[str, Verdict]]:
         # The log is asked once, for looks before a restart: it grows, and no one else writes it.
-        known = self._last.get(route)
-        if known is None:
-            known = {v.feature: v for v in self._store.latest_verdicts(route, MONITOR)}
-            self._last[route] = known
-        return known
+        if self._last is None:
+            self._last = {}
+            for verdict in self._store.latest_verdicts(None, MONITOR):
+                self._last.setdefault(verdict.route, {})[verdict.feature] = verdict
+        return self._last
 
     def _remember(self, verdicts: Sequence[Verdict]) -> None:
         for verdict in verdicts:
-            self._last.setdefault(verdict.route, {})[verdict.feature] = verdict
+            self._known().setdefault(verdict.route, {})[verdict.feature] = verdict
 
     def _prepare(self, route: str, now_us: int) -> _Prepared:
         baselines = list(self._store.load_baselines(route))

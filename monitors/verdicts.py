@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from monitors.config import MonitorsConfig
 from monitors.drift import Comparison, TooFew, likely_cause
 from monitors.windows import Window
@@ -285,6 +287,40 @@ def _blind(found: TooFew, look: Look, was: _Memory) -> Verdict:
             "needed": found.needed,
         },
     )
+
+
+def ended(last: Verdict, window: Window, why: str) -> Verdict:
+    """Return the last verdict of what is compared no more, so that nothing of it stays open.
+
+    Parameters
+    ----------
+    last : Verdict
+        The feature's newest one.
+    window : Window
+        Its end is the time of the verdict.
+    why : str
+        Part of a sentence, for people; stands in `details["ended"]`.
+    """
+    return msgspec.structs.replace(
+        last,
+        id=f"{last.monitor}:{last.route}:{last.feature}:{window.to_us}",
+        at=window.to_us,
+        verdict="stale",
+        severity="none",
+        value=None,
+        low=None,
+        high=None,
+        threshold=None,
+        n_current=0,
+        window_from=window.from_us,
+        window_to=window.to_us,
+        details={"open": False, "calm_looks": 0, "ended": why},
+    )
+
+
+def has_ended(verdict: Verdict) -> bool:
+    """Say whether `ended` made a verdict."""
+    return "ended" in verdict.details
 
 
 def _measurements(comparison: Comparison) -> Iterator[tuple[str, float]]:

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.alert_kit import MovingClock, change, verdict, webhook
 
@@ -122,3 +123,19 @@ def test_repeated_changes_tell_once(pipeline: AlertPipeline, repository: Reposit
     pipeline.handle([change("opened"), change("opened"), change("resolved"), change("resolved")])
     assert events(repository) == ["drift.opened", "drift.resolved"]
     assert len(repository.alerts_between(0, 2**55)) == 1
+
+
+def test_an_end_says_how_many_features_were_seen(
+    pipeline: AlertPipeline, repository: Repository
+) -> None:
+    """Features without enough rows are not called as the baseline."""
+    pipeline.on_verdicts([verdict("drift", "warning")])
+    (alert,) = repository.open_alerts()
+    blind = msgspec.structs.replace(
+        verdict("not_enough_data", feature="ttft_s"), details={"open": False}
+    )
+    pipeline.on_verdicts([verdict("ok"), blind])
+    found = repository.load_alert(alert.id)
+    assert found is not None
+    assert found.state == "resolved"
+    assert "1 of 2 features are as the baseline; of the others" in found.summary

@@ -1,11 +1,14 @@
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.alert_kit import MovingClock
 
+from monitors.alerts.pipeline import AlertPipeline
 from monitors.config import MonitorsConfig
 from monitors.episodes import EpisodeKey, EpisodeSeverity, episodes
 from monitors.errors import BaselineInvalid
@@ -294,6 +297,89 @@ def test_an_episode_opens_and_ends_over_a_restart(database: Database, traffic: T
             if change.kind == "drift.resolved":
                 open_now.clear()
     assert kinds == [(0, "drift.opened"), (3, "drift.resolved")]
+
+
+def piped(database: Database, watch: Watch) -> AlertPipeline:
+    """Return a pipeline over the watched log."""
+    numbers = count()
+    name = str(id(watch))
+    return AlertPipeline(watch.repository, (), MovingClock(), lambda: f"{name}-{next(numbers):04}")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"routes": ("other",)}, "the configuration has no such route"),
+        ({"enabled": False}, "`monitors.enabled` is false"),
+        ({"baseline": None}, "has no baseline"),
+    ],
+)
+def test_an_alert_on_what_is_compared_no_more_ends(
+    database: Database, traffic: Traffic, options: dict[str, Any], why: str
+) -> None:
+    """After a reload or a restart nothing else would end it; one last verdict says why."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW), longer=2.0)
+    before = Watch(database)
+    before.look()
+    piped(database, before).on_verdicts(before.received[0])
+    (alert,) = before.repository.open_alerts()
+    if "baseline" in options:
+        before.repository.drop_baseline("chat", CONFIGURED)
+    after = Watch(database, **options)
+    assert set(after.look(NOW + STEP_US).values()) == {"stale"}
+    piped(database, after).on_verdicts(after.received[0])
+    ended = after.repository.load_alert(alert.id)
+    assert ended is not None
+    assert ended.state == "resolved"
+    assert why in ended.summary
+    again = Watch(database, **options)
+    assert (after.look(NOW + 2 * STEP_US), again.look(NOW + 3 * STEP_US)) == ({}, {})
+
+
+def test_endings_that_were_not_taken_are_handed_on_again(
+    database: Database, traffic: Traffic
+) -> None:
+    """A crash between the last verdict and the end of its alert loses neither."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW), longer=2.0)
+    Watch(database).look()
+    crashed = Watch(database, routes=())
+
+    def crash(_: list[Verdict]) -> None:
+        raise RuntimeError("killed")
+
+    crashed.monitor = MonitorRun(crashed.repository, MonitorsConfig(), (), crash)
+    with pytest.raises(RuntimeError, match="killed"):
+        crashed.look(NOW + STEP_US)
+    watch = Watch(database, routes=())
+    watch.look(NOW + 2 * STEP_US)
+    assert {v.verdict for v in watch.received[0]} == {"stale"}
+
+
+def test_a_feature_that_is_watched_again_starts_anew(database: Database, traffic: Traffic) -> None:
+    """An episode from before it was switched off does not count: the look is calm, so it is ok."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW), longer=2.0)
+    assert Watch(database).look()["prompt_chars"] == "drift"
+    off = {name: {"enabled": False} for name in ("prompt_chars", "prompt_tokens")}
+    assert Watch(database, features=off).look(NOW + STEP_US)["prompt_chars"] == "stale"
+    later = NOW + DAY_US
+    traffic.write(400, Window(later - HOUR_US, later))
+    assert Watch(database).look(later)["prompt_chars"] == "ok"
+
+
+def test_a_feature_that_is_switched_off_does_not_end_what_others_hold_open(
+    database: Database, traffic: Traffic
+) -> None:
+    """The route's alert goes on with the features that still drift."""
+    traffic.write(400, Window(NOW - HOUR_US, NOW), longer=2.0)
+    before = Watch(database)
+    before.look()
+    piped(database, before).on_verdicts(before.received[0])
+    after = Watch(database, features={"prompt_chars": {"enabled": False}})
+    after.look(NOW + STEP_US)
+    piped(database, after).on_verdicts(after.received[0])
+    (alert,) = after.repository.open_alerts()
+    assert "`prompt_tokens`" in alert.summary
+    assert "`prompt_chars`" not in alert.summary
 
 
 def test_looks_from_several_threads_come_one_after_the_other(
