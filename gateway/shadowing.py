@@ -16,13 +16,14 @@ async def run_shadow(dispatcher: Dispatcher, plan: Plan, call: ClientCall, log: 
     status, reason = 0, None
     answer: Answer | None = None
     try:
-        async with asyncio.timeout(plan.route.timeouts.total):
-            answer = await dispatcher.run(plan, call, log.outcome)
-            status, record.upstream = answer.status, answer.upstream.name
-            if answer.tap.stream:
-                record.ttft_s = log.clock.monotonic() - record.started_s
-            if answer.tap.is_client_error:
-                reason = Reason.UPSTREAM_REJECTED
+        # The dispatcher bounds itself, and knows whose fault it is that time is up.
+        answer = await dispatcher.run(plan, call, log.outcome)
+        status, record.upstream = answer.status, answer.upstream.name
+        if answer.tap.stream:
+            record.ttft_s = log.clock.monotonic() - record.started_s
+        if answer.tap.is_client_error:
+            reason = Reason.UPSTREAM_REJECTED
+        async with asyncio.timeout(max(0.0, answer.deadline_s - log.clock.monotonic())):
             await _drain(answer, call)
     except RouteExhausted as error:
         status, reason = error.status, error.reason

@@ -68,17 +68,20 @@ class UpstreamSet:
             numbers[name] = (sum(s.in_use for s in both), sum(s.idle for s in both))
         return numbers
 
-    async def retire_unused(self, settings: Settings) -> None:
-        """Close the idle connections of clients no configuration names any more."""
+    def retire_unused(self, settings: Settings) -> None:
+        """Let clients that no configuration names any more end with the requests they carry."""
         for name in [name for name in self._open if name not in settings.upstreams]:
             self._retired.extend(self._open.pop(name)[1:])
-        retired, self._retired = self._retired, []
-        for client in retired:
-            await client.aclose()
+        for client in self._retired:
+            client.retire()
+        self._retired = [client for client in self._retired if client.statistics().in_use]
 
     async def aclose(self) -> None:
         """Close every connection."""
         for _, primary, shadow in self._open.values():
             await primary.aclose()
             await shadow.aclose()
+        for client in self._retired:
+            await client.aclose()
         self._open.clear()
+        self._retired.clear()

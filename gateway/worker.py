@@ -114,10 +114,10 @@ class Worker:
                 self.engine_ready = bool(message["ready"])
                 self._update_readiness()
             elif message["kind"] == "settings":
-                await self._reload(message)
+                self._reload(message)
         return settings.gateway.shutdown_grace
 
-    async def _reload(self, message: Mapping[str, Any]) -> None:
+    def _reload(self, message: Mapping[str, Any]) -> None:
         plane, upstreams = self._plane, self._upstreams
         assert plane is not None
         assert upstreams is not None
@@ -132,7 +132,7 @@ class Worker:
         self._update_readiness()
         for runner in old.shadow_runners.values():
             self._tasks.start(runner.aclose(settings.gateway.shutdown_grace))
-        await upstreams.retire_unused(settings)
+        upstreams.retire_unused(settings)
 
     def _update_readiness(self) -> None:
         plane = self._plane

@@ -48,6 +48,7 @@ class ConnectionPool:
         "_max_queue",
         "_name",
         "_open",
+        "_retired",
         "_sweep_timer",
         "_waiters",
     )
@@ -71,6 +72,7 @@ class ConnectionPool:
         self._waiters: deque[asyncio.Future[HttpConnection | None]] = deque()
         self._in_use = 0
         self._closed = False
+        self._retired = False
         self._emptied: asyncio.Event | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -145,6 +147,13 @@ class ConnectionPool:
             in_use=self._in_use, idle=len(self._idle), waiting=len(self._waiters)
         )
 
+    def retire(self) -> None:
+        """Keep no connection from now on; exchanges under way, and who waits, are served."""
+        self._retired = True
+        idle, self._idle = self._idle, {}
+        for connection in idle:
+            connection.abort()
+
     async def aclose(self) -> None:
         """Close every connection, those in use too, and refuse who waits."""
         self._closed = True
@@ -205,7 +214,9 @@ class ConnectionPool:
                 waiter.set_result(connection)
                 return
         self._in_use -= 1
-        if connection is not None:
+        if connection is not None and self._retired:
+            connection.abort()
+        elif connection is not None:
             self._idle[connection] = self._clock.monotonic()
             if self._sweep_timer is None:
                 self._schedule_sweep(self._idle_timeout_s)

@@ -215,6 +215,10 @@ class HttpUpstream:
         """Return the pool's numbers."""
         return self._pool.statistics()
 
+    def retire(self) -> None:
+        """Keep no connection from now on: a reload has put another client in this one's place."""
+        self._pool.retire()
+
     async def aclose(self) -> None:
         """Close every connection; later requests are refused."""
         await self._pool.aclose()
