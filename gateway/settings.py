@@ -170,7 +170,12 @@ def _read_secret_files(settings: Settings, source: str) -> Settings:
             problem = f"{key} names `{upstream.api_key_file}`, which is empty; write the key there"
             raise ConfigError([problem], source=source)
         update = {"api_key": secret, "api_key_file": None}
-        upstreams[name] = upstream.model_validate({**upstream.model_dump(), **update})
+        try:
+            upstreams[name] = upstream.model_validate({**upstream.model_dump(), **update})
+        except ValidationError:
+            problem = f"{key}: its content must be printable ASCII without spaces, in one line"
+            # Not `from error`: its text shows the secret.
+            raise ConfigError([problem], source=source) from None
     return settings.model_copy(update={"upstreams": upstreams})
 
 

@@ -1,5 +1,7 @@
 """Configuration of upstreams and routes."""
 
+import re
+import ssl
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -8,6 +10,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from router.durations import DurationSeconds
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_FIELD_VALUE = re.compile(r"[ -~\x80-\xff]*")  # what a field can carry: latin-1, no controls
+RESERVED_FIELDS = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Header fields that belong to a connection or a message: the client of upstreams writes them."""
+_KEY = re.compile(r"[!-~]*")
 
 
 class Frozen(BaseModel):
@@ -28,7 +48,44 @@ def _check_url(url: str) -> str:
         raise ValueError("must not carry credentials; use `api_key`")
     if parts.query or parts.fragment:
         raise ValueError("must not carry a query or a fragment")
+    try:
+        parts.port  # noqa: B018  (reading it is what checks it)
+        if parts.hostname and ":" not in parts.hostname:
+            parts.hostname.encode("idna")
+    except ValueError as error:
+        raise ValueError(f"must name a host and a port that can be: {error}") from error
     return url
+
+
+def _check_ca_file(path: str) -> str:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError as error:
+        raise ValueError(f"must name a readable PEM file of certificates: {error}") from error
+    return path
+
+
+def _check_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _FIELD_NAME.fullmatch(name):
+            raise ValueError(f"`{name}` is no name of a header field")
+        if name.lower().encode() in RESERVED_FIELDS:
+            raise ValueError(f"`{name}` is written by the gateway itself")
+        if not _FIELD_VALUE.fullmatch(value):
+            # The value may be a credential: only the name is told.
+            raise ValueError(f"the value of `{name}` holds what a header field cannot carry")
+    return headers
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    if not _KEY.fullmatch(key.get_secret_value()):
+        raise ValueError("must be printable ASCII without spaces")
+    return key
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
+CaFile = Annotated[str, AfterValidator(_check_ca_file)]
+Fields = Annotated[dict[str, str], AfterValidator(_check_headers)]
 
 
 class Price(Frozen):
@@ -48,15 +105,15 @@ class UpstreamConfig(Frozen):
     )
     engine: Literal["llama.cpp"] | None = None  # instead of `url`: the embedded engine
     model: str | None = Field(None, min_length=1)  # name sent upstream; else the client's
-    api_key: SecretStr | None = None  # the client's own is passed on without
+    api_key: ApiKey | None = None  # the client's own is passed on without
     api_key_file: str | None = None  # instead of `api_key`: a file that holds it
     protocol: Literal["openai"] = "openai"  # what the server speaks
     version: str | None = None  # what the record calls this deployment
     max_connections: int = Field(256, ge=1, le=65_536)  # of one worker, open at once
     max_queue: int = Field(256, ge=0)  # requests that may wait for a connection
-    ca_file: str | None = None  # additional trust for https
+    ca_file: CaFile | None = None  # additional trust for https
     verify_tls: bool = True  # false: any certificate is taken
-    headers: dict[str, str] = {}  # added to every request
+    headers: Fields = {}  # added to every request
     prices: dict[str, Price] = {}  # model name (or "*") to price
 
     @model_validator(mode="after")

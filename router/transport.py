@@ -11,7 +11,7 @@ from functools import partial
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from router.clock import Clock
-from router.config import UpstreamConfig
+from router.config import RESERVED_FIELDS, UpstreamConfig
 from router.errors import Reason, UpstreamFault
 from router.http_connection import HttpConnection, Owner
 from router.http_response import HttpResponse
@@ -26,20 +26,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _TARGET = re.compile(rb"/[!\"$-~]*")
 _SUSPECT = re.compile(rb"\.\.|/\.|%|\\|//")
 _CONTROL = re.compile(rb"[\r\n\0]")
-_OURS = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"expect",
-        b"host",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
 
 
 @dataclass(slots=True, frozen=True)
@@ -254,7 +240,7 @@ class HttpUpstream:
         return encoding
 
     def _field_start(self, name: bytes) -> bytes:
-        if name.lower() in _OURS or _TOKEN.fullmatch(name) is None:
+        if name.lower() in RESERVED_FIELDS or _TOKEN.fullmatch(name) is None:
             raise self._unsendable(f"the header field {name!r} is not the caller's to send")
         start = name + b": "
         if len(self._names) < KNOWN_NAMES:

@@ -98,7 +98,7 @@ def test_a_secret_is_read_from_its_file(tmp_path: Path) -> None:
     assert key.get_secret_value() == "sk-file"
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe", b"sk-one\nsk-two\n"])
 def test_a_useless_secret_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """A secret file without a key, or that is no text, names its setting."""
     (tmp_path / "key").write_bytes(content)

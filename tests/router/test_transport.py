@@ -345,7 +345,9 @@ def test_url_names_host_authority_and_base(
 def test_impossible_host_or_port_names_the_key(url: str) -> None:
     """A port beyond 65535 and a name that DNS cannot hold are refused with key path and value."""
     with pytest.raises(ValueError, match=f"`upstreams.u.url` is `{url}`"):
-        parse_address(UpstreamConfig(name="u", url=url))
+        parse_address(UpstreamConfig(name="u", url="http://h").model_copy(update={"url": url}))
+    with pytest.raises(ValueError, match="must name a host and a port that can be"):
+        UpstreamConfig(name="u", url=url)
 
 
 def test_engine_needs_a_socket() -> None:

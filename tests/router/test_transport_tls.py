@@ -137,7 +137,11 @@ def test_unreadable_ca_file_names_the_key(tmp_path: Path) -> None:
     foreign = tmp_path / "not.pem"
     foreign.write_text("no certificate")
     for path in (foreign, tmp_path / "missing.pem"):
-        config = UpstreamConfig(name="u", url="https://h", ca_file=str(path))
+        with pytest.raises(ValueError, match="must name a readable PEM file"):
+            UpstreamConfig(name="u", url="https://h", ca_file=str(path))
+        # It was there when the configuration was checked, and has gone since.
+        config = UpstreamConfig(name="u", url="https://h")
+        config = config.model_copy(update={"ca_file": str(path)})
         with pytest.raises(ValueError, match=rf"`upstreams\.u\.ca_file` is `{path}`"):
             HttpUpstream(config, clock=SystemClock())
 
