@@ -15,7 +15,8 @@ from gateway.children import Child, ChildSpec
 from gateway.config import Settings, split_address
 from gateway.engine_process import EXIT_UNUSABLE, engine_environment
 from gateway.errors import ConfigError
-from gateway.settings import Source, load_settings
+from gateway.exposure import open_addresses
+from gateway.settings import Source, settings_from_message
 from router.clock import Clock
 from router.tasks import TaskSet
 from storage.lock import WriterLock
@@ -40,6 +41,7 @@ class ServeOptions:
     workers: int
     data_dir: Path
     verbose: bool = False
+    insecure: bool = False
 
 
 @dataclass(slots=True)
@@ -66,11 +68,18 @@ class Supervisor:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         directory = self.options.data_dir
-        (directory / "run").mkdir(parents=True, exist_ok=True)
         lock = WriterLock(directory, "gateway.lock")
-        lock.acquire()
         try:
-            self.text = _read(self.options.source)
+            (directory / "run").mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            problem = (
+                f"`gateway.data_dir` is `{directory}`, which cannot be written: {error.strerror};"
+                " choose another directory"
+            )
+            raise ConfigError([problem], source="the data directory") from error
+        try:
+            self.text, self.settings = _load(self.options.source)
             data, control = self._bind(self.options.listen), self._bind(self.options.control)
             self._listening = shown_address(data.getsockname())
             self._handle_signals()
@@ -175,8 +184,8 @@ class Supervisor:
     def reload(self) -> list[str]:
         """Read the configuration again; return its problems, none of it is taken if any."""
         try:
-            text = _read(self.options.source)
-            settings = load_settings(self.options.source, os.environ)
+            text, settings = _load(self.options.source)
+            self._refuse_to_open(settings)
         except ConfigError as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return error.problems
@@ -192,6 +201,12 @@ class Supervisor:
                 child.send("settings", **self._greeting())
         log.info("the configuration of %s is in force", self.options.source)
         return []
+
+    def _refuse_to_open(self, settings: Settings) -> None:
+        options = self.options
+        problems = open_addresses(settings, listen=options.listen, control=options.control)
+        if problems and not options.insecure:
+            raise ConfigError(problems, source=str(options.source))
 
     async def _watch_file(self) -> None:
         path = self.options.source.path
@@ -223,6 +238,13 @@ def _signature(path: Path | None) -> tuple[int, int] | None:
             found = path.stat()
             return found.st_mtime_ns, found.st_size
     return None
+
+
+def _load(source: Source) -> tuple[str | None, Settings]:
+    """Read once: what is checked here is what the children get."""
+    text = _read(source)
+    message = {"text": text, "source": str(source)}
+    return text, settings_from_message(message, os.environ)
 
 
 def _read(source: Source) -> str | None:

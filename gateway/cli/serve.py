@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from gateway.config import Settings, is_loopback, split_address
+from gateway.config import Settings, split_address
 from gateway.errors import ConfigError
+from gateway.exposure import open_addresses
 from gateway.settings import current_source, load_settings
 from gateway.supervisor import ServeOptions, Supervisor
 from router.clock import SystemClock
@@ -43,7 +44,7 @@ def serve(config_path: str | None, *, insecure: bool, verbose: bool, **overrides
     from dataclasses import replace
 
     supervisor = Supervisor(
-        replace(options, source=source, verbose=verbose), settings, SystemClock()
+        replace(options, source=source, verbose=verbose, insecure=insecure), settings, SystemClock()
     )
     uvloop.run(supervisor.run())
 
@@ -51,15 +52,21 @@ def serve(config_path: str | None, *, insecure: bool, verbose: bool, **overrides
 def _options(settings: Settings, overrides: dict[str, object]) -> ServeOptions:
     gateway = settings.gateway
     host, port = split_address(gateway.listen)
-    host = str(overrides["host"] or host)
+    host = str(overrides["host"] or host).strip("[]")
     port = port if overrides["port"] is None else int(str(overrides["port"]))
     listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    control = str(overrides["control"] or gateway.control)
+    for option, address in (("--host", listen), ("--control", control)):
+        try:
+            split_address(address)
+        except ValueError as error:
+            raise click.UsageError(f"{option}: {error}") from error
     from gateway.settings import Source
 
     return ServeOptions(
         source=Source(None),
         listen=listen,
-        control=str(overrides["control"] or gateway.control),
+        control=control,
         workers=int(str(overrides["workers"] or gateway.workers)),
         data_dir=Path(str(overrides["data_dir"] or gateway.data_dir)).absolute(),
     )
@@ -73,17 +80,7 @@ def refuse_open_addresses(settings: Settings, options: ServeOptions) -> None:
     ConfigError
         An address is not loopback and nothing asks for a key there.
     """
-    problems = []
-    if not is_loopback(options.listen) and not settings.gateway.keys:
-        problems.append(
-            f"`gateway.listen` is `{options.listen}`, reachable from elsewhere, and `gateway.keys`"
-            " is empty; add a key, listen on 127.0.0.1, or say --insecure"
-        )
-    if not is_loopback(options.control) and settings.gateway.admin_key is None:
-        problems.append(
-            f"`gateway.control` is `{options.control}`, reachable from elsewhere, and"
-            " `gateway.admin_key` is not set; set it, listen on 127.0.0.1, or say --insecure"
-        )
+    problems = open_addresses(settings, listen=options.listen, control=options.control)
     if problems:
         raise ConfigError(problems, source="the configuration")
 

@@ -269,6 +269,25 @@ def test_bad_configuration_is_refused_at_the_start(tmp_path: Path, config: str, 
     assert named in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--control", "8081"), "`8081` is not an address"),
+        (("--host", "a b"), "`a b:8080` is not an address"),
+        (("--data-dir", "/dev/null/data"), "`/dev/null/data`, which cannot be written"),
+    ],
+    ids=["control", "host", "data-dir"],
+)
+def test_useless_arguments_are_refused(
+    tmp_path: Path, upstream: FakeUpstream, arguments: tuple[str, ...], named: str
+) -> None:
+    """What the command line names and nobody can use ends the program with code 2."""
+    config = CONFIG.format(url=upstream.url, route="chat")
+    code, said = serve(tmp_path, *arguments, config=config)
+    assert code == 2
+    assert named in said
+
+
 @pytest.mark.slow
 def test_zero_configuration_answers_any_model(engine_gateway: RunningGateway) -> None:
     """Without a configuration the embedded engine answers every name, to the official client."""

@@ -9,6 +9,10 @@ import pytest
 from support.fake_upstream import FakeUpstream
 from support.worker import RunningWorker
 
+from gateway.settings import Source, load_settings
+from gateway.supervisor import ServeOptions, Supervisor
+from router.clock import SystemClock
+
 CONFIG = """
 upstreams:
   fast: {{url: "{url}", version: {version}}}
@@ -58,3 +62,26 @@ def test_idle_connections_of_a_changed_upstream_are_closed(
             time.sleep(0.01)
         assert upstream.open_connections == 0
         assert httpx2.post(url, json=BODY).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("listen", "insecure", "refused"),
+    [("0.0.0.0:0", False, True), ("0.0.0.0:0", True, False), ("127.0.0.1:0", False, False)],
+    ids=["open", "insecure", "loopback"],
+)
+def test_reload_without_keys_opens_nothing(
+    tmp_path: Path, listen: str, *, insecure: bool, refused: bool
+) -> None:
+    """A reload that takes the last key away is refused where others can reach the gateway."""
+    path = tmp_path / "driftgate.yaml"
+    closed = CONFIG.format(url="http://127.0.0.1:1/v1", version="v1")
+    keys = f"gateway: {{keys: [{{name: one, sha256: '{'0' * 64}'}}]}}\n"
+    path.write_text(closed + keys)
+    options = ServeOptions(Source(path), listen, "127.0.0.1:0", 1, tmp_path, insecure=insecure)
+    supervisor = Supervisor(options, load_settings(options.source, {}), SystemClock())
+    assert supervisor.reload() == []
+    path.write_text(closed)
+    problems = supervisor.reload()
+    assert bool(problems) is refused
+    assert all("`gateway.keys`" in problem for problem in problems)
+    assert bool(supervisor.settings.gateway.keys) is refused
