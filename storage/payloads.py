@@ -20,6 +20,7 @@ from storage.errors import DatabaseFailed
 from storage.times import DAY_US, to_timestamp
 
 _DAY_FOLDER = re.compile(r"day=\d{4}-\d\d-\d\d")
+_ALL_ROWS = 1 << 62
 _COLUMNS = "id, started_at, request, response, request_truncated, response_truncated, response_type"
 
 
@@ -28,6 +29,13 @@ class Retired(NamedTuple):
 
     predictions: int
     files: int
+
+
+class _RowIds(NamedTuple):
+    """Staged rows with a row id in [first, end)."""
+
+    first: int
+    end: int
 
 
 class PayloadStore:
@@ -74,14 +82,22 @@ class PayloadStore:
         return int(row[0]) if row else 0
 
     def archive(self) -> list[Path]:
-        """Move all staged rows to day files, one new file a day; return the files."""
+        """Move all staged rows to day files, one new file a day; return the files.
+
+        A day whose text does not fit the database's memory gets several.
+
+        Raises
+        ------
+        DatabaseFailed
+            A file cannot be written, or a single row does not fit; call again later.
+        """
         # A move whose commit was in doubt may have left its file: it must not be written twice.
         self.recover()
         with self._database.cursor() as cursor:
             days = cursor.execute(
                 "SELECT DISTINCT started_at::DATE::VARCHAR FROM payloads_recent ORDER BY 1"
             ).fetchall()
-            return [self._archive_day(cursor, day) for (day,) in days]
+            return [path for (day,) in days for path in self._archive_day(cursor, day)]
 
     def apply_retention(self, now_us: int, *, payload_days: int, prediction_days: int) -> Retired:
         """Remove text and facts that are older than they may be.
@@ -111,21 +127,43 @@ class PayloadStore:
                 path.parent.rmdir()
         return Retired(int(predictions), len(files))
 
-    def _archive_day(self, cursor: duckdb.DuckDBPyConnection, day: str) -> Path:
+    def _archive_day(self, cursor: duckdb.DuckDBPyConnection, day: str) -> list[Path]:
+        # DuckDB holds a vector of 2048 bodies in one piece, however few rows a file may have.
+        # Only a range of row ids keeps it from that, and what fits shows when it is tried.
+        files: list[Path] = []
+        most = _ALL_ROWS
+        while (rows := _first_rows(cursor, day, most)) is not None:
+            path = self._archive_rows(cursor, day, rows)
+            if path is None:
+                most = (rows.end - rows.first) // 2
+            else:
+                files.append(path)
+        return files
+
+    def _archive_rows(
+        self, cursor: duckdb.DuckDBPyConnection, day: str, rows: "_RowIds"
+    ) -> Path | None:
+        """Move rows, inside the transaction that chose them; None if memory is too short."""
         folder = self._folder / f"day={day}"
         numbers = [int(path.stem) for path in folder.glob("*.parquet") if path.stem.isdigit()]
         path = folder / f"{max(numbers, default=0) + 1}.parquet"
         partial = path.with_suffix(".tmp")
-        cursor.begin()
         try:
             folder.mkdir(exist_ok=True)
             # One snapshot: what is deleted is what was written, whatever arrives meanwhile.
-            cursor.execute(_copy_statement(day, partial))
+            cursor.execute(_copy_statement(day, rows, partial))
             _sync(partial)
             partial.rename(path)
             _sync(folder)
+            _sync(self._folder)
             self._take_in(cursor, path, adopted=False)
-            cursor.execute("DELETE FROM payloads_recent WHERE started_at::DATE = ?::DATE", [day])
+            cursor.execute(f"DELETE FROM payloads_recent WHERE {_chosen(day, rows)}")  # noqa: S608 (numbers, and a day that DuckDB printed)
+        except duckdb.OutOfMemoryException:
+            cursor.rollback()
+            path.unlink(missing_ok=True)  # Or its rows would be in another file as well.
+            if rows.end - rows.first == 1:
+                raise
+            return None
         except OSError as error:
             cursor.rollback()
             raise DatabaseFailed(f"{path} could not be written: {error}") from error
@@ -178,10 +216,28 @@ def drop_adopted(connection: duckdb.DuckDBPyConnection, started_at: Sequence[int
         )
 
 
-def _copy_statement(day: str, target: Path) -> str:
+def _first_rows(cursor: duckdb.DuckDBPyConnection, day: str, most: int) -> _RowIds | None:
+    """Begin a transaction and return the first row ids of a day; none are left: end it again."""
+    cursor.begin()
+    found = cursor.execute(
+        "SELECT min(rowid), max(rowid) + 1 FROM payloads_recent WHERE started_at::DATE = ?::DATE",
+        [day],
+    ).fetchone()
+    if found is None or found[0] is None:
+        cursor.rollback()
+        return None
+    first, end = found
+    return _RowIds(first, min(end, first + most))
+
+
+def _chosen(day: str, rows: _RowIds) -> str:
+    return f"rowid >= {rows.first} AND rowid < {rows.end} AND started_at::DATE = '{day}'::DATE"
+
+
+def _copy_statement(day: str, rows: _RowIds, target: Path) -> str:
     quoted = str(target).replace("'", "''")
     return (
-        f"COPY (SELECT {_COLUMNS} FROM payloads_recent WHERE started_at::DATE = '{day}'::DATE"  # noqa: S608 (a day that DuckDB printed)
+        f"COPY (SELECT {_COLUMNS} FROM payloads_recent WHERE {_chosen(day, rows)}"  # noqa: S608 (numbers, and a day that DuckDB printed)
         f" ORDER BY started_at, id) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
     )
 

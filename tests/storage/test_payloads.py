@@ -1,3 +1,4 @@
+import random
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 from support.log_records import NOW, SECOND, end_of, id_of, now_us, signals_of
 
 from storage import reader
-from storage.database import FILE_NAME, Database
+from storage.database import FILE_NAME, Database, DatabaseLimits
 from storage.errors import DatabaseFailed
 from storage.payloads import PayloadStore
 from storage.records import End, Payload
@@ -60,6 +61,30 @@ def test_a_day_gets_another_file(database: Database) -> None:
     assert [path.name for path in payloads.archive()] == ["2.parquet"]
     assert payloads.archive() == []
     assert texts(database) == ["answer 1", "answer 2"]
+
+
+def test_text_beyond_the_memory_limit_moves_in_pieces(tmp_path: Path) -> None:
+    """Bodies that do not fit the database's memory together go to several files of the day."""
+    limits = DatabaseLimits(memory="100MB", wal_autocheckpoint="10MB")
+    database = Database.open(tmp_path / "data", now_us=now_us, limits=limits)
+    text = random.Random(1).randbytes(100_000).hex().encode()
+    for n in range(0, 400, 50):
+        store(
+            database,
+            [
+                End(end_of(i).prediction, (), Payload(text[i:] + text[:i], b"%d" % i))
+                for i in range(n, n + 50)
+            ],
+        )
+    payloads = PayloadStore(database)
+    files = payloads.archive()
+    assert len(files) > 1
+    assert payloads.staged_rows() == 0
+    with database.cursor() as cursor:
+        found = cursor.execute("SELECT count(*), count(DISTINCT response) FROM payloads")
+        assert found.fetchall() == [(400, 400)]
+    assert payloads.recover() == 0
+    database.close()
 
 
 def test_text_keeps_its_characters(database: Database) -> None:
