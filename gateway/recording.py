@@ -163,11 +163,12 @@ class Recorder:
         if config.sample < 1.0 and int(record.id[-8:], 16) >= config.sample * 0x1_0000_0000:
             return None
         limit = config.max_payload_bytes
+        request, response = self._redact(record.request), self._redact(record.response)
         return Payload(
-            request=self._redact(record.request)[:limit],
-            response=self._redact(record.response)[:limit],
-            request_truncated=len(record.request) > limit,
-            response_truncated=record.response_truncated or len(record.response) > limit,
+            request=request[:limit],
+            response=response[:limit],
+            request_truncated=len(request) > limit,
+            response_truncated=record.response_truncated or len(response) > limit,
             response_type=record.response_type,
         )
 

@@ -21,7 +21,7 @@ Days = Annotated[int, BeforeValidator(_days, json_schema_input_type=int | str), 
 
 def _check_pattern(pattern: str) -> str:
     try:
-        re.compile(pattern)
+        re.compile(pattern.encode())  # Bodies are bytes: `\u` and `(?u)` mean nothing there.
     except re.error as error:
         raise ValueError(f"`{pattern}` is not a regular expression: {error}") from error
     return pattern

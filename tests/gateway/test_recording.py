@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from gateway.recording import MAX_TAGS, Recorder, RequestRecord, hashed_user_key, parse_tags
 from gateway.tap import Facts
@@ -162,6 +163,22 @@ def test_secret_at_the_cut_is_redacted() -> None:
     payload = end(record(request=b"12345secret"), policy).payload
     assert payload is not None
     assert payload.request == b"12345[re"
+
+
+def test_a_redacted_body_is_cut_by_its_new_size() -> None:
+    """What redaction makes longer than the limit is cut and marked; what it shortens is not."""
+    policy = recorder(redact=("ab", "x{20}"), max_payload_bytes=12)
+    payload = end(record(request=b"ab1234", response=b"x" * 20), policy).payload
+    assert payload is not None
+    assert (payload.request, payload.request_truncated) == (b"[redacted]12", True)
+    assert (payload.response, payload.response_truncated) == (b"[redacted]", False)
+
+
+@pytest.mark.parametrize("pattern", [r"\u00e9", "(?u)x", r"\N{BULLET}"])
+def test_a_pattern_that_bytes_cannot_have_is_refused(pattern: str) -> None:
+    """Bodies are bytes: a pattern for text alone fails with the configuration, not later."""
+    with pytest.raises(ValidationError, match="is not a regular expression"):
+        recorder(redact=(pattern,))
 
 
 @pytest.mark.parametrize(("size", "cut"), [(10, False), (11, True)])
