@@ -28,7 +28,15 @@ PAYLOADS_FOLDER = "payloads"
 NO_ROWS_FILE = "none/0.parquet"
 _USERS_WAIT_S = 30.0
 _CORRUPT = ("corrupt", "not a valid duckdb database", "checksum", "replaying wal", "deserializ")
-_NOT_CORRUPT = (duckdb.OutOfMemoryException, duckdb.InterruptException)
+# The errors of statements and values quote what was asked for, and that may be any word.
+_NOT_CORRUPT = (
+    duckdb.OutOfMemoryException,
+    duckdb.InterruptException,
+    duckdb.DataError,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ParserException,
+)
 
 # DuckDB refuses a glob that matches nothing, so the view `payloads` always finds this file.
 _NO_ROWS = """

@@ -101,7 +101,8 @@ class Ingester:
         Microseconds since the epoch.
     on_batch : callable, optional
         Called after the commit with the records and worker statistics of a batch, at most once
-        for each: a batch whose commit was in doubt is not reported again.
+        for each: a batch whose commit was in doubt is not reported again. Only what a rebuilt
+        database reads anew from the segments is reported anew.
     """
 
     def __init__(

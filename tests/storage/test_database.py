@@ -188,6 +188,23 @@ def test_a_statement_that_fails_is_translated(tmp_path: Path) -> None:
     database.close()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT checksum FROM predictions",
+        "SELECT * FROM corrupt",
+        "SELECT 'corrupt'::UUID",
+        "corrupt",
+    ],
+)
+def test_words_of_a_statement_are_no_damage(tmp_path: Path, statement: str) -> None:
+    """An error that quotes a word of damage from the statement does not pass for damage."""
+    database = Database.open(tmp_path, now_us=now_us)
+    with pytest.raises(DatabaseFailed), database.cursor() as cursor:
+        cursor.execute(statement).fetchall()
+    database.close()
+
+
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     """A second writer is refused until the first one lets go."""
     first, second = WriterLock(tmp_path), WriterLock(tmp_path)
