@@ -1,23 +1,34 @@
 """The report for people: tables of words and numbers; colour only repeats what words say."""
 
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from monitors.report.model import DataQuality, Finding, Percentiles, Report, Traffic
+from monitors.report.model import (
+    DataQuality,
+    Finding,
+    Percentiles,
+    Report,
+    RouteTotal,
+    Traffic,
+)
 from monitors.report.printable import printable
 from monitors.windows import from_us
 
 _STYLES = {"ok": "green", "drift": "red", "open": "red", "critical": "red", "warning": "yellow"}
 _WORDS = {"not_enough_data": "not enough data"}
 _UNKNOWN = "-"
+_DRIFT = "Drift"
+_WIDEST = 10_000
 _LEFT = (
     *("route", "variant", "role", "upstream", "feature", "verdict", "severity"),
-    *("baseline", "cause", "state", "kind", "summary", "reasons"),
+    *("baseline", "cause", "state", "kind", "opened", "summary", "reason", "time"),
 )
 
 
@@ -27,7 +38,7 @@ def render_text(report: Report, *, width: int = 120, colour: bool = False) -> st
     Parameters
     ----------
     width : int
-        Columns of the terminal; longer cells are folded.
+        Columns of the terminal; sentences are folded, words and numbers stay whole.
     colour : bool
         Write ANSI colours.
     """
@@ -46,7 +57,14 @@ def render_text(report: Report, *, width: int = 120, colour: bool = False) -> st
     console.print(_head(report))
     for table in _tables(report):
         console.print()
+        # A table that is too wide runs over the edge: rich would break numbers, or lose columns.
+        unbound = console.options.update_width(_WIDEST)
+        console.width = max(width, Measurement.get(console, unbound, table).minimum)
         console.print(table)
+        console.width = width
+        if table.title == _DRIFT:
+            for line in _cause_lines(report.drift):
+                console.print(line)
     for line in _quality_lines(report.data_quality):
         console.print(line)
     for note in report.notes:
@@ -68,6 +86,8 @@ def _head(report: Report) -> str:
 def _tables(report: Report) -> Iterable[Table]:
     if report.traffic:
         yield _traffic_table(report.traffic)
+        if any(row.reasons for row in report.traffic):
+            yield _reasons_table(report.traffic)
         yield _latency_table(report)
         yield _usage_table(report.traffic)
     if report.upstreams:
@@ -99,7 +119,7 @@ def _tables(report: Report) -> Iterable[Table]:
 
 def _traffic_table(traffic: Sequence[Traffic]) -> Table:
     columns = "route|variant|role|requests|errors|error share|95 %"
-    columns += "|refused|cache hits|fallbacks|reasons"
+    columns += "|refused|cache hits|fallbacks"
     rows = [
         (
             row.route,
@@ -112,33 +132,41 @@ def _traffic_table(traffic: Sequence[Traffic]) -> Table:
             str(row.refused),
             _share(row.cache_hit_share),
             str(row.fallbacks),
-            ", ".join(f"{said.reason} ({said.status}): {said.n}" for said in row.reasons),
         )
         for row in traffic
     ]
     return _table("Traffic", columns, rows)
 
 
-def _latency_table(report: Report) -> Table:
-    columns = "route|variant|role|n|p50|p95|p99|ttft p50|p95|p99|overhead p50|p95|p99"
-    rows: list[Sequence[str]] = [
-        (
-            row.route,
-            row.variant,
-            row.role,
-            str(row.latency_s.n),
-            *_percentiles(row.latency_s),
-            *_percentiles(row.ttft_s),
-            *_percentiles(row.overhead_s),
-        )
-        for row in report.traffic
+def _reasons_table(traffic: Sequence[Traffic]) -> Table:
+    columns = "route|variant|role|reason|status|n"
+    rows = [
+        (row.route, row.variant, row.role, said.reason, str(said.status), str(said.n))
+        for row in traffic
+        for said in row.reasons
     ]
+    return _table("What went wrong", columns, rows)
+
+
+def _latency_table(report: Report) -> Table:
+    columns = "route|variant|role|time|n|p50|p95|p99"
+    rows: list[Sequence[str]] = []
+    for row in report.traffic:
+        measures = {
+            "latency": row.latency_s,
+            "first token": row.ttft_s,
+            "overhead": row.overhead_s,
+        }
+        rows += [
+            (row.route, row.variant, row.role, name, str(measured.n), *_percentiles(measured))
+            for name, measured in measures.items()
+            if measured.n
+        ]
     variants = [row.route for row in report.traffic if row.role == "primary"]
     rows += [
         (
-            *(total.route, "all", "primary", str(total.n)),
-            *(_seconds(total.latency_p50_s), _seconds(total.latency_p95_s)),
-            *[""] * 7,
+            *(total.route, "all", "primary", "latency", str(total.n - _interrupted(report, total))),
+            *(_seconds(total.latency_p50_s), _seconds(total.latency_p95_s), ""),
         )
         for total in report.routes
         if variants.count(total.route) > 1
@@ -146,9 +174,15 @@ def _latency_table(report: Report) -> Table:
     return _table("Latency", columns, rows)
 
 
+def _interrupted(report: Report, total: RouteTotal) -> int:
+    """Count the requests of a route that no percentile has."""
+    rows = (row for row in report.traffic if (row.route, row.role) == (total.route, "primary"))
+    return sum(row.interrupted for row in rows)
+
+
 def _usage_table(traffic: Sequence[Traffic]) -> Table:
     columns = "route|variant|role|prompt tokens|response tokens|cached tokens"
-    columns += "|known|cost USD|known|truncated"
+    columns += "|tokens unknown|cost USD|cost unknown|truncated"
     rows = [
         (
             row.route,
@@ -157,9 +191,9 @@ def _usage_table(traffic: Sequence[Traffic]) -> Table:
             _number(row.prompt_tokens),
             _number(row.response_tokens),
             _number(row.cached_tokens),
-            f"{row.tokens_known} of {row.n}",
+            str(row.n - row.tokens_known),
             _UNKNOWN if row.cost_usd is None else f"{row.cost_usd:.4f}",
-            f"{row.cost_known} of {row.n}",
+            str(row.n - row.cost_known),
             str(row.truncated),
         )
         for row in traffic
@@ -168,23 +202,31 @@ def _usage_table(traffic: Sequence[Traffic]) -> Table:
 
 
 def _drift_table(drift: Sequence[Finding]) -> Table:
-    columns = "route|feature|verdict|severity|psi|95 %|n|baseline n|baseline|cause"
+    columns = "route|feature|verdict|psi|95 %|n|baseline n|baseline"
     rows = [
         (
             row.route,
             row.feature,
-            _WORDS.get(row.verdict, row.verdict),
-            row.severity,
+            f"drift, {row.severity}" if row.verdict == "drift" else _word(row.verdict),
             _UNKNOWN if row.value is None else f"{row.value:.3f}",
             _UNKNOWN if row.low is None or row.high is None else f"{row.low:.3f}..{row.high:.3f}",
             str(row.n_current),
             str(row.n_reference),
             row.baseline,
-            row.cause if row.verdict != "ok" else "",
         )
         for row in drift
     ]
-    return _table("Drift", columns, rows)
+    return _table(_DRIFT, columns, rows)
+
+
+def _word(verdict: str) -> str:
+    return _WORDS.get(verdict, verdict)
+
+
+def _cause_lines(drift: Sequence[Finding]) -> Iterable[Text]:
+    for row in drift:
+        if row.verdict != "ok":
+            yield Text(printable(f"{row.route}/{row.feature}: {row.cause}"))
 
 
 def _quality_lines(quality: DataQuality) -> Iterable[Text]:
@@ -207,12 +249,28 @@ def _quality_lines(quality: DataQuality) -> Iterable[Text]:
 
 
 def _table(title: str, columns: str, rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns.split("|"):
-        left = column in _LEFT
-        table.add_column(column, justify="left" if left else "right", overflow="fold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for position, column in enumerate(columns.split("|")):
+        # Sentences are folded; names, numbers with their units and intervals never are.
+        cells = () if column == "summary" else [printable(row[position]) for row in rows]
+        widest = max(map(len, (*column.split(), *cells)))
+        table.add_column(
+            "\n".join(textwrap.wrap(column, widest)),
+            justify="left" if column in _LEFT else "right",
+            overflow="fold",
+            no_wrap=column != "summary",
+            min_width=widest,
+        )
     for row in rows:
-        table.add_row(*(Text(printable(cell), style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(
+            *(Text(printable(cell), style=_STYLES.get(cell.partition(",")[0], "")) for cell in row)
+        )
     return table
 
 

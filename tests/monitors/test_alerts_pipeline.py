@@ -128,12 +128,10 @@ def test_repeated_changes_tell_once(pipeline: AlertPipeline, repository: Reposit
 def test_an_end_says_how_many_features_were_seen(
     pipeline: AlertPipeline, repository: Repository
 ) -> None:
-    """Features without enough rows are not called as the baseline."""
+    """Features without rows are not called as the baseline."""
     pipeline.on_verdicts([verdict("drift", "warning")])
     (alert,) = repository.open_alerts()
-    blind = msgspec.structs.replace(
-        verdict("not_enough_data", feature="ttft_s"), details={"open": False}
-    )
+    blind = msgspec.structs.replace(verdict("stale", feature="ttft_s"), details={"open": False})
     pipeline.on_verdicts([verdict("ok"), blind])
     found = repository.load_alert(alert.id)
     assert found is not None

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.report_log import HOUR, HOURS, START, fill, known_traffic, opened
 
@@ -140,3 +141,18 @@ def test_words_of_upstreams_cannot_steer_a_terminal(report: Report) -> None:
     text = render_text(drifted, width=200)
     assert "\x1b" not in text
     assert "[bold]boo" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 110])
+def test_words_and_numbers_stay_whole(report: Report, width: int) -> None:
+    """However narrow the terminal, no name or figure is broken and no column is lost."""
+    found = msgspec.structs.replace(
+        finding("drift", "critical", "twice as long"), feature="time_per_output_token_s"
+    )
+    drifted = with_drift(report, found)
+    wide = render_text(drifted, width=400)
+    narrow = render_text(drifted, width=width).split()
+    whole = {
+        word for word in wide.split() if not word.startswith("\N{BOX DRAWINGS LIGHT HORIZONTAL}")
+    }
+    assert whole - set(narrow) == set()
