@@ -84,7 +84,7 @@ def run_engine(listen: Path | int, config: EngineConfig, model: str) -> int:
     model : str
         As `local_engine.models.resolve_model` takes it.
     """
-    _confine(config)
+    confine(config)
     listener = _listener(listen)
     try:
         return uvloop.run(_until_signalled(listener, config, model))
@@ -168,7 +168,8 @@ def _say_ready(engine: Engine) -> None:
     logger.info("the embedded engine answers with %s", engine.file.name)
 
 
-def _confine(config: EngineConfig) -> None:
+def confine(config: EngineConfig) -> None:
+    """Take from this process secrets, core dumps, and memory beyond its bound."""
     kept = engine_environment(os.environ)
     for name in set(os.environ) - set(kept):
         del os.environ[name]
