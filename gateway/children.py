@@ -74,6 +74,7 @@ class Child:
         self._channel: Channel | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._can_end = asyncio.Event()  # ready, or abandoned
 
     @property
     def pid(self) -> int | None:
@@ -129,10 +130,12 @@ class Child:
             async for message in self._channel.messages():
                 if message["kind"] == "ready":
                     self.ready.set()
+                    self._can_end.set()
                 await self._on_message(self, message)
             code = await self._process.wait()
         finally:
             self.ready.clear()
+            self._can_end.clear()
             await self._channel.aclose()
             self._channel = None
         self._process = None
@@ -141,9 +144,9 @@ class Child:
     async def stop(self, grace_s: float) -> None:
         """Ask the child to finish, wait, and kill it at the deadline."""
         self._hurry.set()
-        if self.spec.has_last_words:
+        if self.spec.has_last_words and not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ready.wait(), _LAST_START_S)
+                await asyncio.wait_for(self._can_end.wait(), _LAST_START_S)
         self._stopping.set()
         process = self._process
         if process is None:
@@ -155,6 +158,13 @@ class Child:
             log.warning("%s did not end within %.0f s and is killed", self.spec.name, grace_s)
             self.kill()
             await process.wait()
+
+    def abandon(self) -> None:
+        """End the child at once and for good, last words or not."""
+        self._stopping.set()
+        self._hurry.set()
+        self._can_end.set()
+        self.kill()
 
     def kill(self) -> None:
         """Send SIGKILL."""

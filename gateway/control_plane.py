@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from gateway.api import alerts, baselines, report, status
+from gateway.browsers import forged
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
 from gateway.errors import ConfigError, error_body
@@ -26,7 +27,13 @@ _OPEN_PATHS = frozenset({"/healthz"})
 
 @dataclass(slots=True)
 class ControlState:
-    """What the API's handlers work with; `settings`, `monitor` and `delivery` follow reloads."""
+    """What the API's handlers work with; `settings`, `monitor` and `delivery` follow reloads.
+
+    Attributes
+    ----------
+    is_local : bool
+        The server listens on loopback alone.
+    """
 
     settings: Settings
     clock: Clock
@@ -36,6 +43,7 @@ class ControlState:
     delivery: DeliveryLoop
     reload: Callable[[], Awaitable[list[str]]]
     loops: dict[str, Any]
+    is_local: bool = False
 
 
 def build_app(state: ControlState) -> FastAPI:
@@ -96,7 +104,14 @@ def _add_auth(app: FastAPI, state: ControlState) -> None:
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
         admin_key = state.settings.gateway.admin_key
-        if admin_key is not None and request.scope["path"] not in _OPEN_PATHS:
+        if request.scope["path"] in _OPEN_PATHS:
+            return await call_next(request)
+        if admin_key is None:
+            # A browser adds no key by itself, so this is the case where it could be misused.
+            why = forged(request.method, request.headers, is_local=state.is_local)
+            if why is not None:
+                return _error(403, why, "forbidden")
+        else:
             shown = request.headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(shown.encode(), admin_key.get_secret_value().encode()):
                 return _error(401, "`gateway.admin_key` is asked for here", "invalid_api_key")

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 import uvicorn
 
+from gateway.banner import shown_address
 from gateway.channel import Channel
-from gateway.config import Settings
+from gateway.config import Settings, is_loopback
 from gateway.control_plane import ControlState, build_app
 from gateway.delivery import DeliveryLoop
 from gateway.enrich import enrich
@@ -141,6 +142,7 @@ class ControlProcess:
             delivery=delivery,
             reload=lambda: self._ask_reload(channel),
             loops={},
+            is_local=is_loopback(shown_address(self.options.listening.getsockname())),
         )
         self._start_loops(stack)
         return self._state
@@ -220,6 +222,8 @@ class ControlProcess:
             return await asyncio.wait_for(answer, _RELOAD_TIMEOUT_S)
         except TimeoutError:
             return ["the supervisor did not answer; see its log"]
+        finally:
+            self._reloads.pop(number, None)
 
 
 def _observe(telemetry: Telemetry, tracing: Any, ends: Any, stats: Any) -> None:

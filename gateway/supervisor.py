@@ -111,7 +111,7 @@ class Supervisor:
     def _on_stop_signal(self) -> None:
         if self._stop.is_set():
             for child in self.children.values():
-                child.kill()
+                child.abandon()
         self._stop.set()
 
     async def _start(self, data: socket.socket, control: socket.socket) -> None:

@@ -120,6 +120,19 @@ def test_requests_are_answered(gateway: RunningGateway) -> None:
         assert httpx2.get(gateway.control_url + path, timeout=10).status_code == 200
 
 
+def test_foreign_pages_cannot_use_the_control_plane(gateway: RunningGateway) -> None:
+    """Without a key, a page of another site changes nothing and a rebound name reads nothing."""
+    reload = f"{gateway.control_url}/api/v1/reload"
+    assert until(lambda: _status(f"{gateway.control_url}/healthz") == 200)
+    foreign = {"origin": "https://evil.example"}
+    assert httpx2.post(reload, headers=foreign, timeout=10).status_code == 403
+    rebound = {"host": "rebound.example"}
+    for path in ("/metrics", "/api/v1/status"):
+        found = httpx2.get(gateway.control_url + path, headers=rebound, timeout=10)
+        assert found.status_code == 403
+    assert httpx2.post(reload, timeout=10).json() == {"problems": []}
+
+
 def test_second_gateway_on_the_same_data_is_refused(gateway: RunningGateway) -> None:
     """Two writers would ruin the log, so the second one is told who holds it and what to do."""
     code, said = serve(

@@ -129,6 +129,24 @@ def test_stop_between_two_starts_does_not_wait(tmp_path: Path) -> None:
         drive(spec, steps, text="not: a configuration")
 
 
+def test_abandoned_child_speaks_no_last_words(tmp_path: Path) -> None:
+    """Whoever asks twice for the end does not wait for a child to start once more."""
+
+    async def steps(child: Child, _: list[dict[str, Any]]) -> None:
+        while child.restarts < 1:  # noqa: ASYNC110  (a count is no event)
+            await asyncio.sleep(0.01)
+        started_s = time.monotonic()
+        stopping = asyncio.get_running_loop().create_task(child.stop(30.0))
+        await asyncio.sleep(0.1)
+        child.abandon()
+        await stopping
+        assert time.monotonic() - started_s < 5.0
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        spec = worker_spec(tmp_path, listening, max_delay_s=60.0, has_last_words=True)
+        drive(spec, steps, text="not: a configuration")
+
+
 def test_program_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     """When the machine refuses a new process the next try comes, as after a death."""
     listening = socket.create_server(("127.0.0.1", 0))
