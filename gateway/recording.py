@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.redaction import MARGIN_BYTES, MAX_PARSED_BYTES, Redactor
 from gateway.tap import Facts
 from router.config import Price, UpstreamConfig
 from router.errors import Reason
@@ -87,13 +88,12 @@ class Recorder:
 
     config: RecordConfig
     upstreams: dict[str, UpstreamConfig]
-    patterns: tuple[re.Pattern[bytes], ...] = ()
+    redactor: Redactor
 
     @classmethod
     def of(cls, config: RecordConfig, upstreams: dict[str, UpstreamConfig]) -> "Recorder":
         """Compile the configuration once."""
-        patterns = tuple(re.compile(pattern.encode()) for pattern in config.redact)
-        return cls(config, upstreams, patterns)
+        return cls(config, upstreams, Redactor(config.redact))
 
     def end(self, record: RequestRecord, attempts: Sequence[AttemptResult], *, now_s: float) -> End:
         """Return the whole record of a request that is about to be answered completely."""
@@ -163,7 +163,8 @@ class Recorder:
         if config.sample < 1.0 and int(record.id[-8:], 16) >= config.sample * 0x1_0000_0000:
             return None
         limit = config.max_payload_bytes
-        request, response = self._redact(record.request), self._redact(record.response)
+        request = self._redact(record.request, "application/json")
+        response = self._redact(record.response, record.response_type)
         return Payload(
             request=request[:limit],
             response=response[:limit],
@@ -172,10 +173,12 @@ class Recorder:
             response_type=record.response_type,
         )
 
-    def _redact(self, body: bytes) -> bytes:
-        for pattern in self.patterns:
-            body = pattern.sub(b"[redacted]", body)
-        return body
+    def _redact(self, body: bytes, content_type: str) -> bytes:
+        if not self.redactor:
+            return body
+        # What is far beyond the cut is not worth the event loop's time.
+        bound = max(self.config.max_payload_bytes + MARGIN_BYTES, MAX_PARSED_BYTES)
+        return self.redactor.body(body[:bound], content_type)
 
     def _cost_usd(self, record: RequestRecord) -> float | None:
         """Return the price of the tokens used; None where price or usage is unknown."""

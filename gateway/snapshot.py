@@ -7,6 +7,7 @@ from gateway.auth import keys_by_digest
 from gateway.config import KeyConfig, LimitsConfig, Settings
 from gateway.protocols import openai
 from gateway.recording import Recorder
+from gateway.redaction import MARGIN_BYTES
 from router.dispatch import Dispatcher
 from router.plan import RoutingTable
 from router.shadow import ShadowRunner
@@ -48,7 +49,7 @@ def build_snapshot(
 ) -> Snapshot:
     """Compose a snapshot from checked settings and open upstreams."""
     caching = any(route.cache is not None for route in settings.routes.values())
-    keep = settings.record.max_payload_bytes
+    keep = settings.record.max_payload_bytes + (MARGIN_BYTES if settings.record.redact else 0)
     if caching:
         keep = max(keep, settings.gateway.limits.answer_bytes)
     return Snapshot(

@@ -1,0 +1,74 @@
+"""Takes out of bodies what may not be written: `record.redact`.
+
+A secret hides from a pattern over raw bytes when JSON writes it with escapes or a stream cuts it
+into events, so patterns are matched against what the bodies say.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.protocols.openai_text import answer_text
+
+MARK = "[redacted]"
+MARGIN_BYTES = 4_096
+"""A body is kept so much longer than it is stored, or half a secret could stay at the cut."""
+MAX_PARSED_BYTES = 1_048_576
+"""A longer body is not read, its bytes are matched as they are."""
+
+
+class Redactor:
+    """The patterns of a configuration, compiled once."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = tuple(re.compile(pattern) for pattern in patterns)
+        self._raw_patterns = tuple(re.compile(pattern.encode()) for pattern in patterns)
+
+    def __bool__(self) -> bool:
+        """Say whether there is anything to take out."""
+        return bool(self._patterns)
+
+    def body(self, body: bytes, content_type: str) -> bytes:
+        """Return a body without what the patterns match; another one only where they do."""
+        if not self._patterns or not body:
+            return body
+        if len(body) > MAX_PARSED_BYTES:
+            return self._raw(body)
+        try:
+            if content_type.startswith("text/event-stream"):
+                return self._raw(self._stream(body, content_type))
+            data = msgspec.json.decode(body)
+            cleaned = self._value(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._raw(body)
+        return self._raw(body if cleaned == data else msgspec.json.encode(cleaned))
+
+    def _stream(self, body: bytes, content_type: str) -> bytes:
+        """Return the stream, or its text as one event where a pattern matches that."""
+        text = answer_text(body, content_type) or ""
+        cleaned = self._text(text)
+        if cleaned == text:
+            return body
+        choice = {"index": 0, "delta": {"content": cleaned}, "finish_reason": None}
+        return b"data: " + msgspec.json.encode({"choices": [choice]}) + b"\n\ndata: [DONE]\n\n"
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, list):
+            return [self._value(item) for item in value]
+        if isinstance(value, dict):
+            return {self._text(key): self._value(item) for key, item in value.items()}
+        return value
+
+    def _text(self, text: str) -> str:
+        for pattern in self._patterns:
+            text = pattern.sub(MARK, text)
+        return text
+
+    def _raw(self, body: bytes) -> bytes:
+        for pattern in self._raw_patterns:
+            body = pattern.sub(MARK.encode(), body)
+        return body
