@@ -99,12 +99,8 @@ class ControlProcess:
         lock = WriterLock(data_dir)
         lock.acquire()
         stack.callback(lock.release)
-        database, aside = await asyncio.to_thread(
-            lambda: Database.open_or_rebuild(data_dir, now_us=self.clock.now_us)
-        )
+        database = await asyncio.to_thread(self._open_database)
         stack.callback(database.close)
-        if aside is not None:
-            log.error("the database was damaged; it was set aside as %s and is rebuilt", aside)
         telemetry = Telemetry(settings)
         repository = Repository(database)
         tracing = open_tracing(os.environ)
@@ -146,6 +142,12 @@ class ControlProcess:
         )
         self._start_loops(stack)
         return self._state
+
+    def _open_database(self) -> Database:
+        database, aside = Database.open_or_rebuild(self.options.data_dir, now_us=self.clock.now_us)
+        if aside is not None:
+            log.error("the database was damaged; it was set aside as %s and is rebuilt", aside)
+        return database
 
     def _start_loops(self, stack: AsyncExitStack) -> None:
         state, ingest, monitor = self._state, self._ingest, self._monitor
