@@ -33,10 +33,12 @@ class DriftSeries:
         self._open = {key: is_open for key, is_open in self._open.items() if key[0] in names.routes}
 
     def observe(self, verdict: Verdict, names: Names) -> None:
-        """Take one verdict."""
+        """Take one verdict; the last one of a route that was removed shows nothing."""
+        if verdict.route not in names.routes:
+            return
         put = self._aggregates.set
         feature = verdict.feature if verdict.feature in SIGNALS_BY_NAME else OTHER
-        route = names.route(verdict.route)
+        route = verdict.route
         where = (route, feature)
         put(m.DRIFT_STATE, where, STATES[verdict.verdict])
         put(m.DRIFT_SAMPLES, (*where, "reference"), verdict.n_reference)

@@ -102,8 +102,8 @@ class PayloadStore:
     def apply_retention(self, now_us: int, *, payload_days: int, prediction_days: int) -> Retired:
         """Remove text and facts that are older than they may be.
 
-        Text goes by whole days: a day file is unlinked once its last row is too old. Roll-ups,
-        verdicts and alerts carry no text and stay.
+        Text goes by whole days: a day file is unlinked once its last row is too old. With the
+        facts go verdicts, resolved alerts and notifications that have been settled; roll-ups stay.
         """
         text_before = to_timestamp(now_us - payload_days * DAY_US)
         facts_before = to_timestamp(now_us - prediction_days * DAY_US)
@@ -119,6 +119,11 @@ class PayloadStore:
             for table in ("attempts", "features"):
                 cursor.execute(f"DELETE FROM {table} WHERE started_at < ?", [facts_before])  # noqa: S608 (names of this line)
             cursor.execute("DELETE FROM feedback WHERE given_at < ?", [facts_before])
+            cursor.execute('DELETE FROM verdicts WHERE "at" < ?', [facts_before])
+            cursor.execute("DELETE FROM alerts WHERE resolved_at < ?", [facts_before])
+            cursor.execute(
+                "DELETE FROM deliveries WHERE state <> 'pending' AND created_at < ?", [facts_before]
+            )
             cursor.commit()
         for (name,) in files:
             path = self._folder / name

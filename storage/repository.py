@@ -48,7 +48,10 @@ class Repository:
         with self.reading() as connection:
             return VERDICTS.select(
                 connection,
-                "WHERE ($1 IS NULL OR route = $1) AND ($2 IS NULL OR monitor = $2)"
+                # The details are large: only the rows that are wanted are read whole.
+                'SEMI JOIN (SELECT route, monitor, feature, max("at") AS "at" FROM verdicts'
+                " WHERE ($1 IS NULL OR route = $1) AND ($2 IS NULL OR monitor = $2)"
+                ' GROUP BY route, monitor, feature) newest USING (route, monitor, feature, "at")'
                 ' QUALIFY row_number() OVER (PARTITION BY route, monitor, feature ORDER BY "at"'
                 " DESC, id DESC) = 1 ORDER BY route, monitor, feature",
                 [route, monitor],

@@ -8,6 +8,7 @@ from support.log_records import NOW, SECOND, end_of, now_us, signals_of
 
 from storage.database import Database
 from storage.errors import StorageError
+from storage.payloads import PayloadStore
 from storage.records import Alert, Baseline, Delivery, Verdict
 from storage.repository import Repository
 from storage.writer import Batch, write_batch
@@ -143,4 +144,26 @@ def test_feature_columns_of_a_route(tmp_path: Path) -> None:
     found = Repository(database).feature_columns("chat", ["ttft_s", "language"], NOW, NOW + 9)
     assert list(found["ttft_s"]) == [0.1, 0.1]
     assert found["language"] == ["en", "en"]
+    database.close()
+
+
+def test_retention_takes_what_is_over(tmp_path: Path) -> None:
+    """Old verdicts, resolved alerts and settled notifications go; what is open or due stays."""
+    database = Database.open(tmp_path, now_us=now_us)
+    kept = Repository(database)
+    day = 86_400 * SECOND
+    kept.save_verdicts([VERDICT, msgspec.structs.replace(VERDICT, id="v2", at=NOW - 9 * day)])
+    over = msgspec.structs.replace(
+        ALERT, id="a2", state="resolved", opened_at=NOW - 9 * day, resolved_at=NOW - 9 * day
+    )
+    sent = msgspec.structs.replace(
+        DELIVERY, id="d2", alert_id="a2", state="delivered", created_at=NOW - 9 * day
+    )
+    due = msgspec.structs.replace(DELIVERY, id="d3", created_at=NOW - 9 * day)
+    kept.save_alerts([ALERT, over], [DELIVERY, sent, due])
+    PayloadStore(database).apply_retention(NOW, payload_days=1, prediction_days=7)
+    assert kept.latest_verdicts() == kept.verdicts_between(0, NOW + 1) == [VERDICT]
+    assert [kept.load_alert(name) for name in ("a1", "a2")] == [ALERT, None]
+    found = [kept.load_delivery(name) is not None for name in ("d1", "d2", "d3")]
+    assert found == [True, False, True]
     database.close()
