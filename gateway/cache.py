@@ -106,6 +106,11 @@ class ResponseCache:
             self._drop(next(iter(self._entries)))
             self._evicted += 1
 
+    def clear(self) -> None:
+        """Forget everything: the same request may now belong to another model."""
+        self._entries.clear()
+        self._size_bytes = 0
+
     def _drop(self, key: bytes) -> None:
         found = self._entries.pop(key, None)
         if found is not None:

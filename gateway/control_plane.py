@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from gateway.api import alerts, baselines, report, status
+from gateway.api import alerts, baselines, health, report, status
 from gateway.browsers import forged
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
@@ -57,6 +57,7 @@ def build_app(state: ControlState) -> FastAPI:
     )
     app.state.control = state
     _add_own_routes(app, state)
+    app.include_router(health.router())
     for module in (report, baselines, status, alerts):
         app.include_router(module.router(state), prefix="/api/v1")
     _add_errors(app)
@@ -76,10 +77,6 @@ def _add_own_routes(app: FastAPI, state: ControlState) -> None:
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
         return HTMLResponse(page(state.settings))
-
-    @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
 
     @app.post("/api/v1/reload", summary="Read the configuration file again")
     async def reload() -> JSONResponse:

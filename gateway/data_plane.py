@@ -250,6 +250,8 @@ class DataPlane:
         record, ttl = request.record, plan.route.cache
         if ttl is None or not relayed.complete or record.response_truncated:
             return
+        if record.fallback_from is not None:
+            return  # A stand-in's answer must not outlive the outage.
         answer = CachedAnswer(
             relayed.status,
             relayed.headers,

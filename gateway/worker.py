@@ -130,6 +130,9 @@ class Worker:
         old = plane.snapshot
         plane.snapshot = self._snapshot(settings, upstreams)
         self._update_readiness()
+        before = old.settings
+        if (before.routes, before.upstreams) != (settings.routes, settings.upstreams):
+            plane.cache.clear()
         for runner in old.shadow_runners.values():
             self._tasks.start(runner.aclose(settings.gateway.shutdown_grace))
         upstreams.retire_unused(settings)

@@ -46,7 +46,16 @@ class _Refusal(msgspec.Struct):
 
 
 class _Address(msgspec.Struct):
+    """What a running control plane leaves in its data directory."""
+
     url: str
+    pid: int
+
+
+class _Health(msgspec.Struct):
+    """What its `/healthz` says."""
+
+    pid: int
 
 
 class SourceOptions(NamedTuple):
@@ -198,9 +207,17 @@ class Source:
             return read(database)
 
     def _left_address(self) -> str | None:
+        """Return where the server of this directory answers, if it does.
+
+        A killed server leaves its file behind, and another one may have its port by now; one that
+        is starting, or failing to, takes connections and answers none.
+        """
         try:
-            return msgspec.json.decode(control_file(self.data_dir).read_bytes(), type=_Address).url
-        except (OSError, msgspec.MsgspecError):
+            left = msgspec.json.decode(control_file(self.data_dir).read_bytes(), type=_Address)
+            with httpx2.Client(timeout=CONNECT_TIMEOUT_S, trust_env=False) as client:
+                health = client.get(f"{left.url}/healthz").content
+            return left.url if msgspec.json.decode(health, type=_Health).pid == left.pid else None
+        except (OSError, msgspec.MsgspecError, httpx2.HTTPError, httpx2.InvalidURL):
             return None
 
     def _at(self, url: str) -> Server:

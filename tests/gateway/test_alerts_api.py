@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from support.alert_kit import Outbox, change, webhook
 from support.webhook_receiver import Receiver, Reply, receiving, wait_until
 
+from gateway.api import health
 from gateway.api.alerts import router
 from gateway.cli.exits import run_command
 from gateway.cli.main import cli
@@ -80,6 +81,7 @@ def served(tmp_path: Path, receiver: Receiver) -> Iterator[Served]:
     app = FastAPI()
     state = State(CLOCK, repository, outbox.loop, settings)
     app.include_router(router(state), prefix="/api/v1")
+    app.include_router(health.router())
     with serving(app) as url:
         file = control_file(tmp_path)
         file.parent.mkdir()

@@ -40,6 +40,7 @@ routes:
   only-a: {{split: {{a: 1.0}}, timeouts: {{first_token: 500ms, total: 2s}}}}
   only-b: {{split: {{b: 1.0}}}}
   cached: {{split: {{a: 1.0}}, cache: {{ttl: 1h}}}}
+  stand-in: {{split: {{a: 1.0}}, fallback: [b], cache: {{ttl: 1h}}}}
   brief: {{split: {{a: 1.0}}, cache: {{ttl: 50ms}}}}
   shadowed: {{split: {{a: 1.0}}, shadow: {{b: 1.0}}}}
 """
@@ -329,6 +330,31 @@ def test_failures_and_expired_answers_are_not_cached(
     time.sleep(0.06)
     assert httpx2.post(url, json=body).headers["x-driftgate-cache"] == "miss"
     assert len(a.requests) == 3
+
+
+def test_answer_of_a_stand_in_is_not_cached(worker: RunningWorker, a: FakeUpstream) -> None:
+    """What another upstream answered in an outage is not replayed after it."""
+    url, body = f"{worker.url}/v1/chat/completions", {"model": "stand-in", "messages": HELLO}
+    a.script("status:500")
+    first, second = httpx2.post(url, json=body), httpx2.post(url, json=body)
+    assert first.headers["x-driftgate-upstream"] == "b"
+    assert second.headers["x-driftgate-upstream"] == "a"
+    assert second.headers["x-driftgate-cache"] == "miss"
+
+
+def test_reload_of_routes_forgets_cached_answers(
+    worker: RunningWorker, a: FakeUpstream, b: FakeUpstream
+) -> None:
+    """After a route has moved to another model its old answers are gone."""
+    url, body = f"{worker.url}/v1/chat/completions", {"model": "cached", "messages": HELLO}
+    httpx2.post(url, json=body)
+    text = ROUTES.format(a=a.url, b=b.url)
+    worker.configure(text.replace("cached: {split: {a: 1.0}", "cached: {split: {b: 1.0}"))
+    deadline = time.monotonic() + 5
+    upstream = ""
+    while upstream != "b" and time.monotonic() < deadline:
+        upstream = httpx2.post(url, json=body).headers["x-driftgate-upstream"]
+    assert upstream == "b"
 
 
 def test_shadow_is_recorded_and_unseen(

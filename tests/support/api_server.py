@@ -1,5 +1,6 @@
 """The API's routes on a real port: FastAPI under uvicorn, in a thread."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import msgspec
 import uvicorn
 from fastapi import FastAPI
 
-from gateway.api import baselines, report, status
+from gateway.api import baselines, health, report, status
 from gateway.config import Settings
 from gateway.loops import WorkLoop
 from gateway.paths import control_file
@@ -39,6 +40,7 @@ class State:
 def build_app(state: State) -> FastAPI:
     """Return the API as the control plane mounts it."""
     app = FastAPI()
+    app.include_router(health.router())
     for module in (report, baselines, status):
         app.include_router(module.router(state), prefix="/api/v1")
     return app
@@ -64,4 +66,4 @@ def leave_address(data_dir: Path, url: str) -> None:
     """Leave a server's address where the command line looks for it."""
     path = control_file(data_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.encode({"url": url, "pid": 1}))
+    path.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid()}))
