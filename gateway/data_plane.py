@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from gateway import feedback
 from gateway.admission import PREFIX, Admitted, admit
@@ -24,7 +25,7 @@ from gateway.relay import Relay, Relayed
 from gateway.request_log import RequestLog
 from gateway.shadowing import run_shadow
 from gateway.snapshot import Snapshot
-from gateway.tap import header_value
+from gateway.tap import Facts, header_value
 from router.clock import Clock
 from router.errors import Reason, RouteExhausted
 from router.outcome import Outcome
@@ -37,6 +38,16 @@ from storage.spool import Spool
 
 JSON: Headers = [(b"Content-Type", b"application/json")]
 CLIENT_CLOSED_STATUS = 499
+_NOTHING_YET: dict[str, Any] = {
+    "upstream": "",
+    "cache": "bypass",
+    "fallback_from": None,
+    "ttft_s": None,
+    "upstream_s": 0.0,
+    "response": b"",
+    "response_bytes": 0,
+    "response_truncated": False,
+}
 
 
 @dataclass(slots=True)
@@ -274,7 +285,11 @@ class DataPlane:
             role="shadow",
             pair_id=request.record.id,
             variant=name,
-            cache="bypass",
+            span_id=self.ids.new_span_id(),
+            parent_span_id=request.record.span_id,
+            # The primary may be further by now: nothing of its answer is the shadow's.
+            **_NOTHING_YET,
+            facts=Facts(),
         )
         log = RequestLog(self.spool, snapshot.recorder, self.clock, record, Outcome())
         await run_shadow(snapshot.shadow_dispatcher, alone, replace(request.call, tap=None), log)
