@@ -308,20 +308,3 @@ def remove_segment(path: Path) -> bool:
         return False
     path.unlink(missing_ok=True)
     return True
-
-
-def directory_bytes(directory: Path) -> int:
-    """Return the size of all segments in a directory together, in bytes."""
-    total = 0
-    try:
-        entries = list(os.scandir(directory))
-    except FileNotFoundError:
-        return 0
-    for entry in entries:
-        if not entry.name.endswith(SUFFIX):
-            continue
-        try:
-            total += entry.stat().st_size
-        except FileNotFoundError:
-            continue  # Removed since it was listed.
-    return total

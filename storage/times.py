@@ -16,8 +16,3 @@ def to_timestamp(at_us: int) -> datetime:
 def from_timestamp(value: datetime) -> int:
     """Return microseconds since the epoch of a TIMESTAMP that was read."""
     return (value - _EPOCH) // _MICROSECOND
-
-
-def day_of(at_us: int) -> str:
-    """Return the UTC day, `YYYY-MM-DD`."""
-    return to_timestamp(at_us).date().isoformat()

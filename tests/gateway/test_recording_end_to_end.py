@@ -39,20 +39,6 @@ routes:
 
 
 @pytest.fixture
-def a() -> Iterator[FakeUpstream]:
-    """Run the first upstream."""
-    with FakeUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def b() -> Iterator[FakeUpstream]:
-    """Run the second upstream."""
-    with FakeUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def worker(tmp_path: Path, a: FakeUpstream, b: FakeUpstream) -> Iterator[RunningWorker]:
     """Run a worker that routes to both."""
     with RunningWorker(tmp_path, CONFIG.format(a=a.url, b=b.url)) as running:

@@ -5,7 +5,6 @@ import pytest
 
 from router.config import RouteConfig, UpstreamConfig
 from router.plan import Plan, RoutingTable, build_table, make_plan, shadow_plan
-from router.state import RoutingState
 
 UPSTREAMS = {
     name: UpstreamConfig(name=name, url=f"http://{name}.invalid/v1") for name in ("a", "b", "c")
@@ -122,12 +121,3 @@ def test_a_split_that_is_none_is_refused(splits: dict[str, dict[str, float]], sa
     routes = {"chat": RouteConfig(name="chat", split={"a": 1.0})}
     with pytest.raises(ValueError, match=says):
         build_table(UPSTREAMS, routes, version=2, splits=splits)
-
-
-def test_a_newer_table_is_put_in_force_and_an_older_one_refused() -> None:
-    """Snapshots that come late or twice change nothing."""
-    old, new = _table(4, chat={"split": {"a": 1}}), _table(5, chat={"split": {"b": 1}})
-    state = RoutingState(old)
-    assert [state.replace(new), state.replace(old), state.replace(new)] == [True, False, False]
-    assert state.table is new
-    assert state.statistics() == (5, 1, 2)
