@@ -1,0 +1,37 @@
+"""What answers say of themselves: the part of the record that a wire protocol fills."""
+
+from dataclasses import dataclass
+from typing import Any
+
+_MAX_TOKENS = 2**31  # of the record's columns
+
+
+@dataclass(slots=True)
+class Facts:
+    """What an answer says of itself; None is unknown.
+
+    Attributes
+    ----------
+    prompt_tokens : int or None
+        Cached ones included, whatever the protocol counts.
+    tool_calls : int or None
+        Calls of tools that the answer asks for.
+    """
+
+    model_answered: str | None = None
+    version: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    response_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    tool_calls: int | None = None
+
+
+def count(value: Any) -> int | None:
+    """Return a number of tokens as the record can hold it; what is none is unknown."""
+    if type(value) is int:
+        return value if 0 <= value < _MAX_TOKENS else None
+    if isinstance(value, float) and value.is_integer() and 0 <= value < _MAX_TOKENS:
+        return int(value)
+    return None
