@@ -56,13 +56,18 @@ class LimitsConfig(Frozen):
     """What one worker takes from clients."""
 
     body_bytes: int = Field(33_554_432, ge=1024)  # larger bodies are answered 413
+    stream_bytes: int = Field(1_073_741_824, ge=1024)  # of bodies that are passed on unheld; 413
     header_bytes: int = Field(65_536, ge=1024)  # larger heads are answered 431
     header_count: int = Field(100, ge=8)  # more headers are answered 431
     header_timeout: DurationSeconds = 10.0  # for a whole head to arrive
-    body_timeout: DurationSeconds = 60.0  # for a whole body to arrive
+    body_timeout: DurationSeconds = 60.0  # for a body to arrive, or 64 KiB of one not held
     keep_alive: DurationSeconds = 75.0  # an idle connection is closed then
+    tunnel_idle: DurationSeconds = 600.0  # a WebSocket in which nothing moves is closed then
     connections: int = Field(10_000, ge=1)  # of clients, open at once
-    in_flight: int = Field(2_000, ge=1)  # requests; more are answered 503
+    in_flight: int = Field(2_000, ge=1)  # requests being answered; more wait
+    queue: int = Field(2_000, ge=0)  # requests that may wait for others to end; more get 503
+    queue_wait: DurationSeconds = 1.0  # and for so long
+    loop_lag: DurationSeconds = 0.5  # while the event loop is this late, new requests get 503
     answer_bytes: int = Field(16_777_216, ge=1024)  # a plain answer held before it is sent
 
 

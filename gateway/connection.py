@@ -4,15 +4,16 @@ import asyncio
 import logging
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import cast
 
 from gateway.errors import Overloaded, RequestError
+from gateway.intake import Intake
 from gateway.peer import peer_address, reset_connection, watch_half_close
 from gateway.request_reader import SLICE_BYTES, RequestHead, RequestReader
 from gateway.response_head import (
     INTERNAL,
     TOO_MANY_CONNECTIONS,
-    Framing,
     Refusal,
     refusal_headers,
     refusal_of,
@@ -25,6 +26,7 @@ from gateway.server_state import (
     WRITE_HIGH_BYTES,
     Shared,
 )
+from gateway.tunnel import Tunnel
 from gateway.write_gate import WriteGate
 from router.errors import Reason
 
@@ -42,30 +44,31 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_active",
-        "_backlog",
         "_closing",
         "_deaf",
         "_gate",
-        "_half_closed",
+        "_intake",
         "_lost",
         "_newest",
         "_queue",
         "_reader",
-        "_reading_paused",
         "_refusal",
         "_shared",
         "_task",
         "_transport",
-        "body_limit_bytes",
+        "_tunnel",
         "client",
+        "clock",
         "deadline_s",
         "heads",
+        "limits",
     )
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self.heads = shared.heads
-        self.body_limit_bytes = shared.limits.body_bytes
+        self.limits = shared.limits
+        self.clock = shared.clock
         self.client = ""
         self.deadline_s = math.inf
         self._reader = RequestReader(self, limits=shared.limits, clock=shared.clock)
@@ -74,14 +77,13 @@ class Connection(asyncio.Protocol):
         self._newest: ServerExchange | None = None
         self._queue: deque[ServerExchange] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._backlog: bytearray | None = None
+        self._tunnel: Tunnel | None = None
+        self._intake = cast("Intake", None)
         self._refusal: Refusal | None = None
         self._gate = WriteGate()
         self._closing = False
         self._deaf = False
-        self._half_closed = False
         self._lost = False
-        self._reading_paused = False
 
     @property
     def closing(self) -> bool:
@@ -94,6 +96,7 @@ class Connection(asyncio.Protocol):
         """Take a new connection, or say that there are too many."""
         shared = self._shared
         self._transport = cast("asyncio.Transport", transport)
+        self._intake = Intake(self._transport)
         shared.accepted_total += 1
         excess = len(shared.connections) - shared.limits.connections
         shared.connections.add(self)
@@ -112,7 +115,7 @@ class Connection(asyncio.Protocol):
             return
         active = self._active
         if self._gate.shut if active is None else active.complete:
-            self._hold(data)
+            self._intake.hold(data)
         else:
             self._read(data)
 
@@ -120,14 +123,14 @@ class Connection(asyncio.Protocol):
         """Decide whether a client that sends no more still reads; True keeps the connection."""
         active = self._active
         if self._closing or active is None or active.finished:
-            self._half_closed = self._pending()
-            return self._half_closed
+            self._intake.ended = self._pending()
+            return self._intake.ended
         if active.responded or not active.complete or not active.accepts_interim:
             self.drop()
             self._cancel()
             return False
         watch_half_close(self._transport, waiting=self._is_waiting, gone=self.drop)
-        self._half_closed = True
+        self._intake.ended = True
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it so
@@ -135,12 +138,10 @@ class Connection(asyncio.Protocol):
         shared = self._shared
         self._lost = True
         self._deaf = True
-        shared.connections.discard(self)
-        if not shared.connections:
-            shared.emptied.set()
+        shared.leave(self)
         self._reader.close()
         self._queue.clear()
-        self._backlog = None
+        self._intake.close()
         self._gate.open()
         self._cancel()
 
@@ -169,30 +170,49 @@ class Connection(asyncio.Protocol):
         exchange = self._newest
         assert exchange is not None
         exchange.add_body(data)
-        if exchange.buffered_bytes > AHEAD_BYTES and not exchange.takes_body:
-            self._pause_reading()
+        if exchange.unread_bytes > AHEAD_BYTES and not exchange.takes_body:
+            self._intake.pause()
 
     def request_read(self) -> None:
         """Note that the newest request is complete."""
         assert self._newest is not None
         self._newest.end_body()
 
+    def rest_read(self, data: bytes | memoryview) -> None:
+        """Hold what follows the head of an offered upgrade: it is read if that is taken."""
+        self._intake.hold(data)
+
     # Called by exchanges.
 
-    def send(self, data: bytes) -> None:
-        """Write to the client; dropped when it is gone."""
-        if not self._lost:
-            self._transport.write(data)
+    def send(self, data: bytes) -> bool:
+        """Write to the client, dropped when it is gone; False when it reads too slowly."""
+        if self._lost:
+            return True
+        self._transport.write(data)
+        return not self._gate.shut
 
-    def want_body(self) -> None:
+    def want_body(self, wait_s: float) -> None:
         """Read on; the sweep ends the wait."""
-        limits = self._shared.limits
-        self.deadline_s = self._shared.clock.monotonic() + limits.body_timeout
-        self._resume_reading()
+        self.deadline_s = self._shared.clock.monotonic() + wait_s
+        self._intake.resume()
 
     async def writable(self) -> None:
         """Wait until the transport wants more."""
         await self._gate.wait()
+
+    def when_writable(self, callback: Callable[[], None]) -> None:
+        """Call back when the transport wants more or is gone."""
+        self._gate.when_open(callback)
+
+    def switch(self, head: bytes) -> Tunnel:
+        """Send the head of a 101 answer and hand the transport over."""
+        tunnel = self._tunnel = Tunnel(self._shared, self._intake, self._gate)
+        self._closing = True
+        if not self._lost:
+            self._shared.replace(self, tunnel)
+            self._transport.set_protocol(tunnel)
+            self._transport.write(head)
+        return tunnel
 
     def cut(self, *, reset: bool) -> None:
         """Close after what was written; `reset` where a plain close would look like the end."""
@@ -235,8 +255,8 @@ class Connection(asyncio.Protocol):
 
     # Reading.
 
-    def _read(self, data: bytes | bytearray) -> None:
-        rest: bytes | memoryview = bytes(data) if len(data) <= SLICE_BYTES else memoryview(data)
+    def _read(self, data: bytes) -> None:
+        rest: bytes | memoryview = data if len(data) <= SLICE_BYTES else memoryview(data)
         while rest:
             refusal = self._reader.feed(rest[:SLICE_BYTES])
             if refusal is not None:
@@ -244,17 +264,10 @@ class Connection(asyncio.Protocol):
                 return
             rest = rest[SLICE_BYTES:]
             if rest and self._active is not None and self._active.complete:
-                self._hold(rest)
+                self._intake.hold(rest)
                 return
         if self._active is None and self._reader.in_message:
             self.deadline_s = self._reader.started_s + self._shared.limits.header_timeout
-
-    def _hold(self, data: bytes | memoryview) -> None:
-        if self._backlog is None:
-            self._backlog = bytearray()
-        self._backlog += data
-        if len(self._backlog) > AHEAD_BYTES:
-            self._pause_reading()
 
     def _unreadable(self, refusal: Refusal) -> None:
         self._deaf = True
@@ -264,17 +277,6 @@ class Connection(asyncio.Protocol):
             self._newest.break_off(refusal.message)
         else:
             self._refusal = refusal
-
-    def _pause_reading(self) -> None:
-        if not self._reading_paused and not self._lost:
-            self._reading_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused and not self._lost:
-            self._reading_paused = False
-            if not self._half_closed:
-                self._transport.resume_reading()
 
     # Answering.
 
@@ -314,6 +316,8 @@ class Connection(asyncio.Protocol):
     def _answered(self, exchange: ServerExchange) -> None:
         self._active = None
         self._task = None
+        if self._tunnel is not None:
+            self._tunnel.close()
         if self._lost or self._closing:
             return
         if not exchange.finished:
@@ -336,15 +340,15 @@ class Connection(asyncio.Protocol):
         limits = self._shared.limits
         wait_s = limits.header_timeout if self._reader.in_message else limits.keep_alive
         self.deadline_s = self._shared.clock.monotonic() + wait_s
-        backlog, self._backlog = self._backlog, None
-        if backlog is not None:
+        backlog = self._intake.take()
+        if backlog:
             self._read(backlog)
             if self._closing or self._active is not None:
                 return
-        if self._half_closed:
+        if self._intake.ended:
             self._close(unread=False)
         else:
-            self._resume_reading()
+            self._intake.resume()
 
     # Closing.
 
@@ -352,9 +356,7 @@ class Connection(asyncio.Protocol):
         """Answer bytes that never became a request, and close."""
         self._shared.refused_total += 1
         body = self._shared.server_error("", refusal)
-        framing = Framing(len(body), chunked=False, connection=b"close")
-        head = self.heads.head(refusal.status, refusal_headers(refusal.status), framing)
-        self._transport.write(head + body)
+        self._transport.write(self.heads.refusal(refusal.status, body))
         self._close(unread=True)
 
     def _close(self, *, unread: bool) -> None:
@@ -364,10 +366,10 @@ class Connection(asyncio.Protocol):
         """
         self._closing = True
         self._queue.clear()
-        self._backlog = None
+        self._intake.take()
         self.deadline_s = self._shared.clock.monotonic() + LINGER_S
-        if unread and not self._half_closed:
-            self._resume_reading()
+        if unread and not self._intake.ended:
+            self._intake.resume()
             self._transport.write_eof()
         else:
             self._transport.close()
@@ -385,7 +387,7 @@ class Connection(asyncio.Protocol):
             self._close(unread=False)
 
     def _pending(self) -> bool:
-        return bool(self._queue) or self._backlog is not None or self._refusal is not None
+        return bool(self._queue) or len(self._intake) > 0 or self._refusal is not None
 
     def _is_waiting(self) -> bool:
         active = self._active

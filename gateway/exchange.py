@@ -8,7 +8,7 @@ away; everything it writes after that is dropped.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from router.upstream import Headers
+from router.upstream import Duplex, Headers
 
 
 class Exchange(Protocol):
@@ -29,7 +29,12 @@ class Exchange(Protocol):
     started_s : float
         `Clock.monotonic` when the request's first byte was read.
     responded : bool
-        True once `start` was called: the status can no longer be changed.
+        True once `start` or `switch` was called: the status can no longer be changed.
+    body_length : int or None
+        Declared bytes of the body, 0 without one, None when it is chunked.
+    upgrade : bytes
+        Lower-case protocol of a sound HTTP/1.1 upgrade request (one token, no body), else b"".
+        It may be ignored: the request is then answered like any other, and its connection closed.
     """
 
     method: str
@@ -39,6 +44,8 @@ class Exchange(Protocol):
     client: str
     started_s: float
     responded: bool
+    body_length: int | None
+    upgrade: bytes
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header; `name` in lower case."""
@@ -56,6 +63,16 @@ class Exchange(Protocol):
         """
         ...
 
+    async def read(self) -> bytes:
+        """Return the next part of the body as it arrives, b"" at its end.
+
+        For bodies that are passed on and not held; used instead of `body`, never with it. No more
+        is read from the client than is asked for here. It raises as `body` does, with another
+        bound on the size (`gateway.limits.stream_bytes`) and on the time: every 64 KiB must
+        arrive within `gateway.limits.body_timeout` of waiting here.
+        """
+        ...
+
     def start(self, status: int, headers: Headers, *, length: int | None = None) -> None:
         """Set status and headers; they leave with the first `write` or `finish`, in one send.
 
@@ -64,8 +81,19 @@ class Exchange(Protocol):
         """
         ...
 
-    def write(self, chunk: bytes) -> None:
-        """Send a part of the body; buffered by the transport."""
+    def write(self, chunk: bytes) -> bool:
+        """Send a part of the body; buffered by the transport.
+
+        Returns
+        -------
+        bool
+            False when the client reads too slowly. Nothing is lost, but stop until
+            `when_writable` or `drain` says go on. True also when the client is gone.
+        """
+        ...
+
+    def when_writable(self, callback: Callable[[], None]) -> None:
+        """Call back once when more may be written or the client is gone; at once if it may now."""
         ...
 
     async def drain(self) -> None:
@@ -80,6 +108,20 @@ class Exchange(Protocol):
         """Cut the connection: the answer started but cannot be completed honestly."""
         ...
 
+    def switch(self, headers: Headers) -> Duplex:
+        """Answer 101 and hand over the connection, which then speaks the protocol of `upgrade`.
+
+        The server adds Connection, Upgrade and Date. From here on the loss of the connection does
+        not cancel the handler: it is the end of what `Duplex.read` returns. The connection is
+        closed when the handler returns.
+
+        Raises
+        ------
+        RuntimeError
+            There was no sound upgrade request, or the answer was started already.
+        """
+        ...
+
 
 Handler = Callable[[Exchange], Awaitable[None]]
-"""Answers one exchange. It must call `start` and `finish`, or `abort`."""
+"""Answers one exchange. It must call `start` and `finish`, or `abort`, or `switch`."""

@@ -23,6 +23,7 @@ SLICE_BYTES = 16_384
 """Most bytes that may be given to `RequestReader.feed` at once: bounds what one call yields."""
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:/[A-Za-z0-9!#$%&'*+.^_`|~-]+)?")
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -39,6 +40,8 @@ class RequestHead(NamedTuple):
         What the client asked for.
     started_s : float
         `Clock.monotonic` when its first byte was read.
+    upgrade : bytes
+        Protocol of a sound upgrade request, in lower case, else b"".
     """
 
     method: str
@@ -49,6 +52,7 @@ class RequestHead(NamedTuple):
     http11: bool
     keep_alive: bool
     started_s: float
+    upgrade: bytes
 
 
 class RequestSink(Protocol):
@@ -64,6 +68,10 @@ class RequestSink(Protocol):
 
     def request_read(self) -> None:
         """Note that the newest request is complete."""
+        ...
+
+    def rest_read(self, data: bytes | memoryview) -> None:
+        """Take what follows the head of a sound upgrade request."""
         ...
 
 
@@ -100,6 +108,16 @@ def _framing(index: dict[bytes, bytes]) -> bytes:
     if b"transfer-encoding" in index:
         return b"transfer-encoding: chunked\r\n\r\n"
     return b"content-length: %b\r\n\r\n" % index.get(b"content-length", b"0")
+
+
+def _sound_upgrade(headers: Headers, index: dict[bytes, bytes]) -> bytes:
+    """Return the one protocol offered by a request without a body, else b"" (RFC 9110, 7.8)."""
+    if b"transfer-encoding" in index or int(index.get(b"content-length", b"0")):
+        return b""
+    offers = [value for name, value in headers if name.lower() == b"upgrade"]
+    if len(offers) != 1 or _TOKEN.fullmatch(offers[0]) is None:
+        return b""
+    return offers[0].lower()
 
 
 class RequestReader:
@@ -152,7 +170,11 @@ class RequestReader:
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as error:
-            return self._resume(data[error.args[0] :])
+            rest = data[error.args[0] :]
+            if not self._upgrading:
+                self._sink.rest_read(rest)
+                return None
+            return self._resume(rest)
         except HttpParserError as error:
             return self._refusal or refusal_of_parser(error)
         if self._progressed:
@@ -166,7 +188,7 @@ class RequestReader:
         return None
 
     def _resume(self, rest: bytes | memoryview) -> Refusal | None:
-        """Read the body of a request that offered an upgrade, which is never taken.
+        """Read the body of a request that offered an upgrade, which is not taken with a body.
 
         llhttp takes what follows such a head for the other protocol. A second parser is shown
         the same framing in a head of our own; nothing is read after this request.
@@ -220,9 +242,11 @@ class RequestReader:
         if target is None:
             self._refuse(400, "the request target is neither a path nor a URL")
             return
-        # An upgrade is answered as if it had not been offered; what follows it is not read.
-        self._upgrading = self._parser.should_upgrade()
-        keep_alive = self._parser.should_keep_alive() and not self._upgrading
+        # Whether the upgrade is taken or not, nothing after it is read as a request.
+        offered = self._parser.should_upgrade()
+        upgrade = _sound_upgrade(self._headers, self._index) if offered and http11 else b""
+        self._upgrading = offered and not upgrade
+        keep_alive = self._parser.should_keep_alive() and not offered
         head = RequestHead(
             method.decode("ascii"),
             target[0],
@@ -232,6 +256,7 @@ class RequestReader:
             http11,
             keep_alive,
             self.started_s,
+            upgrade,
         )
         self._progressed = True
         if self._upgrading:

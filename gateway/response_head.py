@@ -100,6 +100,16 @@ class ResponseHeads:
             raise ValueError("a response header contains a line break or NUL")
         return head
 
+    def refusal(self, status: int, body: bytes) -> bytes:
+        """Return a whole answer after which the connection closes."""
+        framing = Framing(len(body), chunked=False, connection=b"close")
+        return self.head(status, refusal_headers(status), framing) + body
+
+    def switching(self, headers: Headers, protocol: bytes) -> bytes:
+        """Return the head of an answer that switches protocols (RFC 9110, section 15.2.2)."""
+        framing = Framing(None, chunked=False, connection=b"Upgrade")
+        return self.head(101, [*headers, (b"upgrade", protocol)], framing)
+
     def _prefix(self, status: int) -> bytes:
         second = self._clock.now_us() // 1_000_000
         if second != self._second:

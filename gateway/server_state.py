@@ -59,3 +59,15 @@ class Shared:
     refused_total: int = 0
     failed_total: int = 0
     disconnected_total: int = 0
+
+    def leave(self, member: Member) -> None:
+        """Forget a connection that is lost."""
+        self.connections.discard(member)
+        if not self.connections:
+            self.emptied.set()
+
+    def replace(self, member: Member, by: Member) -> None:
+        """Let another object stand for a connection."""
+        if member in self.connections:
+            self.connections.remove(member)
+            self.connections.add(by)
