@@ -7,12 +7,21 @@ last exchange did not end exactly where its framing said is never used again.
 
 import asyncio
 import select
+from collections.abc import Iterable
 from typing import Protocol, cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserUpgrade,
+    HttpResponseParser,
+)
 
 from router.errors import Reason, UpstreamFault
 from router.http_response import HttpResponse
+from router.tunnel import Tunnel
+from router.upload import Upload
+from router.upstream import UpstreamRequest
 
 BUFFER_BYTES = 256 * 1024
 HEAD_BYTES = 64 * 1024
@@ -24,8 +33,8 @@ JOINED_WRITE_BYTES = 64 * 1024
 class Owner(Protocol):
     """Who is told what becomes of a connection."""
 
-    def give_back(self, connection: "HttpConnection") -> None:
-        """Take note that an exchange has ended; `detach` says whether another may follow."""
+    def give_back(self, connection: "HttpConnection", *, reusable: bool) -> None:
+        """Take note that an exchange has ended, and whether another may follow."""
         ...
 
     def forget(self, connection: "HttpConnection") -> None:
@@ -45,11 +54,15 @@ class HttpConnection(asyncio.Protocol):
     name : str
         What messages call the upstream; no credentials.
     owner : Owner
+    loop : AbstractEventLoop
+        The running one: in CPython 3.11 asking for it is a system call.
     """
 
     __slots__ = (
+        "_drainer",
         "_head_bytes",
         "_keep_alive",
+        "_loop",
         "_lost",
         "_name",
         "_owner",
@@ -59,19 +72,29 @@ class HttpConnection(asyncio.Protocol):
         "_raw_head_bytes",
         "_response",
         "_transport",
+        "_tunnel",
+        "_upgrade",
+        "_write_paused",
+        "upload",
     )
 
-    def __init__(self, name: str, owner: Owner) -> None:
+    def __init__(self, name: str, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        self.upload: Upload | None = None
         self._name = name
         self._owner = owner
+        self._loop = loop
         self._parser: HttpResponseParser | None = None
         self._transport: asyncio.Transport | None = None
         self._response: HttpResponse | None = None
+        self._tunnel: Tunnel | None = None
+        self._drainer: asyncio.Future[None] | None = None
         self._poll = select.poll()
+        self._upgrade = b""
         self._head_bytes = 0
         self._raw_head_bytes = 0
         self._keep_alive = False
         self._paused = False
+        self._write_paused = False
         self._lost = False
 
     @property
@@ -79,9 +102,9 @@ class HttpConnection(asyncio.Protocol):
         """True once the connection is closed."""
         return self._lost
 
-    def start(self, head: bytes, body: bytes, *, bodiless: bool = False) -> HttpResponse:
-        """Send a request; `bodiless` when its answer has no body whatever its head says."""
-        response = HttpResponse(self, bodiless=bodiless)
+    def start(self, head: bytes, request: UpstreamRequest) -> HttpResponse:
+        """Send a request, or the head of one whose body is to be uploaded: see `upload`."""
+        response = HttpResponse(self, self._loop, bodiless=request.method == b"HEAD")
         transport = self._transport
         if self._lost or transport is None or transport.is_closing():
             response.fail(self._cut("closed the connection before the request", sent=False))
@@ -92,34 +115,38 @@ class HttpConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._raw_head_bytes = 0
         self._keep_alive = False
-        if len(body) <= JOINED_WRITE_BYTES:
+        self._upgrade = request.upgrade
+        body = request.body
+        if not isinstance(body, bytes):
+            self.upload = Upload(self, body, asks=request.expect_continue)
+            transport.write(head)
+        elif len(body) <= JOINED_WRITE_BYTES:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
         return response
 
     def end_exchange(self) -> None:
-        """Hand the connection back to its owner."""
-        self._owner.give_back(self)
-
-    def detach(self) -> bool:
-        """End the exchange; True when the connection may carry another request, else it closes."""
-        response = self._response
+        """Hand the connection back to its owner, closed unless another request may follow."""
+        response, transport, upload = self._response, self._transport, self.upload
         self._response = None
-        transport = self._transport
-        if (
+        reusable = (
             response is not None
             and response.complete
             and self._keep_alive
+            and (upload is None or upload.complete)
             and transport is not None
             and not transport.is_closing()
             # A server may answer before it has taken the request; the rest must not linger.
             and not transport.get_write_buffer_size()
-        ):
-            self.resume()
-            return True
-        self.abort()
-        return False
+        )
+        if reusable:
+            self.upload = None
+            if self._paused:
+                self.resume()
+        elif self._tunnel is None or not self._tunnel.closing:
+            self.abort()
+        self._owner.give_back(self, reusable=reusable)
 
     def is_quiet(self) -> bool:
         """Return True when the connection is open and no byte or EOF waits to be read on it."""
@@ -128,13 +155,58 @@ class HttpConnection(asyncio.Protocol):
             return False
         return not self._poll.poll(0)
 
+    def tunnel(self) -> Tunnel | None:
+        """Return both directions of the connection, None when it still speaks HTTP."""
+        return self._tunnel
+
+    # -- what tunnels and uploads need
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, unless the connection is closed."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def write_lines(self, parts: Iterable[bytes]) -> None:
+        """Send bytes, unless the connection is closed."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(parts)
+
+    async def drain(self) -> None:
+        """Wait while too much waits to be sent; for one task at a time."""
+        while self._write_paused and not self._lost:
+            self._drainer = self._loop.create_future()
+            try:
+                await self._drainer
+            finally:
+                self._drainer = None
+
+    def break_off(self, error: BaseException) -> None:
+        """Cut the connection: the rest of the request will never come."""
+        if self._response is not None:
+            self._response.fail(error)
+        self.abort()
+
     def abort(self) -> None:
         """Close at once, without flushing. Idempotent."""
+        if self.upload is not None:
+            self.upload.cancel()
         if self._transport is not None:
             self._transport.abort()
 
+    def close(self) -> None:
+        """Close once everything is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def pause(self) -> None:
+        """Read no more: the buffer is full."""
+        transport = self._transport
+        if transport is not None and not self._paused and not transport.is_closing():
+            self._paused = True
+            transport.pause_reading()
+
     def resume(self) -> None:
-        """Read on if the answer's buffer was full."""
+        """Read on if the buffer was full."""
         if self._paused and self._transport is not None:
             self._paused = False
             if not self._transport.is_closing():
@@ -153,20 +225,25 @@ class HttpConnection(asyncio.Protocol):
         response = self._response
         parser = self._parser
         if response is None or parser is None:
-            self.abort()
+            if self._tunnel is not None:
+                self._tunnel.feed(data)
+            else:
+                self.abort()
             return
         response.started = True
-        try:
-            parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as error:
-            self._break(response, error)
-            return
         if not response.head_complete:
             self._raw_head_bytes += len(data)
-            if self._raw_head_bytes > HEAD_BYTES:
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade as error:
+            self._switch(response, error, data)
+        except HttpParserError as error:
+            self._break(response, error)
+        else:
+            if response.buffered_bytes > BUFFER_BYTES:
+                self.pause()
+            elif self._raw_head_bytes > HEAD_BYTES and not response.head_complete:
                 self._break(response, _too_large())
-        elif response.buffered_bytes > BUFFER_BYTES and not self._paused:
-            self._pause()
 
     def eof_received(self) -> None:
         """End a body that only the end of the connection ends; the transport closes itself."""
@@ -174,10 +251,24 @@ class HttpConnection(asyncio.Protocol):
         if response is not None and response.ends_with_connection():
             response.end()
 
+    def pause_writing(self) -> None:
+        """Let `drain` wait."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """Let `drain` return."""
+        self._write_paused = False
+        self._drained()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the reader, and the pool."""
         self._lost = True
         self._parser = None
+        if self.upload is not None:
+            self.upload.cancel()
+        self._drained()
+        if self._tunnel is not None:
+            self._tunnel.end()
         response = self._response
         if response is not None and not response.complete:
             what = "cut the answer short" if response.started else "closed without an answer"
@@ -197,11 +288,13 @@ class HttpConnection(asyncio.Protocol):
         """Take a header field; trailer fields count but are dropped."""
         response = self._response
         assert response is not None
-        self._count_head(len(name) + len(value) + 4)
-        if len(response.headers) >= HEAD_FIELDS:
+        headers = response.headers
+        if len(headers) >= HEAD_FIELDS:
             raise _too_large()
         if not response.head_complete:
-            response.headers.append((name, value))
+            headers.append((name, value))
+        else:
+            self._count_head(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
         """Take the status, or skip an interim answer."""
@@ -209,13 +302,18 @@ class HttpConnection(asyncio.Protocol):
         assert response is not None
         assert parser is not None
         status = parser.get_status_code()
+        if self._raw_head_bytes > HEAD_BYTES:
+            # What came with the head's last bytes is not the head's: now it can be counted.
+            self._count_head(sum(len(name) + len(value) + 4 for name, value in response.headers))
         if status < 200:
-            if status in {100, 102, 103}:
-                response.headers.clear()
-                self._count_head(INTERIM_COST_BYTES)
-                return
-            raise _BadFramingError(f"status {status}, which nobody asked for")
+            self._take_interim(response, status)
+            return
         self._keep_alive = parser.should_keep_alive()
+        upload = self.upload
+        if upload is not None and not upload.complete and (upload.asking or status >= 300):
+            # The answer does not wait for the rest; the framing of the request stays open.
+            upload.cancel()
+            self._keep_alive = False
         response.begin_body(status)
         if response.complete:
             # This parser waits for a body that the head announces and that never comes.
@@ -225,6 +323,15 @@ class HttpConnection(asyncio.Protocol):
         """Take a part of the body."""
         response = self._response
         assert response is not None
+        sink = response.sink
+        if sink is not None:
+            # An error of the sink comes back out of `feed_data`.
+            response.held = True
+            if sink(body):
+                response.held = False
+            elif response.held:
+                response.sink = None
+            return
         if response.complete:
             raise _BadFramingError("a body where there can be none")
         response.add(body)
@@ -236,20 +343,50 @@ class HttpConnection(asyncio.Protocol):
         if response.head_complete:
             response.end()
 
+    def _take_interim(self, response: HttpResponse, status: int) -> None:
+        if status == 101 and self._agrees(response):
+            response.begin_body(status)
+        elif status in {100, 102, 103}:
+            if status == 100 and self.upload is not None:
+                self.upload.go_on()
+            response.headers.clear()
+            self._count_head(INTERIM_COST_BYTES)
+        else:
+            raise _BadFramingError(f"status {status}, which nobody asked for")
+
+    def _agrees(self, response: HttpResponse) -> bool:
+        """Say whether a 101 changes to the protocol that was asked for."""
+        asked, parser = self._upgrade.lower(), self._parser
+        if not asked or parser is None or not parser.should_upgrade():
+            return False
+        given = [value for name, value in response.headers if name.lower() == b"upgrade"]
+        return [value.strip().lower() for value in given] == [asked]
+
+    def _switch(self, response: HttpResponse, error: HttpParserUpgrade, data: bytes) -> None:
+        """Leave HTTP behind a 101; bytes that came with it belong to the tunnel."""
+        if response.status != 101:
+            self._break(response, error)
+            return
+        self._parser = None
+        self._tunnel = Tunnel(self, self._loop, data[error.args[0] :])
+
+    def _drained(self) -> None:
+        if self._drainer is not None and not self._drainer.done():
+            self._drainer.set_result(None)
+
     def _count_head(self, count_bytes: int) -> None:
         self._head_bytes += count_bytes
         if self._head_bytes > HEAD_BYTES:
             raise _too_large()
 
-    def _pause(self) -> None:
-        transport = self._transport
-        if transport is not None and not transport.is_closing():
-            self._paused = True
-            transport.pause_reading()
-
     def _break(self, response: HttpResponse, error: Exception) -> None:
-        if not response.complete:
-            cause = error.__context__ if isinstance(error.__context__, _BadFramingError) else error
+        cause = error.__context__
+        if response.complete:
+            pass
+        elif isinstance(error, HttpParserCallbackError) and not isinstance(cause, _BadFramingError):
+            response.fail(cause or error)
+        else:
+            cause = cause if isinstance(cause, _BadFramingError) else error
             fault = UpstreamFault(
                 f"upstream `{self._name}` does not speak HTTP/1.1: {cause}",
                 reason=Reason.UPSTREAM_INVALID,

@@ -126,9 +126,8 @@ class ConnectionPool:
             self._open.add(connection)
         return connection, False
 
-    def give_back(self, connection: HttpConnection) -> None:
+    def give_back(self, connection: HttpConnection, *, reusable: bool) -> None:
         """End an exchange: the connection goes to the next request if it can carry one."""
-        reusable = connection.detach()
         if reusable and self._closed:
             connection.abort()
             reusable = False

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from router.clock import Clock
@@ -16,15 +17,21 @@ from router.errors import Reason, UpstreamFault
 from router.http_connection import HttpConnection, Owner
 from router.http_response import HttpResponse
 from router.pool import IDLE_TIMEOUT_S, ConnectionPool
+from router.tasks import TaskSet
 from router.upstream import Headers, UpstreamRequest, UpstreamStatistics
 
+Key = TypeVar("Key")
+
 UNIX_BASE_PATH = "/v1"
-KNOWN_NAMES = 256  # field names an upstream remembers to be sound
+KNOWN_ENTRIES = 256  # field names, and targets, an upstream remembers to be sound
+KNOWN_BYTES = 256  # longer ones are not remembered
 STALE_WITHIN_S = 1.0  # a kept-alive connection that fails later was not stale but broke
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _TARGET = re.compile(rb"/[!\"$-~]*")
 _SUSPECT = re.compile(rb"\.\.|/\.|%|\\|//")
+_PROTOCOL = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
+_BODILESS = frozenset({b"GET", b"HEAD"})  # no Content-Length is written for an empty body
 _CONTROL = re.compile(rb"[\r\n\0]")
 
 
@@ -140,7 +147,18 @@ class HttpUpstream:
         As `parse_address` and `tls_context`.
     """
 
-    __slots__ = ("_address", "_clock", "_fields", "_names", "_pool", "_prefix", "_tls", "name")
+    __slots__ = (
+        "_address",
+        "_clock",
+        "_host_field",
+        "_lines",
+        "_names",
+        "_pool",
+        "_prefix",
+        "_tasks",
+        "_tls",
+        "name",
+    )
 
     def __init__(
         self,
@@ -157,8 +175,10 @@ class HttpUpstream:
         self._pool = ConnectionPool(config, self._connect, clock, idle_timeout_s=idle_timeout_s)
         self._clock = clock
         self._names: dict[bytes, bytes] = {}
+        self._lines: dict[tuple[bytes, bytes], bytes] = {}
+        self._tasks = TaskSet()
         self._prefix = b" " + self._address.base_path.encode("ascii")
-        self._fields = f" HTTP/1.1\r\nHost: {self._address.authority}\r\n".encode("ascii")
+        self._host_field = f" HTTP/1.1\r\nHost: {self._address.authority}".encode("ascii")
 
     async def send(self, request: UpstreamRequest, *, connect_timeout_s: float) -> HttpResponse:
         """Send a request and return when the head of the answer has arrived.
@@ -175,26 +195,30 @@ class HttpUpstream:
             connection is free; UPSTREAM_UNREACHABLE, UPSTREAM_TIMEOUT, UPSTREAM_INVALID.
         """
         head = self._head(request)
-        bodiless = request.method == b"HEAD"
         connection = self._pool.take_idle()
         reused = connection is not None
         if connection is None:
             connection, reused = await self._pool.acquire(connect_timeout_s)
         while True:
             sent_s = self._clock.monotonic()
-            response = connection.start(head, request.body, bodiless=bodiless)
+            response = connection.start(head, request)
+            upload = connection.upload
+            if upload is not None:
+                upload.started_as(self._tasks.start(upload.run()))
             try:
-                await response.head()
-            except UpstreamFault:
-                response.release()
-                late = self._clock.monotonic() - sent_s > STALE_WITHIN_S
-                if not reused or response.started or late:
-                    raise
+                await response.arrived
             except BaseException:
                 response.release()
                 raise
-            else:
+            if response.head_complete:
                 return response
+            response.release()
+            fault = response.fault
+            assert fault is not None
+            late = self._clock.monotonic() - sent_s > STALE_WITHIN_S
+            consumed = upload is not None and upload.consumed
+            if not reused or response.started or late or consumed:
+                raise fault
             connection, reused = await self._pool.acquire(connect_timeout_s, fresh=True)
 
     def statistics(self) -> UpstreamStatistics:
@@ -208,49 +232,70 @@ class HttpUpstream:
     async def aclose(self) -> None:
         """Close every connection; later requests are refused."""
         await self._pool.aclose()
+        await self._tasks.cancel()
 
     def _head(self, request: UpstreamRequest) -> bytes:
         method, target, body = request.method, request.target, request.body
+        start = self._lines.get((method, target)) or self._line(method, target)
+        headers, names = request.headers, self._names
+        try:
+            fields = [names[name] + value for name, value in headers]
+        except KeyError:
+            fields = [self._field_start(name) + value for name, value in headers]
+        head = start + b"".join(fields)
+        breaks = len(fields) + 1
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+            raise self._unsendable(_broken(headers))
+        if b"\r\naccept-encoding: " not in head.lower():
+            head += b"\r\nAccept-Encoding: identity"
+        if not isinstance(body, bytes) or request.upgrade:
+            return head + self._special_fields(request)
+        if body or method not in _BODILESS:
+            return b"%b\r\nContent-Length: %d\r\n\r\n" % (head, len(body))
+        return head + b"\r\n\r\n"
+
+    def _special_fields(self, request: UpstreamRequest) -> bytes:
+        """Return the last fields of a request with an upgrade, or with a body not held."""
+        body, upgrade = request.body, request.upgrade
+        lines = [b""]
+        if upgrade:
+            if _PROTOCOL.fullmatch(upgrade) is None:
+                raise self._unsendable(f"the protocol {upgrade!r} is not one")
+            lines += [b"Connection: Upgrade", b"Upgrade: " + upgrade]
+        length = len(body) if isinstance(body, bytes) else body.length
+        if length is None:
+            lines.append(b"Transfer-Encoding: chunked")
+        elif length or request.method not in _BODILESS:
+            lines.append(b"Content-Length: %d" % length)
+        if request.expect_continue and not isinstance(body, bytes):
+            lines.append(b"Expect: 100-continue")
+        return b"\r\n".join((*lines, b"", b""))
+
+    def _line(self, method: bytes, target: bytes) -> bytes:
+        """Return the request line and Host, and remember them."""
         if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
             raise self._unsendable(f"the method {method!r} is not one")
         if _TARGET.fullmatch(target) is None or (
             _SUSPECT.search(target) is not None and _leaves_base(target)
         ):
             raise self._unsendable(f"the target {target!r} is not a plain path")
-        lines = [method, self._prefix, target, self._fields]
-        if not self._add_fields(lines, request.headers):
-            lines.append(b"Accept-Encoding: identity\r\n")
-        if body or method not in {b"GET", b"HEAD"}:
-            lines.append(b"Content-Length: %d\r\n" % len(body))
-        lines.append(b"\r\n")
-        return b"".join(lines)
-
-    def _add_fields(self, lines: list[bytes], headers: Headers) -> bool:
-        """Append the caller's fields; True when Accept-Encoding is among them."""
-        encoding = False
-        known = self._names
-        for name, value in headers:
-            start = known.get(name) or self._field_start(name)
-            if b"\n" in value or b"\r" in value or b"\0" in value:
-                # The value may be a credential: only the name is told.
-                raise self._unsendable(f"the value of the header field {name!r} has control bytes")
-            if len(name) == len(b"accept-encoding") and name.lower() == b"accept-encoding":
-                encoding = True
-            lines += (start, value, b"\r\n")
-        return encoding
+        line = b"".join((method, self._prefix, target, self._host_field))
+        if b"?" not in target and len(target) <= KNOWN_BYTES:
+            _remember(self._lines, (method, target), line)
+        return line
 
     def _field_start(self, name: bytes) -> bytes:
         if name.lower() in RESERVED_FIELDS or _TOKEN.fullmatch(name) is None:
             raise self._unsendable(f"the header field {name!r} is not the caller's to send")
-        start = name + b": "
-        if len(self._names) < KNOWN_NAMES:
-            self._names[name] = start
+        start = b"\r\n" + name + b": "
+        if len(name) <= KNOWN_BYTES:
+            _remember(self._names, name, start)
         return start
 
     async def _connect(self, owner: Owner) -> HttpConnection:
         loop = asyncio.get_running_loop()
         address = self._address
-        connection = HttpConnection(self.name, owner)
+        connection = HttpConnection(self.name, owner, loop)
         factory = partial(_same, connection)
         try:
             with _translated(self.name, address):
@@ -281,6 +326,19 @@ class HttpUpstream:
             reason=Reason.INVALID_REQUEST,
             sent=False,
         )
+
+
+def _remember(known: dict[Key, bytes], key: Key, value: bytes) -> None:
+    if len(known) >= KNOWN_ENTRIES:
+        # Clients choose these: what is in use comes back, made-up ones do not.
+        known.clear()
+    known[key] = value
+
+
+def _broken(headers: Headers) -> str:
+    """Name the field whose value has control bytes; the value may be a credential."""
+    names = [name for name, value in headers if _CONTROL.search(value) is not None]
+    return f"the value of the header field {names[0]!r} has control bytes"
 
 
 def _same(connection: HttpConnection) -> HttpConnection:

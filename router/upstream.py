@@ -1,5 +1,6 @@
 """The seam between routing and whatever answers: a small client protocol, HTTP/1.1 shaped."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -7,9 +8,44 @@ Headers = list[tuple[bytes, bytes]]
 """Names as received, order and duplicates kept; compare names in lower case."""
 
 
-@dataclass(slots=True, frozen=True)
+class BodySource(Protocol):
+    """A request body that is not held: it can be read once, so it is never sent twice."""
+
+    length: int | None
+    """Bytes in all, or None when nobody knows: it is sent chunked."""
+
+    async def read(self) -> bytes:
+        """Return the next part, b"" at the end. What it raises ends the request."""
+        ...
+
+
+class Duplex(Protocol):
+    """Both directions of a connection that has been upgraded to another protocol."""
+
+    async def read(self) -> bytes:
+        """Return what has arrived, b"" at the peer's end."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; nothing happens once the connection is closed."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough of what was written."""
+        ...
+
+    def close(self) -> None:
+        """Send what was written, then end. Idempotent."""
+        ...
+
+    def abort(self) -> None:
+        """Cut at once. Idempotent."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
 class UpstreamRequest:
-    """One request, ready to be sent.
+    """One request, ready to be sent. Nobody changes it after it was made.
 
     Attributes
     ----------
@@ -20,13 +56,21 @@ class UpstreamRequest:
         ``b"/chat/completions"`` for base ``https://host/v1``.
     headers : list of (bytes, bytes)
         Without Host, Content-Length and hop-by-hop fields: the transport writes those.
-    body : bytes
+    body : bytes or BodySource
+    upgrade : bytes
+        The protocol to change to, such as ``b"websocket"``; the transport writes Upgrade and
+        Connection. Empty: none.
+    expect_continue : bool
+        Ask before sending a `BodySource` (``Expect: 100-continue``): the source is not read before
+        the upstream said yes, or said nothing for a while.
     """
 
     method: bytes
     target: bytes
     headers: Headers = field(default_factory=list)
-    body: bytes = b""
+    body: bytes | BodySource = b""
+    upgrade: bytes = b""
+    expect_continue: bool = False
 
 
 class UpstreamResponse(Protocol):
@@ -43,6 +87,51 @@ class UpstreamResponse(Protocol):
         UpstreamFault
             The connection broke or the framing is wrong; `reason` is UPSTREAM_UNREACHABLE for
             a cut, UPSTREAM_INVALID for bad framing.
+        """
+        ...
+
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand what is buffered, then every chunk as it arrives, to a sink until the body ends.
+
+        The sink is called from inside the transport's callback: no task is switched to for a
+        chunk. One pump at a time, and no `read` beside it.
+
+        Parameters
+        ----------
+        sink : callable
+            Takes a chunk, never empty. False asks for a pause: nothing more comes until
+            `resume`, and the upstream is slowed down once 256 KiB wait.
+
+        Raises
+        ------
+        UpstreamFault
+            As `read`, after what arrived before was handed over.
+        BaseException
+            What the sink raised; it is not called again.
+        """
+        ...
+
+    def resume(self) -> None:
+        """Go on after a sink asked for a pause. Never calls the sink itself."""
+        ...
+
+    def stop(self, fault: BaseException | None = None) -> None:
+        """End a running pump, from a timer or from inside its sink, which is not called again.
+
+        `pump` returns, or raises `fault`. Nothing happens when no pump is running.
+        """
+        ...
+
+    def tunnel(self) -> Duplex:
+        """Return both directions of the connection, after status 101 only; call it once.
+
+        Bytes that came with the head are the first to be read. The tunnel ends with `release`:
+        what was written before `Duplex.close` is still sent then.
+
+        Raises
+        ------
+        UpstreamFault
+            The answer did not change the protocol.
         """
         ...
 
@@ -82,11 +171,14 @@ class Upstream(Protocol):
 
         `connect_timeout_s` bounds DNS + TCP + TLS (and waiting for a free connection); the
         caller bounds everything after that by cancelling. A cancelled call closes its connection:
-        it never returns to the pool.
+        it never returns to the pool. A `BodySource` is read by another task, which may go on
+        while the answer is read; it stops for an answer that refuses, and with `release`.
 
         Raises
         ------
         UpstreamFault
+        BaseException
+            What a `BodySource` raised, here or while the answer is read.
         """
         ...
 

@@ -6,13 +6,20 @@ Wire: a stream's chunks are ``b"role"`` (nothing to show), ``b"text"`` (content)
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from router.config import UpstreamConfig
 from router.errors import Reason, UpstreamFault
 from router.outcome import Tap
-from router.upstream import Headers, UpstreamRequest, UpstreamResponse, UpstreamStatistics
+from router.pumping import ReadPump
+from router.upstream import (
+    Duplex,
+    Headers,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamStatistics,
+)
 
 Part = bytes | float | UpstreamFault
 """A chunk of the body, a pause in seconds, or how the body breaks."""
@@ -67,6 +74,7 @@ class ScriptedResponse:
         self._upstream = upstream
         self._parts = deque(step.parts)
         self._released = False
+        self._pump = ReadPump(self.read)
 
     async def read(self) -> bytes:
         """Return the next chunk, after the pauses before it."""
@@ -78,6 +86,22 @@ class ScriptedResponse:
                 return part
             await asyncio.sleep(part)
         return b""
+
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand the chunks to a sink."""
+        await self._pump.pump(sink)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._pump.resume()
+
+    def stop(self, fault: BaseException | None = None) -> None:
+        """End a pump."""
+        self._pump.stop(fault)
+
+    def tunnel(self) -> Duplex:
+        """Refuse: a script has no connection to hand over."""
+        raise UpstreamFault("no tunnel", reason=Reason.UPSTREAM_INVALID, status=self.status)
 
     def release(self) -> None:
         """Give the connection back."""
@@ -200,6 +224,12 @@ class TextCall:
     """A client request."""
 
     stream: bool = False
+    repeatable: bool = True
+    unsuited: tuple[str, ...] = ()
+
+    def suits(self, upstream: UpstreamConfig) -> bool:
+        """Say whether an upstream is none of those named unsuited."""
+        return upstream.name not in self.unsuited
 
     def request_for(self, upstream: UpstreamConfig) -> UpstreamRequest:
         """Return the request, the same for all."""
