@@ -7,8 +7,7 @@ last exchange did not end exactly where its framing said is never used again.
 
 import asyncio
 import select
-from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import Protocol
 
 from httptools import (
     HttpParserCallbackError,
@@ -19,6 +18,7 @@ from httptools import (
 
 from router.errors import Reason, UpstreamFault
 from router.http_response import HttpResponse
+from router.line import Line
 from router.tunnel import Tunnel
 from router.upload import Upload
 from router.upstream import UpstreamRequest
@@ -46,7 +46,7 @@ class _BadFramingError(Exception):
     """Raised inside parser callbacks; the parser wraps it."""
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(Line):
     """One connection; carries one request at a time.
 
     Parameters
@@ -59,54 +59,38 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_drainer",
         "_head_bytes",
         "_keep_alive",
-        "_loop",
-        "_lost",
         "_name",
         "_owner",
         "_parser",
-        "_paused",
         "_poll",
         "_raw_head_bytes",
         "_response",
-        "_transport",
         "_tunnel",
         "_upgrade",
-        "_write_paused",
         "upload",
     )
 
     def __init__(self, name: str, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self.upload: Upload | None = None
         self._name = name
         self._owner = owner
-        self._loop = loop
         self._parser: HttpResponseParser | None = None
-        self._transport: asyncio.Transport | None = None
         self._response: HttpResponse | None = None
         self._tunnel: Tunnel | None = None
-        self._drainer: asyncio.Future[None] | None = None
         self._poll = select.poll()
         self._upgrade = b""
         self._head_bytes = 0
         self._raw_head_bytes = 0
         self._keep_alive = False
-        self._paused = False
-        self._write_paused = False
-        self._lost = False
-
-    @property
-    def lost(self) -> bool:
-        """True once the connection is closed."""
-        return self._lost
 
     def start(self, head: bytes, request: UpstreamRequest) -> HttpResponse:
         """Send a request, or the head of one whose body is to be uploaded: see `upload`."""
         response = HttpResponse(self, self._loop, bodiless=request.method == b"HEAD")
         transport = self._transport
-        if self._lost or transport is None or transport.is_closing():
+        if self.lost or transport is None or transport.is_closing():
             response.fail(self._cut("closed the connection before the request", sent=False))
             return response
         if self._parser is None:
@@ -151,34 +135,13 @@ class HttpConnection(asyncio.Protocol):
     def is_quiet(self) -> bool:
         """Return True when the connection is open and no byte or EOF waits to be read on it."""
         transport = self._transport
-        if self._lost or transport is None or transport.is_closing():
+        if self.lost or transport is None or transport.is_closing():
             return False
         return not self._poll.poll(0)
 
     def tunnel(self) -> Tunnel | None:
         """Return both directions of the connection, None when it still speaks HTTP."""
         return self._tunnel
-
-    # -- what tunnels and uploads need
-
-    def write(self, data: bytes) -> None:
-        """Send bytes, unless the connection is closed."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def write_lines(self, parts: Iterable[bytes]) -> None:
-        """Send bytes, unless the connection is closed."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(parts)
-
-    async def drain(self) -> None:
-        """Wait while too much waits to be sent; for one task at a time."""
-        while self._write_paused and not self._lost:
-            self._drainer = self._loop.create_future()
-            try:
-                await self._drainer
-            finally:
-                self._drainer = None
 
     def break_off(self, error: BaseException) -> None:
         """Cut the connection: the rest of the request will never come."""
@@ -190,34 +153,13 @@ class HttpConnection(asyncio.Protocol):
         """Close at once, without flushing. Idempotent."""
         if self.upload is not None:
             self.upload.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def close(self) -> None:
-        """Close once everything is sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def pause(self) -> None:
-        """Read no more: the buffer is full."""
-        transport = self._transport
-        if transport is not None and not self._paused and not transport.is_closing():
-            self._paused = True
-            transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read on if the buffer was full."""
-        if self._paused and self._transport is not None:
-            self._paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+        super().abort()
 
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        # uvloop's transports are not subclasses of asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
@@ -251,22 +193,12 @@ class HttpConnection(asyncio.Protocol):
         if response is not None and response.ends_with_connection():
             response.end()
 
-    def pause_writing(self) -> None:
-        """Let `drain` wait."""
-        self._write_paused = True
-
-    def resume_writing(self) -> None:
-        """Let `drain` return."""
-        self._write_paused = False
-        self._drained()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the reader, and the pool."""
-        self._lost = True
+        super().connection_lost(exc)
         self._parser = None
         if self.upload is not None:
             self.upload.cancel()
-        self._drained()
         if self._tunnel is not None:
             self._tunnel.end()
         response = self._response
@@ -369,10 +301,6 @@ class HttpConnection(asyncio.Protocol):
             return
         self._parser = None
         self._tunnel = Tunnel(self, self._loop, data[error.args[0] :])
-
-    def _drained(self) -> None:
-        if self._drainer is not None and not self._drainer.done():
-            self._drainer.set_result(None)
 
     def _count_head(self, count_bytes: int) -> None:
         self._head_bytes += count_bytes

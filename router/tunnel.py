@@ -1,38 +1,11 @@
 """Both directions of a connection that speaks HTTP no longer."""
 
 import asyncio
-from typing import Protocol
+
+from router.line import Line
 
 FLUSH_TIMEOUT_S = 5.0  # a peer that takes nothing more is cut
 TUNNEL_BYTES = 256 * 1024
-
-
-class Line(Protocol):
-    """What a tunnel needs of its connection."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes, unless the connection is closed."""
-        ...
-
-    async def drain(self) -> None:
-        """Wait while too much waits to be sent."""
-        ...
-
-    def pause(self) -> None:
-        """Read no more."""
-        ...
-
-    def resume(self) -> None:
-        """Read on."""
-        ...
-
-    def close(self) -> None:
-        """Close once everything is sent."""
-        ...
-
-    def abort(self) -> None:
-        """Close at once."""
-        ...
 
 
 class Tunnel:

@@ -10,20 +10,17 @@ from router.upstream import BodySource
 CONTINUE_WAIT_S = 1.0  # RFC 9110, 10.1.1: a client must not wait for ever for a 100
 
 
-class Line(Protocol):
+class Carrier(Protocol):
     """What an upload needs of its connection."""
 
     def write_lines(self, parts: Iterable[bytes]) -> None:
         """Send bytes, unless the connection is closed."""
-        ...
 
     async def drain(self) -> None:
         """Wait while too much waits to be sent."""
-        ...
 
     def break_off(self, error: BaseException) -> None:
         """Cut the connection: the rest of the request will never come."""
-        ...
 
 
 class Upload:
@@ -31,7 +28,7 @@ class Upload:
 
     Parameters
     ----------
-    line : Line
+    line : Carrier
     source : BodySource
     asks : bool
         Wait for a 100 first, for `CONTINUE_WAIT_S` at most.
@@ -57,7 +54,7 @@ class Upload:
         "consumed",
     )
 
-    def __init__(self, line: Line, source: BodySource, *, asks: bool) -> None:
+    def __init__(self, line: Carrier, source: BodySource, *, asks: bool) -> None:
         self.asking = asks
         self.consumed = False
         self.complete = False
