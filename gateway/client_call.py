@@ -69,6 +69,15 @@ class ClientCall:
         wanted = options is not None and options.include_usage
         return self.stream and self.operation in {"chat", "completion"} and not wanted
 
+    @property
+    def repeatable(self) -> bool:
+        """Say whether it may reach an upstream twice."""
+        return True
+
+    def suits(self, upstream: UpstreamConfig) -> bool:  # noqa: ARG002 - until operations say it
+        """Say whether an upstream speaks what is asked."""
+        return True
+
     def request_for(self, upstream: UpstreamConfig) -> UpstreamRequest:
         """Return the request with this upstream's model name and credentials."""
         key = upstream.api_key

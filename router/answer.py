@@ -1,6 +1,6 @@
 """An answer that may be shown to the client, and the end of the attempt that brought it."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from router.breaker import Breaker, effect_of
 from router.budget import RetryBudget
@@ -12,8 +12,7 @@ from router.plan import Plan
 from router.upstream import Headers, Upstream, UpstreamResponse
 
 
-@dataclass(slots=True)
-class Lane:
+class Lane(msgspec.Struct):
     """One upstream with its breaker."""
 
     name: str
@@ -22,8 +21,7 @@ class Lane:
     breaker: Breaker
 
 
-@dataclass(slots=True)
-class Trip:
+class Trip(msgspec.Struct):
     """One request on its way along a plan.
 
     Attributes
@@ -47,7 +45,7 @@ class Trip:
     outcome: Outcome
     budget: RetryBudget
     deadline_s: float
-    faults: list[UpstreamFault] = field(default_factory=list)
+    faults: list[UpstreamFault] = []
     position: int = 0
     repeats: bool = False
     denied: bool = False
@@ -79,8 +77,7 @@ class Trip:
             self.budget.leave(repeated=self.repeats)
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """The first answer worth showing: a committed stream, or a whole plain answer.
 
     The holder relays `chunks`, then reads `response` on unless `complete`, and calls `finish`
@@ -109,8 +106,8 @@ class Answer:
     trip: Trip
     clock: Clock
     status: int = 0
-    headers: Headers = field(default_factory=list)
-    chunks: list[bytes] = field(default_factory=list)
+    headers: Headers = []
+    chunks: list[bytes] = []
     complete: bool = False
     response: UpstreamResponse | None = None
     _settled: bool = False

@@ -182,48 +182,82 @@ def _opened(state: State, now_s: float, draw: float, policy: Policy) -> State:
 def _counted(
     window: tuple[Slot, ...], now_s: float, good: int, bad: int, policy: Policy
 ) -> tuple[Slot, ...]:
-    number = int(now_s * _SLOTS / policy.window_s)
-    if window and window[-1].number == number:
-        last = window[-1]
-        return (*window[:-1], Slot(number, last.good + good, last.bad + bad))
-    return (*(slot for slot in window if slot.number > number - _SLOTS), Slot(number, good, bad))
+    number = _slot_of(now_s, policy)
+    kept = tuple(slot for slot in window if slot.number > number - _SLOTS)
+    return _joined(kept, Slot(number, good, bad))
+
+
+def _joined(window: tuple[Slot, ...], last: Slot) -> tuple[Slot, ...]:
+    """Return the window with a slot's counts added at its end."""
+    if window and window[-1].number == last.number:
+        good, bad = window[-1].good + last.good, window[-1].bad + last.bad
+        return (*window[:-1], Slot(last.number, good, bad))
+    return (*window, last)
+
+
+def _slot_of(now_s: float, policy: Policy) -> int:
+    return int(now_s * _SLOTS / policy.window_s)
 
 
 class Breaker:
     """Holds one upstream's state."""
 
-    __slots__ = ("_clock", "_policy", "_rng", "state")
+    __slots__ = ("_clock", "_good", "_policy", "_rng", "_slot", "_state")
 
     def __init__(self, clock: Clock, rng: Random, policy: Policy = DEFAULT_POLICY) -> None:
-        self.state = CLOSED
+        self._state = CLOSED
+        self._slot = -1
+        self._good = 0  # successes of the slot that the state does not hold yet
         self._clock = clock
         self._rng = rng
         self._policy = policy
 
+    @property
+    def state(self) -> State:
+        """Return the state of this moment."""
+        if self._good:
+            last = Slot(self._slot, self._good, 0)
+            self._state = self._state._replace(window=_joined(self._state.window, last))
+            self._good = 0
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state, self._slot, self._good = state, -1, 0
+
     def admit(self) -> int | None:
         """Return the epoch to report with, None when the request may not pass."""
-        state = self.state
+        state = self._state
         if state.phase is Phase.CLOSED:
             return state.epoch
         admitted = admit(state, self._clock.monotonic(), self._policy)
         if admitted is None:
             return None
-        self.state = admitted
+        self._state = admitted
         return admitted.epoch
 
     def record(self, epoch: int, effect: Effect) -> None:
         """Take a result; one of an earlier epoch says nothing about now."""
-        state = self.state
-        if epoch == state.epoch:
-            draw = 0.0 if effect is Effect.SUCCESS else self._rng.random()
-            self.state = record(state, effect, self._clock.monotonic(), draw, self._policy)
+        state = self._state
+        if epoch != state.epoch:
+            return
+        now_s = self._clock.monotonic()
+        if effect is Effect.SUCCESS and state.phase is Phase.CLOSED:
+            slot = _slot_of(now_s, self._policy)
+            # One success after another only counts, which needs no state of its own.
+            if slot == self._slot and not state.faults_in_a_row and not state.openings:
+                self._good += 1
+                return
+            self._slot = slot
+        draw = 0.0 if effect is Effect.SUCCESS else self._rng.random()
+        self._state = record(self.state, effect, now_s, draw, self._policy)
 
     def commit(self, epoch: int) -> None:
         """Close for a probe whose stream has begun to answer: that may go on for minutes.
 
         While closed nothing happens; the end of the stream is its result.
         """
-        if self.state.phase is not Phase.CLOSED:
+        if self._state.phase is not Phase.CLOSED:
             self.record(epoch, Effect.SUCCESS)
 
     @property

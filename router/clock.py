@@ -19,9 +19,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock."""
 
-    def monotonic(self) -> float:
-        """Seconds of `time.monotonic`."""
-        return time.monotonic()
+    # Asked a dozen times a request, so without a frame of its own.
+    monotonic = staticmethod(time.monotonic)
 
     def now_us(self) -> int:
         """Microseconds of `time.time_ns`."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from router.breaker import Breaker, Effect
 from router.budget import RetryBudget
 from router.clock import Clock
 from router.config import UpstreamConfig
+from router.deadline import Deadline
 from router.errors import Reason, RouteExhausted, UpstreamFault
 from router.exhausted import exhausted
 from router.outcome import AttemptResult, Call, Outcome
@@ -75,6 +75,7 @@ class Dispatcher:
         self._answer_bytes = answer_bytes
         self._budgets: dict[str, RetryBudget] = {}
         self._lanes: dict[str, Lane] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.replace(upstreams, configs)
 
     def replace(
@@ -89,7 +90,7 @@ class Dispatcher:
         for name, upstream in upstreams.items():
             config = configs[name]
             if name in old and old[name].config == config:
-                self._lanes[name] = replace(old[name], upstream=upstream)
+                self._lanes[name] = Lane(name, config, upstream, old[name].breaker)
             else:
                 self._lanes[name] = Lane(name, config, upstream, Breaker(self._clock, self._rng))
 
@@ -124,14 +125,21 @@ class Dispatcher:
         deadline_s = self._clock.monotonic() + route.timeouts.total
         trip = Trip(plan, call, outcome, budget, deadline_s)
         budget.enter()
-        arrived = False
         try:
-            answer = await self._travel(trip)
-            arrived = True
-        finally:
-            if not arrived:
-                trip.close()
-        return answer
+            step = self._first(trip)
+            while step is not None:
+                lane, epoch = step
+                try:
+                    return await self._attempt(trip, lane, epoch)
+                except UpstreamFault as fault:
+                    trip.faults.append(fault)
+                    if self._is_final(trip, fault):
+                        break
+                    step = await self._next(trip, lane, fault)
+            raise self._exhausted(trip)
+        except BaseException:
+            trip.close()
+            raise
 
     def statistics(self) -> DispatchStatistics:
         """Return the numbers of all routes together."""
@@ -143,18 +151,12 @@ class Dispatcher:
             breakers={name: lane.breaker.state.phase.value for name, lane in self._lanes.items()},
         )
 
-    async def _travel(self, trip: Trip) -> Answer:
-        step = self._first(trip)
-        while step is not None:
-            lane, epoch = step
-            try:
-                return await self._attempt(trip, lane, epoch)
-            except UpstreamFault as fault:
-                trip.faults.append(fault)
-                if fault.reason in _FINAL or self._left_s(trip) <= 0:
-                    break
-                step = await self._next(trip, lane, fault)
-        raise self._exhausted(trip)
+    def _is_final(self, trip: Trip, fault: UpstreamFault) -> bool:
+        """Say whether a fault ends the request, whatever else could be tried."""
+        if fault.reason in _FINAL or self._left_s(trip) <= 0:
+            return True
+        # What an upstream may have begun to do, and must not do twice, is not asked for again.
+        return fault.sent and not trip.call.repeatable
 
     def _first(self, trip: Trip) -> tuple[Lane, int] | None:
         return self._next_candidate(trip) or self._force(trip)
@@ -183,8 +185,10 @@ class Dispatcher:
         while trip.position < len(candidates):
             lane = self._lanes.get(candidates[trip.position])
             trip.position += 1
-            epoch = lane.breaker.admit() if lane is not None else None
-            if lane is not None and epoch is not None:
+            if lane is None or not trip.call.suits(lane.config):
+                continue
+            epoch = lane.breaker.admit()
+            if epoch is not None:
                 return lane, epoch
         return None
 
@@ -232,7 +236,10 @@ class Dispatcher:
     def _has_more(self, trip: Trip) -> bool:
         names = trip.plan.candidates[trip.position :]
         lanes = (self._lanes.get(name) for name in names)
-        return any(lane is not None and lane.breaker.is_ready for lane in lanes)
+        suits = trip.call.suits
+        return any(
+            lane is not None and lane.breaker.is_ready and suits(lane.config) for lane in lanes
+        )
 
     async def _attempt(self, trip: Trip, lane: Lane, epoch: int) -> Answer:
         """Try one upstream; the attempt has ended, or the answer is committed, on return."""
@@ -243,7 +250,7 @@ class Dispatcher:
         answer = Answer(trip.call.new_tap(lane.config), lane, attempt, epoch, trip, clock)
         reason: Reason | None = Reason.INTERNAL
         try:
-            await self._bounded(answer)
+            await self._receive(answer)
             reason = Reason.UPSTREAM_REJECTED if answer.tap.is_client_error else None
         except UpstreamFault as fault:
             reason = fault.reason
@@ -260,30 +267,33 @@ class Dispatcher:
             lane.breaker.commit(epoch)
         return answer
 
-    async def _bounded(self, answer: Answer) -> None:
-        timeouts = answer.trip.route.timeouts
-        left_s = self._left_s(answer.trip)
-        if answer.tap.stream:
+    async def _receive(self, answer: Answer) -> None:
+        """Send, and read to the commit point or to the judged end, whatever comes first."""
+        tap, lane, trip = answer.tap, answer.lane, answer.trip
+        timeouts = trip.route.timeouts
+        left_s = self._left_s(trip)
+        if tap.stream:
             left_s = min(left_s, timeouts.first_token)
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(left_s):
-                await self._receive(answer, min(timeouts.connect, left_s))
+            with Deadline(loop, left_s):
+                response = await lane.upstream.send(
+                    trip.call.request_for(lane.config),
+                    connect_timeout_s=min(timeouts.connect, left_s),
+                )
+                answer.response = response
+                answer.status = answer.attempt.status = response.status
+                answer.headers = response.headers
+                tap.head(response.status, response.headers)
+                await self._read(answer, response)
         except TimeoutError as error:
             message = f"no answer within {left_s:.3g} s"
             raise UpstreamFault(message, reason=Reason.UPSTREAM_TIMEOUT) from error
 
-    async def _receive(self, answer: Answer, connect_timeout_s: float) -> None:
-        tap, lane = answer.tap, answer.lane
-        request = answer.trip.call.request_for(lane.config)
-        response = await lane.upstream.send(request, connect_timeout_s=connect_timeout_s)
-        answer.response = response
-        answer.status = answer.attempt.status = response.status
-        answer.headers = response.headers
-        tap.head(response.status, response.headers)
-        answer.complete = await self._read(answer, response)
-
-    async def _read(self, answer: Answer, response: UpstreamResponse) -> bool:
-        """Read to the commit point (False), or to the judged end of the body (True)."""
+    async def _read(self, answer: Answer, response: UpstreamResponse) -> None:
+        """Read to the commit point, or to the end of the body: then the answer is complete."""
         tap, chunks, size_bytes = answer.tap, answer.chunks, 0
         while chunk := await response.read():
             size_bytes += len(chunk)
@@ -295,22 +305,25 @@ class Dispatcher:
                 )
             chunks.append(chunk)
             if tap.feed(chunk):
-                return False
+                return
         tap.end()
-        return True
+        answer.complete = True
 
     def _left_s(self, trip: Trip) -> float:
         return trip.deadline_s - self._clock.monotonic()
 
     def _known(self, trip: Trip) -> list[Lane]:
-        return [self._lanes[name] for name in trip.plan.candidates if name in self._lanes]
+        lanes = (self._lanes.get(name) for name in trip.plan.candidates)
+        return [lane for lane in lanes if lane is not None and trip.call.suits(lane.config)]
 
     def _exhausted(self, trip: Trip) -> RouteExhausted:
-        reopen_at_s = [lane.breaker.state.retry_at_s for lane in self._known(trip)]
+        known = self._known(trip)
+        reopen_at_s = [lane.breaker.state.retry_at_s for lane in known]
         return exhausted(
             trip.route.name,
             trip.faults,
             trip.outcome.attempts,
             reopens_in_s=min(reopen_at_s) - self._clock.monotonic() if reopen_at_s else None,
             budget_spent=trip.denied,
+            unsuited=not known and any(name in self._lanes for name in trip.plan.candidates),
         )

@@ -13,6 +13,7 @@ _STATUS = {
     Reason.UPSTREAM_LIMITED: 429,
     Reason.UPSTREAM_BUSY: 429,
     Reason.NO_UPSTREAM: 503,
+    Reason.NOT_FOUND: 404,
 }
 # Clients know three ways to fail; the attempts in the record keep the exact one.
 _TOLD = {Reason.STREAM_TIMEOUT: Reason.UPSTREAM_TIMEOUT}
@@ -27,6 +28,7 @@ def exhausted(
     *,
     reopens_in_s: float | None = None,
     budget_spent: bool = False,
+    unsuited: bool = False,
 ) -> RouteExhausted:
     """Return the error that sums up a request's faults.
 
@@ -40,8 +42,10 @@ def exhausted(
         When the first breaker lets a request through again.
     budget_spent : bool
         See `RouteExhausted`.
+    unsuited : bool
+        No upstream of the route speaks what was asked.
     """
-    reason = _reason(faults)
+    reason = Reason.NOT_FOUND if unsuited else _reason(faults)
     retry_after_s = None
     if reason is Reason.NO_UPSTREAM:
         retry_after_s = max(_DEFAULT_RETRY_AFTER_S, reopens_in_s or 0.0)
@@ -70,6 +74,8 @@ def _reason(faults: Sequence[UpstreamFault]) -> Reason:
 
 
 def _message(route: str, reason: Reason, faults: Sequence[UpstreamFault]) -> str:
+    if reason is Reason.NOT_FOUND:
+        return f"No upstream of route `{route}` speaks what this path asks for."
     if reason is Reason.NO_UPSTREAM:
         return f"No upstream of route `{route}` is available now; try again later."
     return f"Route `{route}` has no upstream left to try; the last attempt failed: {faults[-1]}."

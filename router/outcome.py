@@ -1,15 +1,15 @@
 """What routing hands back, and the seam through which the gateway judges an answer."""
 
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from router.config import UpstreamConfig
 from router.errors import Reason
 from router.upstream import Headers, UpstreamRequest
 
 
-@dataclass(slots=True)
-class AttemptResult:
+class AttemptResult(msgspec.Struct):
     """One try: what the record's `attempts` row says. Times are `Clock` values."""
 
     attempt_no: int
@@ -22,8 +22,7 @@ class AttemptResult:
     ttft_s: float | None = None
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """What happened to one request: made by the caller, filled while it is routed.
 
     It is the caller's, so that the attempts are there for the record also when the client has
@@ -37,7 +36,7 @@ class Outcome:
         Seconds spent in attempts, and waiting between them, so far.
     """
 
-    attempts: list[AttemptResult] = field(default_factory=list)
+    attempts: list[AttemptResult] = []
     upstream_s: float = 0.0
 
 
@@ -75,6 +74,15 @@ class Tap(Protocol):
 
 class Call(Protocol):
     """One client request as the router sees it: built anew for each upstream that is tried."""
+
+    @property
+    def repeatable(self) -> bool:
+        """False when it must not reach an upstream twice, or its body cannot be sent again."""
+        ...
+
+    def suits(self, upstream: UpstreamConfig) -> bool:
+        """Say whether an upstream speaks what is asked; one that does not is passed over."""
+        ...
 
     def request_for(self, upstream: UpstreamConfig) -> UpstreamRequest:
         """Return the request as this upstream wants it (model name, credentials)."""

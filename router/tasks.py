@@ -14,6 +14,7 @@ class TaskSet:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.failures = 0
 
     def __len__(self) -> int:
@@ -22,7 +23,11 @@ class TaskSet:
 
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine as a task of this set."""
-        task = asyncio.get_running_loop().create_task(coroutine)
+        loop = self._loop
+        if loop is None:
+            # Kept: in CPython 3.11 asking for the running loop is a system call.
+            loop = self._loop = asyncio.get_running_loop()
+        task = loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task

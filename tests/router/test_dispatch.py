@@ -2,7 +2,7 @@
 
 import pytest
 from support.routing import Bench
-from support.scripted_upstream import OK, STREAM, Step, refused, reset, status
+from support.scripted_upstream import OK, STREAM, Step, TextCall, refused, reset, status
 from support.virtual_time import run_virtually
 
 from router.errors import Reason, RouteExhausted, UpstreamFault
@@ -288,3 +288,54 @@ def test_repeats_wait_with_full_jitter(attempt: int) -> None:
     assert max(waits) <= limit_s
     assert max(waits) > 0.8 * limit_s
     assert min(waits) < 0.2 * limit_s
+
+
+def test_an_upstream_that_does_not_speak_the_operation_is_passed_over() -> None:
+    """The next candidate that does is asked, without a permit."""
+    bench = Bench({"a": OK, "b": OK})
+
+    async def ask() -> str:
+        call = TextCall(unsuited=("a",))
+        answer = await bench.dispatcher.run(bench.plan, call, bench.outcome)
+        answer.finish(None)
+        return answer.upstream.name
+
+    assert run_virtually(ask()) == "b"
+    assert bench.calls == {"a": 0, "b": 1}
+    bench.assert_nothing_left()
+
+
+def test_nobody_who_speaks_the_operation_is_a_404() -> None:
+    """It is not a question of waiting, so the client is not told to come back."""
+    bench = Bench({"a": OK, "b": OK})
+
+    async def ask() -> None:
+        call = TextCall(unsuited=("a", "b"))
+        await bench.dispatcher.run(bench.plan, call, bench.outcome)
+
+    with pytest.raises(RouteExhausted) as caught:
+        run_virtually(ask())
+    assert (caught.value.status, caught.value.reason) == (404, Reason.NOT_FOUND)
+    assert caught.value.retry_after_s is None
+    bench.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("step", "tried"), [(reset(), ["a"]), (status(503), ["a"]), (refused(), ["a", "a", "b"])]
+)
+def test_what_may_have_been_done_is_not_asked_for_again(step: Step, tried: list[str]) -> None:
+    """A call that is not repeatable moves on only while nothing of it was sent."""
+    bench = Bench({"a": step, "b": OK})
+
+    async def ask() -> None:
+        call = TextCall(repeatable=False)
+        answer = await bench.dispatcher.run(bench.plan, call, bench.outcome)
+        answer.finish(None)
+
+    if tried == ["a"]:
+        with pytest.raises(RouteExhausted):
+            run_virtually(ask())
+    else:
+        run_virtually(ask())
+    assert [upstream for upstream, _ in bench.tried] == tried
+    bench.assert_nothing_left()
