@@ -13,12 +13,15 @@ SILENT_US = 30_000_000
 _BREAKERS = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 _GAUGES = (
     m.IN_FLIGHT,
+    m.WAITING,
     m.CONNECTIONS,
     m.LOOP_LAG,
+    m.LOOP_LAG_MEAN,
     m.CACHE_BYTES,
     m.CACHE_ENTRIES,
     m.BREAKER,
     m.POOL,
+    m.UPSTREAM_WAITING,
 )
 
 
@@ -37,8 +40,10 @@ class WorkerSeries:
         self._seen_at[one.worker] = one.at
         put, worker = self._aggregates.set, (one.worker,)
         put(m.IN_FLIGHT, worker, one.in_flight)
+        put(m.WAITING, worker, one.waiting)
         put(m.CONNECTIONS, worker, one.open_connections)
         put(m.LOOP_LAG, worker, one.loop_lag_s)
+        put(m.LOOP_LAG_MEAN, worker, one.loop_lag_mean_s)
         put(m.CACHE_BYTES, worker, one.cache_bytes)
         put(m.CACHE_ENTRIES, worker, one.cache_entries)
         self._replace_upstreams(one, names)
@@ -47,7 +52,7 @@ class WorkerSeries:
 
     def _replace_upstreams(self, one: WorkerStats, names: Names) -> None:
         # An upstream that a reload removed is reported no more, so its series must go.
-        for metric in (m.BREAKER, m.POOL):
+        for metric in (m.BREAKER, m.POOL, m.UPSTREAM_WAITING):
             self._aggregates.forget(metric, one.worker)
         put = self._aggregates.set
         for name, state in one.breakers.items():
@@ -55,6 +60,8 @@ class WorkerSeries:
         for name, (in_use, idle) in one.pools.items():
             put(m.POOL, (one.worker, names.upstream(name), "in_use"), in_use)
             put(m.POOL, (one.worker, names.upstream(name), "idle"), idle)
+        for name, waiting in one.upstream_waiting.items():
+            put(m.UPSTREAM_WAITING, (one.worker, names.upstream(name)), waiting)
 
     def _count_up(
         self, metric: m.Metric, labels: tuple[str, ...], key: tuple[str, str, str], count: int

@@ -121,12 +121,24 @@ REFUSED = Metric(
 )  # fmt: skip
 IN_FLIGHT = Metric("in_flight_requests", "gauge", "Requests being answered now.", ("worker",))
 CONNECTIONS = Metric("open_connections", "gauge", "Client connections open now.", ("worker",))
-LOOP_LAG = Metric(
-    "event_loop_lag_seconds", "gauge", "Delay of the worker's last one-second tick.", ("worker",)
+WAITING = Metric(
+    "waiting_requests", "gauge", "Requests waiting for others of the worker to end.", ("worker",)
 )
+LOOP_LAG = Metric(
+    "event_loop_lag_seconds", "gauge",
+    "Longest delay of the worker's event loop in the last second.", ("worker",),
+)  # fmt: skip
+LOOP_LAG_MEAN = Metric(
+    "event_loop_lag_mean_seconds", "gauge",
+    "Mean delay of the worker's event loop in the last second.", ("worker",),
+)  # fmt: skip
 POOL = Metric(
     "upstream_connections", "gauge", "Connections to an upstream.", ("worker", "upstream", "state")
 )
+UPSTREAM_WAITING = Metric(
+    "upstream_waiting_requests", "gauge", "Requests waiting for a place at a full upstream.",
+    ("worker", "upstream"),
+)  # fmt: skip
 BREAKER = Metric(
     "breaker_open", "gauge", "1 while a worker sends an upstream nothing, 0.5 while it probes.",
     ("worker", "upstream"),
@@ -177,10 +189,11 @@ BUILD = Metric("build_info", "gauge", "Constant 1; the version is a label.", ("v
 
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_DURATION, FIRST_TOKEN, OVERHEAD, TOKEN_TIME, TOKENS, COST, CACHE, FALLBACKS,
-    ATTEMPTS, ATTEMPT_DURATION, REFUSED, IN_FLIGHT, CONNECTIONS, LOOP_LAG, POOL, BREAKER,
-    SHADOWS_DROPPED, UNLOGGED, RETRIES_DENIED, CACHE_BYTES, CACHE_ENTRIES, DRIFT_EFFECT,
-    DRIFT_LEVEL, DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT, ALERTS_OPEN, DELIVERIES, INGESTED,
-    INGEST_LAG, INGEST_FAILURES, SPOOL_LOSSES, SERIES_DROPPED, SCRAPE, BUILD,
+    ATTEMPTS, ATTEMPT_DURATION, REFUSED, IN_FLIGHT, WAITING, CONNECTIONS, LOOP_LAG, LOOP_LAG_MEAN,
+    POOL, UPSTREAM_WAITING, BREAKER, SHADOWS_DROPPED, UNLOGGED, RETRIES_DENIED, CACHE_BYTES,
+    CACHE_ENTRIES, DRIFT_EFFECT, DRIFT_LEVEL, DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT,
+    ALERTS_OPEN, DELIVERIES, INGESTED, INGEST_LAG, INGEST_FAILURES, SPOOL_LOSSES, SERIES_DROPPED,
+    SCRAPE, BUILD,
 )  # fmt: skip
 """Every metric of the gateway."""
 

@@ -190,7 +190,7 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
     in_flight, open_connections : int
         Requests being answered; client connections.
     loop_lag_s : float
-        Longest delay of the event loop's one-second tick since the last STATS.
+        Longest delay of the event loop's ticks (ten a second) since the last STATS.
     breakers : dict of str to str
         Upstream to `closed`, `open` or `half_open`.
     pools : dict of str to tuple of int
@@ -201,6 +201,12 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
         Sizes now.
     refused : dict of str to int
         Requests refused before they were routed, by reason, since the worker started.
+    loop_lag_mean_s : float
+        Mean delay of the event loop's ticks since the last STATS.
+    waiting : int
+        Requests waiting for others to end.
+    upstream_waiting : dict of str to int
+        Upstream to requests waiting for one of its places.
     """
 
     worker: str
@@ -216,6 +222,9 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
     cache_entries: int = 0
     retries_denied: int = 0
     refused: dict[str, int] = {}
+    loop_lag_mean_s: float = 0.0
+    waiting: int = 0
+    upstream_waiting: dict[str, int] = {}
 
 
 class Signals(msgspec.Struct, frozen=True):

@@ -10,10 +10,11 @@ INSIDE = Row(
         Panel(
             "timeseries",
             "Requests and connections now",
-            "Requests being answered and client connections, of all workers.",
+            "Requests being answered or waiting to be, and client connections, of all workers.",
             "short",
             (
                 Query(total(select(m.IN_FLIGHT)), "requests in flight"),
+                Query(total(select(m.WAITING)), "requests waiting for room"),
                 Query(total(select(m.CONNECTIONS)), "client connections"),
             ),
             width=6,
@@ -21,9 +22,12 @@ INSIDE = Row(
         Panel(
             "timeseries",
             "Event loop lag",
-            "Delay of each worker's one-second tick: above 50 ms something holds its loop.",
+            "Delay of each worker's loop: above 50 ms something holds it, or it is overloaded.",
             "s",
-            (Query(total(select(m.LOOP_LAG), "worker", operator="max"), "{{worker}}"),),
+            (
+                Query(total(select(m.LOOP_LAG), "worker", operator="max"), "{{worker}} longest"),
+                Query(total(select(m.LOOP_LAG_MEAN), "worker", operator="max"), "{{worker}} mean"),
+            ),
             width=6,
             steps=((0.05, "orange"), (0.5, "red")),
         ),

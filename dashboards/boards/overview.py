@@ -225,9 +225,12 @@ UPSTREAMS = Row(
         Panel(
             "timeseries",
             "Connections",
-            "Connections to upstreams, of all workers.",
+            "Connections to upstreams and requests waiting for one, of all workers.",
             "short",
-            (Query(total(select(m.POOL), "upstream", "state"), "{{upstream}} {{state}}"),),
+            (
+                Query(total(select(m.POOL), "upstream", "state"), "{{upstream}} {{state}}"),
+                Query(total(select(m.UPSTREAM_WAITING), "upstream"), "{{upstream}} waiting"),
+            ),
             width=6,
         ),
     ),

@@ -205,6 +205,18 @@ def test_breakers_have_their_values(telemetry: Telemetry) -> None:
     assert value_of(telemetry, "breaker_open", upstream="spare") == 0.0
 
 
+def test_lateness_and_queues_of_a_worker_are_shown(telemetry: Telemetry, clock: FixedClock) -> None:
+    """The loop's longest and mean delay and both queues are gauges that end with their worker."""
+    telemetry.observe_stats([stats_of(NOW)])
+    assert value_of(telemetry, "event_loop_lag_seconds", worker="w0") == 0.002
+    assert value_of(telemetry, "event_loop_lag_mean_seconds", worker="w0") == 0.001
+    assert value_of(telemetry, "waiting_requests", worker="w0") == 4.0
+    assert value_of(telemetry, "upstream_waiting_requests", upstream="primary") == 6.0
+    clock.us += 31 * SECOND_US
+    assert value_of(telemetry, "upstream_waiting_requests") is None
+    assert value_of(telemetry, "waiting_requests") is None
+
+
 def test_verdict_shows_effect_rows_and_state(telemetry: Telemetry) -> None:
     """A look shows its effects, the rows behind them, the verdict and when it was."""
     telemetry.observe_verdicts([verdict_of("prompt_tokens")])

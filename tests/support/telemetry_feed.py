@@ -85,6 +85,9 @@ def stats_of(at: int, *, worker: str = "w0", counted: int = 3) -> WorkerStats:
         cache_entries=10,
         retries_denied=counted,
         refused={"invalid_api_key": counted, "overloaded": counted},
+        loop_lag_mean_s=0.001,
+        waiting=4,
+        upstream_waiting={"primary": 6},
     )
 
 
