@@ -10,7 +10,6 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from support import openai_calls as calls
-from support.spec_upstream import KEY
 from support.spec_wire import UNCOUNTED, SpecRequest
 from support.two_sides import Side, Sides, both_sides, failure, plain
 
@@ -87,19 +86,27 @@ def operation_of(request: SpecRequest) -> str:
     return next(name for path, name in OPERATIONS.items() if re.fullmatch(path, request.path))
 
 
-def client_of(side: Side, key: str = KEY) -> OpenAI:
+def client_of(side: Side, key: str = "") -> OpenAI:
     """Return the official client, without its own retries."""
-    return OpenAI(base_url=f"{side.url}/v1", api_key=key, max_retries=0, http_client=side.http())
+    return OpenAI(
+        base_url=f"{side.url}/v1",
+        api_key=key or side.key,
+        max_retries=0,
+        http_client=side.http(),
+    )
 
 
 def async_client_of(side: Side) -> AsyncOpenAI:
     """Return the official client that awaits."""
     return AsyncOpenAI(
-        base_url=f"{side.url}/v1", api_key=KEY, max_retries=0, http_client=side.async_http()
+        base_url=f"{side.url}/v1",
+        api_key=side.key,
+        max_retries=0,
+        http_client=side.async_http(),
     )
 
 
-def both(sides: Sides, call: Callable[[OpenAI], Any], key: str = KEY) -> list[Any]:
+def both(sides: Sides, call: Callable[[OpenAI], Any], key: str = "") -> list[Any]:
     """Make a call directly, then through the gateway; an error is a result, too."""
     got = []
     for side in (sides.direct, sides.gateway):
@@ -181,6 +188,16 @@ def test_own_key_refused(sides: Sides) -> None:
     direct, through = both(sides, lambda client: calls.chat(client, "named"), key="sk-wrong")
     assert through == direct
     assert through["class"] == "AuthenticationError"
+
+
+@pytest.mark.parametrize("call", [calls.chat_stream, calls.responses, calls.files])
+def test_same_with_keys_of_the_gateway(tmp_path: Path, call: calls.Call) -> None:
+    """With a key of the gateway's in place of the upstream's everything is the same."""
+    with both_sides(tmp_path, keyed=True) as keyed:
+        direct, through = both(keyed, lambda client: call(client, "named"))
+        assert through == direct
+        check_rows(keyed)
+        assert {row.prediction.tenant for row in keyed.rows(1)} == {"someone"}
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])

@@ -32,6 +32,11 @@ def messages(request: SpecRequest) -> SpecAnswer:
         "stop_sequence": None,
         "usage": usage,
     }
+    if asked["model"] == "late-error":
+        begun, *rest = _stream(message)
+        shown = {"type": "overloaded_error", "message": "Overloaded"}
+        cut = [begun, *rest[:4], {"type": "error", "error": shown}]
+        return events((one["type"], one) for one in cut)
     counts = (tokens(asked["messages"]), tokens(content), CACHE_READ)
     if request.wants_stream:
         return events((one["type"], one) for one in _stream(message)).counting(*counts)
@@ -81,6 +86,33 @@ def _deltas(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]
     words = block["text"].split(" ")
     texts = [word if number == 0 else f" {word}" for number, word in enumerate(words)]
     return {"type": "text", "text": ""}, [{"type": "text_delta", "text": text} for text in texts]
+
+
+def batch(request: SpecRequest) -> SpecAnswer:
+    """Answer `POST /messages/batches`, `GET /messages/batches/ID` and `.../cancel`."""
+    kinds = ("processing", "succeeded", "errored", "canceled", "expired")
+    return json_answer(
+        {
+            "id": "msgbatch_spec",
+            "type": "message_batch",
+            "processing_status": "canceling" if request.path.endswith("cancel") else "in_progress",
+            "request_counts": dict.fromkeys(kinds, 0) | {"processing": 1},
+            "created_at": "2026-11-01T00:00:00Z",
+            "expires_at": "2026-11-02T00:00:00Z",
+            "ended_at": None,
+            "cancel_initiated_at": None,
+            "archived_at": None,
+            "results_url": None,
+        }
+    )
+
+
+def models(_: SpecRequest) -> SpecAnswer:
+    """Answer `GET /models`."""
+    model = {"type": "model", "id": "claude-spec", "display_name": "Claude Spec"}
+    model |= {"created_at": "2026-11-01T00:00:00Z", "lifecycle": "active"}
+    listed = {"data": [model], "has_more": False, "first_id": model["id"], "last_id": model["id"]}
+    return json_answer(listed)
 
 
 def count_tokens(request: SpecRequest) -> SpecAnswer:

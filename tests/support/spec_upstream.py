@@ -89,6 +89,10 @@ class SpecApi:
         self._anthropic: dict[str, Callable[..., SpecAnswer]] = {
             "POST /v1/messages": spec_anthropic.messages,
             "POST /v1/messages/count_tokens": spec_anthropic.count_tokens,
+            "(?:GET|POST) /v1/messages/batches(?:/msgbatch_spec(?:/cancel)?)?": (
+                spec_anthropic.batch
+            ),
+            "GET /v1/models": spec_anthropic.models,
         }
 
     def answer(self, request: SpecRequest) -> SpecAnswer:
@@ -103,8 +107,10 @@ class SpecApi:
             return json_answer(shape(error), error.status, *error.headers)
 
     def _check(self, request: SpecRequest, *, anthropic: bool) -> None:
-        shown = request.header("x-api-key" if anthropic else "authorization")
-        if shown.removeprefix("Bearer ") != KEY:
+        shown = request.header("authorization").removeprefix("Bearer ")
+        if anthropic:
+            shown = request.header("x-api-key") or shown
+        if shown != KEY:
             raise SpecError(401, f"Incorrect API key provided: {shown[-4:]}.")
         if anthropic and not request.header("anthropic-version"):
             raise SpecError(400, "anthropic-version: header is required")

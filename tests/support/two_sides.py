@@ -1,5 +1,6 @@
 """The same calls twice: straight to the spec-shaped upstream, and through a worker before it."""
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,22 +10,24 @@ from typing import Any, NamedTuple
 
 import httpx2
 from pydantic import BaseModel
-from support.spec_upstream import SpecUpstream
+from support.spec_upstream import KEY, SpecUpstream
 from support.spec_wire import SpecAnswer, SpecRequest
 from support.worker import RunningWorker
 
 from storage.records import End
 
+CLIENT_KEY = "sk-of-a-client"
 CONFIG = """
 upstreams:
-  spec: {{url: "{url}/v1"}}
-  claude: {{url: "{url}/anthropic/v1", protocol: anthropic}}
+  spec: {{url: "{url}/v1"{key}}}
+  claude: {{url: "{url}/anthropic/v1", protocol: anthropic{key}}}
 routes:
   named: {{split: {{spec: 1.0}}}}
   claude-named: {{split: {{claude: 1.0}}}}
   "*": {{split: {{{rest}: 1.0}}}}
 engine: {{enabled: false}}
 """
+_KEYS = 'gateway: {{keys: [{{name: c, tenant: someone, sha256: "{digest}"}}]}}'
 _NAMES = frozenset(
     {"content-type", "content-disposition", "retry-after", "x-request-id", "request-id"}
 )
@@ -40,9 +43,10 @@ class Head(NamedTuple):
 
 @dataclass
 class Side:
-    """One way to the upstream, and the heads of all answers that came that way."""
+    """One way to the upstream, the key shown there, and the heads of all that came that way."""
 
     url: str
+    key: str = KEY
     heads: list[Head] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
 
@@ -80,7 +84,8 @@ class Sides:
     def begin(self) -> None:
         """Begin a test: nothing has been asked, seen, kept upstream or recorded."""
         self.upstream.begin()
-        self.direct, self.gateway = Side(self.direct.url), Side(self.gateway.url)
+        self.direct = Side(self.direct.url, self.direct.key)
+        self.gateway = Side(self.gateway.url, self.gateway.key)
         self.earlier_rows = len(self.worker.records())
 
     def asked(self) -> list[tuple[SpecRequest, SpecAnswer]]:
@@ -99,12 +104,20 @@ class Sides:
 
 
 @contextmanager
-def both_sides(data_dir: Path, *, rest: str = "spec") -> Iterator[Sides]:
-    """Run the upstream and a worker before it; `rest` answers what no route names."""
+def both_sides(data_dir: Path, *, rest: str = "spec", keyed: bool = False) -> Iterator[Sides]:
+    """Run the upstream and a worker before it.
+
+    `rest` answers what no route names. `keyed`: clients have keys of the gateway's, and the
+    gateway has the upstream's; without, the client's key goes all the way.
+    """
     with SpecUpstream() as upstream:
-        config = CONFIG.format(url=upstream.url, rest=rest)
+        key = f', api_key: "{KEY}"' if keyed else ""
+        config = CONFIG.format(url=upstream.url, rest=rest, key=key)
+        if keyed:
+            config += _KEYS.format(digest=hashlib.sha256(CLIENT_KEY.encode()).hexdigest())
         with RunningWorker(data_dir, config) as worker:
-            yield Sides(upstream, worker, Side(upstream.url), Side(worker.url))
+            through = Side(worker.url, CLIENT_KEY if keyed else KEY)
+            yield Sides(upstream, worker, Side(upstream.url), through)
 
 
 def plain(value: Any) -> Any:
