@@ -7,8 +7,11 @@ from gateway.config import Settings
 from router.clock import Clock
 from router.config import UpstreamConfig
 from router.dispatch import Dispatcher
+from router.httpx_upstream import HttpxUpstream
 from router.transport import HttpUpstream
 from router.upstream import Upstream
+
+Client = HttpUpstream | HttpxUpstream
 
 
 class UpstreamSet:
@@ -17,8 +20,8 @@ class UpstreamSet:
     def __init__(self, engine_socket: Path, clock: Clock) -> None:
         self._engine_socket = engine_socket
         self._clock = clock
-        self._open: dict[str, tuple[UpstreamConfig, HttpUpstream, HttpUpstream]] = {}
-        self._retired: list[HttpUpstream] = []
+        self._open: dict[str, tuple[UpstreamConfig, Client, Client]] = {}
+        self._retired: list[Client] = []
         self._dispatchers: tuple[Dispatcher, Dispatcher] | None = None
 
     def dispatchers(self, settings: Settings) -> tuple[Dispatcher, Dispatcher]:
@@ -46,19 +49,21 @@ class UpstreamSet:
             answer_bytes=settings.gateway.limits.answer_bytes,
         )
 
-    def _clients(self, config: UpstreamConfig) -> tuple[HttpUpstream, HttpUpstream]:
+    def _clients(self, config: UpstreamConfig) -> tuple[Client, Client]:
         found = self._open.get(config.name)
         if found is not None and found[0] == config:
             return found[1], found[2]
         if found is not None:
             self._retired.extend(found[1:])
-        path = str(self._engine_socket) if config.engine is not None else None
-        clients = (
-            HttpUpstream(config, clock=self._clock, socket_path=path),
-            HttpUpstream(config, clock=self._clock, socket_path=path),
-        )
+        clients = self._client(config), self._client(config)
         self._open[config.name] = (config, *clients)
         return clients
+
+    def _client(self, config: UpstreamConfig) -> Client:
+        if config.proxy is not None or config.http2:
+            return HttpxUpstream(config)
+        path = str(self._engine_socket) if config.engine is not None else None
+        return HttpUpstream(config, clock=self._clock, socket_path=path)
 
     def pools(self) -> dict[str, tuple[int, int]]:
         """Return connections in use and idle of every upstream, shadows included."""

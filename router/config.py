@@ -2,6 +2,8 @@
 
 import re
 import ssl
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -65,6 +67,39 @@ def _check_ca_file(path: str) -> str:
     return path
 
 
+def _check_client_cert(path: str) -> str:
+    if not Path(path).is_file():
+        raise ValueError("must name a readable PEM file of a certificate")
+    return path
+
+
+def _no_password() -> str:
+    # Without this OpenSSL would ask the terminal.
+    raise ValueError("the key is encrypted; store it without a password")
+
+
+def _check_proxy(proxy: SecretStr) -> SecretStr:
+    # The whole URL may be a secret: the messages do not tell it.
+    try:
+        parts = urlsplit(proxy.get_secret_value())
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError("must name a host and a port that can be") from error
+    if parts.scheme not in {"http", "https", "socks5", "socks5h"}:
+        raise ValueError("must start with `http://`, `https://`, `socks5://` or `socks5h://`")
+    if not sound or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("must be a host and a port alone, such as `http://10.0.0.1:3128`")
+    if parts.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ValueError("needs the package `socksio`: install `httpx2[socks]`")
+    return proxy
+
+
+def _check_http2(http2: bool) -> bool:  # noqa: FBT001  (pydantic calls it)
+    if http2 and find_spec("h2") is None:
+        raise ValueError("needs the package `h2`: install `httpx2[http2]`")
+    return http2
+
+
 def _check_headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _FIELD_NAME.fullmatch(name):
@@ -85,6 +120,9 @@ def _check_key(key: SecretStr) -> SecretStr:
 
 ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
 CaFile = Annotated[str, AfterValidator(_check_ca_file)]
+ClientFile = Annotated[str, AfterValidator(_check_client_cert)]
+ProxyUrl = Annotated[SecretStr, AfterValidator(_check_proxy)]
+Http2 = Annotated[bool, AfterValidator(_check_http2)]
 Fields = Annotated[dict[str, str], AfterValidator(_check_headers)]
 
 
@@ -107,12 +145,18 @@ class UpstreamConfig(Frozen):
     model: str | None = Field(None, min_length=1)  # name sent upstream; else the client's
     api_key: ApiKey | None = None  # the client's own is passed on without
     api_key_file: str | None = None  # instead of `api_key`: a file that holds it
-    protocol: Literal["openai"] = "openai"  # what the server speaks
+    protocol: Literal["openai", "anthropic"] = "openai"  # what the server speaks
     version: str | None = None  # what the record calls this deployment
     max_connections: int = Field(256, ge=1, le=65_536)  # of one worker, open at once
+    max_concurrency: int | None = Field(None, ge=1)  # requests of one worker; max_connections
     max_queue: int = Field(256, ge=0)  # requests that may wait for a connection
     ca_file: CaFile | None = None  # additional trust for https
     verify_tls: bool = True  # false: any certificate is taken
+    server_name: str | None = Field(None, min_length=1)  # TLS name, in place of the URL's host
+    client_cert: ClientFile | None = None  # PEM: what an https upstream asks of its clients
+    client_key: ClientFile | None = None  # its key, when `client_cert` does not hold it
+    proxy: ProxyUrl | None = None  # reached through this proxy: http, https or socks5
+    http2: Http2 = False  # HTTP/2, where the server has it; needs `httpx2[http2]`
     headers: Fields = {}  # added to every request
     prices: dict[str, Price] = {}  # model name (or "*") to price
 
@@ -122,6 +166,24 @@ class UpstreamConfig(Frozen):
             raise ValueError("needs exactly one of `url` and `engine`")
         if self.api_key is not None and self.api_key_file is not None:
             raise ValueError("at most one of `api_key` and `api_key_file` may be given")
+        return self
+
+    @model_validator(mode="after")
+    def _connection(self) -> Self:
+        scheme = urlsplit(self.url or "").scheme
+        if (self.proxy is not None or self.http2) and scheme not in {"http", "https"}:
+            raise ValueError("`proxy` and `http2` are for an `http://` or `https://` `url`")
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("`client_key` is given without `client_cert`")
+        if (self.client_cert or self.server_name) and scheme != "https":
+            raise ValueError("`client_cert` and `server_name` are for an `https://` `url`")
+        if self.client_cert is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
+                    self.client_cert, self.client_key, password=_no_password
+                )
+            except (OSError, ValueError) as error:
+                raise ValueError(f"`client_cert` and `client_key` do not load: {error}") from error
         return self
 
 

@@ -10,6 +10,7 @@ from support.fake_upstream import FakeUpstream
 from support.transport_kit import (
     LOOPS,
     Run,
+    body_of,
     chat,
     client,
     fault_of,
@@ -19,9 +20,9 @@ from support.transport_kit import (
     run_on,
 )
 
+from router.address import parse_address
 from router.config import UpstreamConfig
 from router.errors import Reason
-from router.transport import parse_address
 from router.upstream import UpstreamRequest
 
 run = pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"], name="run")(run_on)
@@ -37,7 +38,7 @@ def test_plain_answer_arrives_whole(run: Run) -> None:
             assert response.status == 200
             assert (b"Content-Type", b"application/json") in response.headers
             answer = json.loads(await read_all(response))
-        expected = answer_text(json.loads(request.body))
+        expected = answer_text(json.loads(body_of(request)))
         assert answer["choices"][0]["message"]["content"] == expected
 
     with FakeUpstream() as fake:
@@ -57,7 +58,7 @@ def test_request_is_written_with_host_length_and_identity_encoding(run: Run) -> 
             ("Host", f"127.0.0.1:{fake.port}"),
             ("Content-Type", "application/json"),
             ("Accept-Encoding", "identity"),
-            ("Content-Length", str(len(request.body))),
+            ("Content-Length", str(len(body_of(request)))),
         ]
         assert seen.body == request.body
 

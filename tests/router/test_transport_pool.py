@@ -7,7 +7,18 @@ import random
 import pytest
 from support.fake_answers import CLOSE, Step, answer_text
 from support.fake_upstream import FakeUpstream
-from support.transport_kit import LOOPS, Run, chat, client, fault_of, fetch, raw, read_all, run_on
+from support.transport_kit import (
+    LOOPS,
+    Run,
+    body_of,
+    chat,
+    client,
+    fault_of,
+    fetch,
+    raw,
+    read_all,
+    run_on,
+)
 
 from router.errors import Reason, UpstreamFault
 from router.transport import HttpUpstream
@@ -358,7 +369,7 @@ def test_no_answer_is_swapped_among_aborts_and_surplus_bytes(run: Run) -> None:
     async def one(upstream: HttpUpstream, number: int, model: str) -> bool:
         request = chat(model, prompt=str(number))
         answer = json.loads(await fetch(upstream, request))
-        expected = answer_text(json.loads(request.body))
+        expected = answer_text(json.loads(body_of(request)))
         return bool(answer["choices"][0]["message"]["content"] == expected)
 
     async def scenario(fake: FakeUpstream) -> None:

@@ -14,7 +14,7 @@ from router.clock import Clock, SystemClock
 from router.config import UpstreamConfig
 from router.errors import UpstreamFault
 from router.transport import HttpUpstream
-from router.upstream import UpstreamRequest, UpstreamResponse
+from router.upstream import Upstream, UpstreamRequest, UpstreamResponse
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -61,6 +61,12 @@ def chat(model: str = "m", *, prompt: str = "hello", stream: bool = False) -> Up
     return UpstreamRequest(b"POST", b"/chat/completions", headers, json.dumps(body).encode())
 
 
+def body_of(request: UpstreamRequest) -> bytes:
+    """Return the body of a request that holds it."""
+    assert isinstance(request.body, bytes)
+    return request.body
+
+
 async def read_all(response: UpstreamResponse) -> bytes:
     """Return the rest of a body and give the connection back, whatever happens."""
     parts = []
@@ -73,14 +79,14 @@ async def read_all(response: UpstreamResponse) -> bytes:
 
 
 async def fetch(
-    upstream: HttpUpstream, request: UpstreamRequest, *, connect_timeout_s: float = 2.0
+    upstream: Upstream, request: UpstreamRequest, *, connect_timeout_s: float = 2.0
 ) -> bytes:
     """Return the whole body of an answer."""
     return await read_all(await upstream.send(request, connect_timeout_s=connect_timeout_s))
 
 
 async def fault_of(
-    upstream: HttpUpstream, request: UpstreamRequest, *, connect_timeout_s: float = 2.0
+    upstream: Upstream, request: UpstreamRequest, *, connect_timeout_s: float = 2.0
 ) -> UpstreamFault:
     """Return the fault that a request ends in, in its head or in its body."""
     with pytest.raises(UpstreamFault) as caught:
