@@ -22,7 +22,7 @@ class RealtimeSession:
         session = {"type": "realtime", "id": "sess_spec", "model": self.model}
         return self._numbered({"type": "session.created", "session": session})
 
-    def answers(self, text: str | bytes) -> Iterator[str]:
+    def answers(self, text: str) -> Iterator[str]:
         """Return the events that answer one of the client's."""
         try:
             asked = json.loads(text)

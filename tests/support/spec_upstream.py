@@ -33,6 +33,7 @@ from support.spec_wire import (
 )
 
 KEY = "sk-spec"
+GOODBYE = "goodbye"  # said in a realtime conversation, it makes the upstream end it
 MODELS = ("gpt-spec", "embedding-spec", "named")
 Handler = Callable[[SpecRequest], SpecAnswer]
 Scope = MutableMapping[str, Any]
@@ -238,7 +239,7 @@ async def _reply(send: Send, request: SpecRequest, answer: SpecAnswer) -> None:
 
 
 async def _converse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Hold a realtime conversation until the client ends it."""
+    """Hold a realtime conversation until someone ends it; bytes are sent back as they came."""
     fields = dict(scope["headers"])
     await receive()
     if fields.get(b"authorization") != f"Bearer {KEY}".encode() or scope["path"] != "/v1/realtime":
@@ -249,5 +250,11 @@ async def _converse(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.accept", "headers": [(b"x-request-id", b"req_realtime")]})
     await send({"type": "websocket.send", "text": session.opened()})
     while (message := await receive())["type"] == "websocket.receive":
-        for text in session.answers(message.get("text") or message.get("bytes") or ""):
+        if message.get("bytes") is not None:
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
+            continue
+        if message["text"] == GOODBYE:
+            await send({"type": "websocket.close", "code": 4001, "reason": "session over"})
+            return
+        for text in session.answers(message["text"]):
             await send({"type": "websocket.send", "text": text})
