@@ -61,9 +61,10 @@ class LimitsConfig(Frozen):
     header_count: int = Field(100, ge=8)  # more headers are answered 431
     header_timeout: DurationSeconds = 10.0  # for a whole head to arrive
     body_timeout: DurationSeconds = 60.0  # for a body to arrive, or 64 KiB of one not held
-    keep_alive: DurationSeconds = 75.0  # an idle connection is closed then
+    keep_alive: DurationSeconds = 75.0  # an idle connection is closed then, or at 1/10 if crowded
     tunnel_idle: DurationSeconds = 600.0  # a WebSocket in which nothing moves is closed then
-    connections: int = Field(10_000, ge=1)  # of clients, open at once
+    connections: int = Field(10_000, ge=1)  # open at once; from 3/4 of it on it is crowded
+    connections_per_client: int = Field(1_024, ge=1)  # of an address but loopback; more: 429
     in_flight: int = Field(2_000, ge=1)  # requests being answered; more wait
     queue: int = Field(2_000, ge=0)  # requests that may wait for others to end; more get 503
     queue_wait: DurationSeconds = 1.0  # and for so long

@@ -4,31 +4,29 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import cast
 
+from gateway.client_counts import client_of
 from gateway.errors import Overloaded, RequestError
 from gateway.intake import Intake
 from gateway.peer import peer_address, reset_connection, watch_half_close
 from gateway.request_reader import SLICE_BYTES, RequestHead, RequestReader
 from gateway.response_head import (
+    HEAD_TIMEOUT,
     INTERNAL,
-    TOO_MANY_CONNECTIONS,
     Refusal,
     refusal_headers,
     refusal_of,
 )
 from gateway.server_exchange import ServerExchange
 from gateway.server_state import (
-    AHEAD_BYTES,
+    CROWDED_KEEP_SHARE,
     LINGER_S,
-    OVERFLOW_CONNECTIONS,
     WRITE_HIGH_BYTES,
     Shared,
 )
 from gateway.tunnel import Tunnel
 from gateway.write_gate import WriteGate
-from router.errors import Reason
 
 LOG = logging.getLogger(__name__)
 
@@ -46,22 +44,23 @@ class Connection(asyncio.Protocol):
         "_active",
         "_closing",
         "_deaf",
-        "_gate",
-        "_intake",
         "_lost",
         "_newest",
         "_queue",
         "_reader",
         "_refusal",
         "_shared",
-        "_task",
         "_transport",
         "_tunnel",
         "client",
         "clock",
         "deadline_s",
+        "gate",
         "heads",
+        "intake",
         "limits",
+        "party",
+        "task",
     )
 
     def __init__(self, shared: Shared) -> None:
@@ -69,18 +68,18 @@ class Connection(asyncio.Protocol):
         self.heads = shared.heads
         self.limits = shared.limits
         self.clock = shared.clock
-        self.client = ""
+        self.client = self.party = ""
         self.deadline_s = math.inf
         self._reader = RequestReader(self, limits=shared.limits, clock=shared.clock)
         self._transport = cast("asyncio.Transport", None)
         self._active: ServerExchange | None = None
         self._newest: ServerExchange | None = None
         self._queue: deque[ServerExchange] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
-        self._intake = cast("Intake", None)
+        self.intake = cast("Intake", None)
         self._refusal: Refusal | None = None
-        self._gate = WriteGate()
+        self.gate = WriteGate()
         self._closing = False
         self._deaf = False
         self._lost = False
@@ -96,26 +95,26 @@ class Connection(asyncio.Protocol):
         """Take a new connection, or say that there are too many."""
         shared = self._shared
         self._transport = cast("asyncio.Transport", transport)
-        self._intake = Intake(self._transport)
-        shared.accepted_total += 1
-        excess = len(shared.connections) - shared.limits.connections
-        shared.connections.add(self)
-        if excess >= OVERFLOW_CONNECTIONS:
+        self.intake = Intake(self._transport)
+        self.client = peer_address(transport)
+        self.party = client_of(self.client)
+        try:
+            refusal = shared.enter(self)
+        except ConnectionRefusedError:
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        self.client = peer_address(transport)
         self.deadline_s = shared.clock.monotonic() + shared.limits.header_timeout
-        if excess >= 0:
-            self._refuse(TOO_MANY_CONNECTIONS)
+        if refusal is not None:
+            self._refuse(refusal)
 
     def data_received(self, data: bytes) -> None:
         """Read on, or keep what has arrived before its turn."""
         if self._closing or self._deaf:
             return
         active = self._active
-        if self._gate.shut if active is None else active.complete:
-            self._intake.hold(data)
+        if self.gate.shut if active is None else active.complete:
+            self.intake.hold(data)
         else:
             self._read(data)
 
@@ -123,14 +122,14 @@ class Connection(asyncio.Protocol):
         """Decide whether a client that sends no more still reads; True keeps the connection."""
         active = self._active
         if self._closing or active is None or active.finished:
-            self._intake.ended = self._pending()
-            return self._intake.ended
+            self.intake.ended = self._pending()
+            return self.intake.ended
         if active.responded or not active.complete or not active.accepts_interim:
             self.drop()
             self._cancel()
             return False
         watch_half_close(self._transport, waiting=self._is_waiting, gone=self.drop)
-        self._intake.ended = True
+        self.intake.ended = True
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it so
@@ -141,46 +140,34 @@ class Connection(asyncio.Protocol):
         shared.leave(self)
         self._reader.close()
         self._queue.clear()
-        self._intake.close()
-        self._gate.open()
+        self.intake.close()
+        self.gate.open()
         self._cancel()
 
     def pause_writing(self) -> None:
         """Let `drain` wait: the client reads too slowly."""
-        self._gate.shut = True
+        self.gate.shut = True
 
     def resume_writing(self) -> None:
         """Let handlers write again; take up a request that waited for room."""
-        self._gate.open()
+        self.gate.open()
         if self._active is None and not self._closing:
             self._proceed()
 
     # Called by the reader.
 
-    def head_read(self, head: RequestHead) -> None:
+    def head_read(self, head: RequestHead) -> ServerExchange:
         """Answer a request now, or after those before it."""
         exchange = self._newest = ServerExchange(head, self)
         if self._active is None:
             self._dispatch(exchange)
         else:
             self._queue.append(exchange)
-
-    def body_read(self, data: bytes) -> None:
-        """Hand a part of the body to its request."""
-        exchange = self._newest
-        assert exchange is not None
-        exchange.add_body(data)
-        if exchange.unread_bytes > AHEAD_BYTES and not exchange.takes_body:
-            self._intake.pause()
-
-    def request_read(self) -> None:
-        """Note that the newest request is complete."""
-        assert self._newest is not None
-        self._newest.end_body()
+        return exchange
 
     def rest_read(self, data: bytes | memoryview) -> None:
         """Hold what follows the head of an offered upgrade: it is read if that is taken."""
-        self._intake.hold(data)
+        self.intake.hold(data)
 
     # Called by exchanges.
 
@@ -189,25 +176,18 @@ class Connection(asyncio.Protocol):
         if self._lost:
             return True
         self._transport.write(data)
-        return not self._gate.shut
+        return not self.gate.shut
 
     def want_body(self, wait_s: float) -> None:
         """Read on; the sweep ends the wait."""
         self.deadline_s = self._shared.clock.monotonic() + wait_s
-        self._intake.resume()
-
-    async def writable(self) -> None:
-        """Wait until the transport wants more."""
-        await self._gate.wait()
-
-    def when_writable(self, callback: Callable[[], None]) -> None:
-        """Call back when the transport wants more or is gone."""
-        self._gate.when_open(callback)
+        self.intake.resume()
 
     def switch(self, head: bytes) -> Tunnel:
         """Send the head of a 101 answer and hand the transport over."""
-        tunnel = self._tunnel = Tunnel(self._shared, self._intake, self._gate)
+        tunnel = self._tunnel = Tunnel(self._shared, self.intake, self.gate, self.party)
         self._closing = True
+        self._let_go()
         if not self._lost:
             self._shared.replace(self, tunnel)
             self._transport.set_protocol(tunnel)
@@ -216,7 +196,7 @@ class Connection(asyncio.Protocol):
 
     def cut(self, *, reset: bool) -> None:
         """Close after what was written; `reset` where a plain close would look like the end."""
-        self._task = None
+        self._let_go()
         if self._lost or self._closing:
             return
         self._close(unread=False)
@@ -231,41 +211,42 @@ class Connection(asyncio.Protocol):
             self._closing = True
             self._transport.abort()
 
-    def check(self, now_s: float) -> None:
+    def check(self, now_s: float, *, crowded: bool) -> None:
         """Act on a deadline that has passed, and on a client that takes nothing."""
-        if self._gate.shut or self._closing:
+        if self.gate.shut or self._closing:
             unsent = self._transport.get_write_buffer_size()
-            if self._gate.stalled_s(unsent, now_s) > self._shared.limits.body_timeout:
+            if self.gate.stalled_s(unsent, now_s) > self._shared.limits.body_timeout:
                 self.drop()
             if unsent:
                 if self._closing:
                     self.deadline_s = now_s + LINGER_S
                 return
-        if now_s >= self.deadline_s:
+        due_s = self.deadline_s
+        if crowded and self._idle:
+            due_s -= (1 - CROWDED_KEEP_SHARE) * self.limits.keep_alive
+        if now_s >= due_s:
             self._expire()
 
     def retire(self, now_s: float, *, grace_s: float) -> None:
         """Close if idle; a connection that is new may still bring the request it was made for."""
-        if self._active is not None or self._closing or self._reader.in_message:
-            return
-        if self._newest is None:
-            self.deadline_s = min(self.deadline_s, now_s + grace_s)
-        else:
+        if self._idle:
             self._close(unread=False)
+        elif self._newest is None and not (self._closing or self._reader.in_message):
+            self.deadline_s = min(self.deadline_s, now_s + grace_s)
 
     # Reading.
 
     def _read(self, data: bytes) -> None:
-        rest: bytes | memoryview = data if len(data) <= SLICE_BYTES else memoryview(data)
-        while rest:
+        rest = memoryview(data) if len(data) > SLICE_BYTES else b""
+        refusal = self._reader.feed(rest[:SLICE_BYTES] if rest else data)
+        while refusal is None and (rest := rest[SLICE_BYTES:]):
+            if self._active is not None and self._active.complete:
+                self.intake.hold(rest)
+                return
             refusal = self._reader.feed(rest[:SLICE_BYTES])
-            if refusal is not None:
-                self._unreadable(refusal)
-                return
-            rest = rest[SLICE_BYTES:]
-            if rest and self._active is not None and self._active.complete:
-                self._intake.hold(rest)
-                return
+        if refusal is not None:
+            self._unreadable(refusal)
+            return
         if self._active is None and self._reader.in_message:
             self.deadline_s = self._reader.started_s + self._shared.limits.header_timeout
 
@@ -284,12 +265,13 @@ class Connection(asyncio.Protocol):
         self._active = exchange
         self.deadline_s = math.inf
         self._shared.requests_total += 1
-        self._task = self._shared.tasks.start(self._answer(exchange))
+        self.task = self._shared.loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: ServerExchange) -> None:
         shared = self._shared
+        shared.in_flight += 1
         try:
-            if len(shared.tasks) > shared.limits.in_flight:
+            if shared.in_flight > shared.limits.in_flight:
                 raise Overloaded(
                     "this worker has as many requests as `gateway.limits.in_flight` allows"
                 )
@@ -303,6 +285,7 @@ class Connection(asyncio.Protocol):
             LOG.exception("the handler of %s %s failed", exchange.method, exchange.path)
             self._apologise(exchange, INTERNAL)
         finally:
+            shared.in_flight -= 1
             self._answered(exchange)
 
     def _apologise(self, exchange: ServerExchange, refusal: Refusal) -> None:
@@ -315,7 +298,7 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, exchange: ServerExchange) -> None:
         self._active = None
-        self._task = None
+        self.task = None
         if self._tunnel is not None:
             self._tunnel.close()
         if self._lost or self._closing:
@@ -324,7 +307,7 @@ class Connection(asyncio.Protocol):
             exchange.abort()
         elif not exchange.keep_alive or self._shared.draining:
             self._close(unread=not exchange.complete or self._deaf or self._pending())
-        elif not self._gate.shut:
+        elif not self.gate.shut:
             self._proceed()
 
     def _proceed(self) -> None:
@@ -340,15 +323,15 @@ class Connection(asyncio.Protocol):
         limits = self._shared.limits
         wait_s = limits.header_timeout if self._reader.in_message else limits.keep_alive
         self.deadline_s = self._shared.clock.monotonic() + wait_s
-        backlog = self._intake.take()
+        backlog = self.intake.take()
         if backlog:
             self._read(backlog)
             if self._closing or self._active is not None:
                 return
-        if self._intake.ended:
+        if self.intake.ended:
             self._close(unread=False)
         else:
-            self._intake.resume()
+            self.intake.resume()
 
     # Closing.
 
@@ -366,10 +349,10 @@ class Connection(asyncio.Protocol):
         """
         self._closing = True
         self._queue.clear()
-        self._intake.take()
+        self.intake.take()
         self.deadline_s = self._shared.clock.monotonic() + LINGER_S
-        if unread and not self._intake.ended:
-            self._intake.resume()
+        if unread and not self.intake.ended:
+            self.intake.resume()
             self._transport.write_eof()
         else:
             self._transport.close()
@@ -381,20 +364,34 @@ class Connection(asyncio.Protocol):
             self.deadline_s = math.inf
             self._active.time_out()
         elif self._reader.in_message:
-            message = "the request head did not arrive within `gateway.limits.header_timeout`"
-            self._refuse(Refusal(408, message, Reason.REQUEST_TIMEOUT))
+            self._refuse(HEAD_TIMEOUT)
         else:
             self._close(unread=False)
 
+    @property
+    def _idle(self) -> bool:
+        """Say whether it waits for another request, with nothing of one read."""
+        busy = self._active is not None or self._closing or self._reader.in_message
+        return self._newest is not None and not busy
+
     def _pending(self) -> bool:
-        return bool(self._queue) or len(self._intake) > 0 or self._refusal is not None
+        return bool(self._queue) or len(self.intake) > 0 or self._refusal is not None
 
     def _is_waiting(self) -> bool:
         active = self._active
         return not self._lost and active is not None and not active.finished
 
     def _cancel(self) -> None:
-        task, self._task = self._task, None
-        if task is not None and self._active is not None and not self._active.finished:
+        task = self.task
+        if task is None:
+            return
+        self._let_go()
+        if self._active is not None and not self._active.finished:
             self._shared.disconnected_total += 1
             task.cancel()
+
+    def _let_go(self) -> None:
+        """Leave a running handler to itself."""
+        if self.task is not None:
+            self._shared.stray(self.task)
+            self.task = None

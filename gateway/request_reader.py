@@ -1,8 +1,9 @@
 """Reads requests off one connection: llhttp parses, this judges what llhttp lets pass."""
 
 import re
-from typing import NamedTuple, Protocol
+from typing import Protocol, cast
 
+import msgspec
 from httptools import (
     HttpParserError,
     HttpParserInvalidURLError,
@@ -23,11 +24,12 @@ SLICE_BYTES = 16_384
 """Most bytes that may be given to `RequestReader.feed` at once: bounds what one call yields."""
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+_SINGLE_FIELDS = (b"host", b"content-length", b"transfer-encoding", b"expect", b"content-type")
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:/[A-Za-z0-9!#$%&'*+.^_`|~-]+)?")
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
-class RequestHead(NamedTuple):
+class RequestHead(msgspec.Struct, gc=False):
     """A request head that passed every check.
 
     Attributes
@@ -55,19 +57,23 @@ class RequestHead(NamedTuple):
     upgrade: bytes
 
 
+class BodySink(Protocol):
+    """What takes the body of one request."""
+
+    def add_body(self, data: bytes) -> None:
+        """Take a part."""
+        ...
+
+    def end_body(self) -> None:
+        """Note that the request is complete."""
+        ...
+
+
 class RequestSink(Protocol):
     """What is told about requests as they are read."""
 
-    def head_read(self, head: RequestHead) -> None:
-        """Take a new request."""
-        ...
-
-    def body_read(self, data: bytes) -> None:
-        """Take a part of the newest request's body."""
-        ...
-
-    def request_read(self) -> None:
-        """Note that the newest request is complete."""
+    def head_read(self, head: RequestHead) -> BodySink:
+        """Take a new request, and say who takes its body."""
         ...
 
     def rest_read(self, data: bytes | memoryview) -> None:
@@ -88,9 +94,9 @@ def split_target(target: bytes) -> tuple[str, bytes] | None:
         target = target[authority.end() :]
         if not target.startswith(b"/"):
             target = b"/" + target
-    path, _, query = target.partition(b"?")
-    if b"#" in path or b"#" in query:
+    if b"#" in target:
         return None
+    path, _, query = target.partition(b"?")
     return path.decode("latin-1"), query
 
 
@@ -124,18 +130,19 @@ class RequestReader:
     """One connection's parser. After a refusal it must not be fed again."""
 
     __slots__ = (
-        "_clock",
-        "_doubled",
+        "_body",
         "_framing",
         "_headers",
         "_host",
-        "_index",
+        "_known_target",
         "_limits",
+        "_monotonic",
         "_parser",
         "_progressed",
         "_quiet_bytes",
         "_refusal",
         "_sink",
+        "_split",
         "_target",
         "_upgrading",
         "in_message",
@@ -144,13 +151,14 @@ class RequestReader:
 
     def __init__(self, sink: RequestSink, *, limits: LimitsConfig, clock: Clock) -> None:
         self._sink = sink
+        self._body = cast("BodySink", None)
         self._limits = limits
-        self._clock = clock
+        self._monotonic = clock.monotonic
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
         self._target = b""
+        self._known_target = b""
+        self._split: tuple[str, bytes] | None = None
         self._headers: Headers = []
-        self._index: dict[bytes, bytes] = {}
-        self._doubled: bytes | None = None
         self._framing = b""
         self._host: bytes | None = None
         self._refusal: Refusal | None = None
@@ -201,11 +209,9 @@ class RequestReader:
         """Start a request at its first byte."""
         self._progressed = True
         self.in_message = True
-        self.started_s = self._clock.monotonic()
+        self.started_s = self._monotonic()
         self._target = b""
         self._headers = []
-        self._index = {}
-        self._doubled = None
 
     def on_url(self, part: bytes) -> None:
         """Collect the request target."""
@@ -219,57 +225,59 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a field; trailers come here too and are dropped with the finished head."""
-        key = name.lower()
-        if key not in self._index:
-            self._index[key] = value
-        elif key == b"host":
-            self._doubled = key
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Judge the head and hand it on."""
-        assert self._parser is not None
-        version = self._parser.get_http_version()
+        parser, headers = self._parser, self._headers
+        assert parser is not None
+        version = parser.get_http_version()
         http11 = version == "1.1"
         if not http11 and version != "1.0":
             self._refuse(505, "this server speaks HTTP/1.1 and HTTP/1.0")
         self._check_size()
-        self._check_fields(http11=http11)
-        method = self._parser.get_method()
-        target = split_target(self._target)
+        # Backwards, so that the first value of a name stays.
+        index = {name.lower(): value for name, value in reversed(headers)}
+        self._check_fields(index, http11=http11)
+        method = parser.get_method()
+        if self._target != self._known_target:
+            # Kept: a client asks for the same again and again.
+            self._known_target, self._split = self._target, split_target(self._target)
+        target = self._split
         if method == b"CONNECT":
             self._refuse(501, "this server is no tunnel: CONNECT is not implemented")
         if target is None:
             self._refuse(400, "the request target is neither a path nor a URL")
             return
-        # Whether the upgrade is taken or not, nothing after it is read as a request.
-        offered = self._parser.should_upgrade()
-        upgrade = _sound_upgrade(self._headers, self._index) if offered and http11 else b""
-        self._upgrading = offered and not upgrade
-        keep_alive = self._parser.should_keep_alive() and not offered
+        keep_alive, upgrade = parser.should_keep_alive(), b""
+        if parser.should_upgrade():
+            # Whether the upgrade is taken or not, nothing after it is read as a request.
+            keep_alive = False
+            upgrade = _sound_upgrade(headers, index) if http11 else b""
+            self._upgrading = not upgrade
+            self._framing = _framing(index)
+        path, query = target
+        started_s = self.started_s
         head = RequestHead(
-            method.decode("ascii"),
-            target[0],
-            target[1],
-            self._headers,
-            self._index,
+            str(method, "ascii"),
+            path,
+            query,
+            headers,
+            index,
             http11,
             keep_alive,
-            self.started_s,
+            started_s,
             upgrade,
         )
         self._progressed = True
-        if self._upgrading:
-            self._framing = _framing(self._index)
         # Trailers must not be added to a head that somebody reads already.
         self._headers = []
-        self._index = {}
-        self._sink.head_read(head)
+        self._body = self._sink.head_read(head)
 
     def on_body(self, data: bytes) -> None:
         """Pass on a part of the body."""
         self._progressed = True
-        self._sink.body_read(data)
+        self._body.add_body(data)
 
     def on_message_complete(self) -> None:
         """End the request."""
@@ -280,7 +288,7 @@ class RequestReader:
         """Tell the sink that the request is complete."""
         self._progressed = True
         self.in_message = False
-        self._sink.request_read()
+        self._body.end_body()
 
     def _check_size(self) -> None:
         limits = self._limits
@@ -298,12 +306,11 @@ class RequestReader:
                 self._refusal = self._too_large_head()
                 raise HttpParserError(self._refusal.message)
 
-    def _check_fields(self, *, http11: bool) -> None:
-        index = self._index
+    def _check_fields(self, index: dict[bytes, bytes], *, http11: bool) -> None:
         host = index.get(b"host")
-        if self._doubled is not None:
-            self._refuse(400, "the request has more than one Host field")
-        elif host is None:
+        if len(index) != len(self._headers):
+            self._check_doubled()
+        if host is None:
             if http11:
                 self._refuse(400, "an HTTP/1.1 request must have a Host field")
         elif host != self._host:
@@ -316,6 +323,13 @@ class RequestReader:
         expect = index.get(b"expect")
         if http11 and expect is not None and expect.lower() != b"100-continue":
             self._refuse(417, "the only expectation understood is `100-continue`")
+
+    def _check_doubled(self) -> None:
+        names = [name.lower() for name, _ in self._headers]
+        for field in _SINGLE_FIELDS:
+            if names.count(field) > 1:
+                label = field.decode().title()
+                self._refuse(400, f"the request has more than one {label} field")
 
     def _check_coding(self, coding: bytes, *, http11: bool) -> None:
         if not http11:

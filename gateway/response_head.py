@@ -1,5 +1,6 @@
 """Response heads as bytes, and the refusals that a server answers by itself."""
 
+import math
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -46,80 +47,80 @@ TOO_MANY_CONNECTIONS = Refusal(
 )
 
 
-class Framing(NamedTuple):
-    """How the end of an answer is found (RFC 9112, section 6.3).
+TOO_MANY_OF_CLIENT = Refusal(
+    429,
+    "your address has as many connections to this worker as"
+    " `gateway.limits.connections_per_client` allows; close some, or use them again",
+    Reason.OVERLOADED,
+    "rate_limit_error",
+)
+HEAD_TIMEOUT = Refusal(
+    408,
+    "the request head did not arrive within `gateway.limits.header_timeout`",
+    Reason.REQUEST_TIMEOUT,
+)
 
-    Attributes
-    ----------
-    length : int or None
-        Written as Content-Length unless None.
-    chunked : bool
-    connection : bytes
-        Value of the Connection field, empty for none.
-    """
+_COLON = b": "
 
-    length: int | None
-    chunked: bool
-    connection: bytes
+CLOSE = b"connection: close\r\n"
 
 
 class ResponseHeads:
     """Writes heads; keeps the status lines with the Date of the current second."""
 
-    __slots__ = ("_clock", "_prefixes", "_second")
+    __slots__ = ("_clock", "_monotonic", "_prefixes", "_until_s")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._second = -1
+        self._monotonic = clock.monotonic
+        self._until_s = -math.inf
         self._prefixes: dict[int, bytes] = {}
 
-    def head(self, status: int, headers: Headers, framing: Framing) -> bytes:
+    def head(self, status: int, headers: Headers, framing: bytes) -> bytes:
         """Return status line, Date, fields and the empty line.
+
+        Parameters
+        ----------
+        status : int
+        headers : list of (bytes, bytes)
+        framing : bytes
+            Whole lines that say how the answer ends (RFC 9112, section 6.3).
 
         Raises
         ------
         ValueError
             A field holds a line break or NUL: the answer would be split in two.
         """
-        parts = [self._prefix(status)]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        lines = len(headers) + 3
-        if framing.length is not None:
-            parts.append(b"content-length: %d\r\n" % framing.length)
-            lines += 1
-        elif framing.chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
-            lines += 1
-        if framing.connection:
-            parts += (b"connection: ", framing.connection, b"\r\n")
-            lines += 1
-        parts.append(b"\r\n")
-        head = b"".join(parts)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        if self._monotonic() >= self._until_s:
+            self._turn()
+        prefix = self._prefixes.get(status) or self._prefix(status)
+        if not headers:
+            return b"%b%b\r\n" % (prefix, framing)
+        fields = b"\r\n".join(map(_COLON.join, headers))
+        # Every line break splits, paired or not, so a stray one makes a line too many.
+        if len(fields.splitlines()) != len(headers) or b"\0" in fields or fields[-1] in b"\r\n":
             raise ValueError("a response header contains a line break or NUL")
-        return head
+        return b"%b%b\r\n%b\r\n" % (prefix, fields, framing)
 
     def refusal(self, status: int, body: bytes) -> bytes:
         """Return a whole answer after which the connection closes."""
-        framing = Framing(len(body), chunked=False, connection=b"close")
+        framing = b"content-length: %d\r\n%b" % (len(body), CLOSE)
         return self.head(status, refusal_headers(status), framing) + body
 
     def switching(self, headers: Headers, protocol: bytes) -> bytes:
         """Return the head of an answer that switches protocols (RFC 9110, section 15.2.2)."""
-        framing = Framing(None, chunked=False, connection=b"Upgrade")
-        return self.head(101, [*headers, (b"upgrade", protocol)], framing)
+        return self.head(101, [*headers, (b"upgrade", protocol)], b"connection: Upgrade\r\n")
+
+    def _turn(self) -> None:
+        """Forget the Date until the wall clock's next second."""
+        self._prefixes.clear()
+        left_us = 1_000_000 - self._clock.now_us() % 1_000_000
+        self._until_s = self._monotonic() + left_us / 1e6
 
     def _prefix(self, status: int) -> bytes:
-        second = self._clock.now_us() // 1_000_000
-        if second != self._second:
-            self._second = second
-            self._prefixes.clear()
-        prefix = self._prefixes.get(status)
-        if prefix is None:
-            line = f"HTTP/1.1 {status} {_phrase(status)}\r\n"
-            prefix = f"{line}date: {formatdate(second, usegmt=True)}\r\n".encode("latin-1")
-            self._prefixes[status] = prefix
+        date = formatdate(self._clock.now_us() // 1_000_000, usegmt=True)
+        prefix = f"HTTP/1.1 {status} {_phrase(status)}\r\ndate: {date}\r\n".encode("latin-1")
+        self._prefixes[status] = prefix
         return prefix
 
 
@@ -133,6 +134,6 @@ def _phrase(status: int) -> str:
 def refusal_headers(status: int) -> Headers:
     """Return the fields of a refusal: JSON, and when to come back if it is about load."""
     headers: Headers = [(b"content-type", b"application/json")]
-    if status == 503:
+    if status in {429, 503}:
         headers.append((b"retry-after", b"1"))
     return headers

@@ -71,7 +71,9 @@ class Server:
         clock: Clock,
         server_error: ServerError = openai_error,
     ) -> None:
-        self._shared = Shared(handler, limits, clock, server_error, ResponseHeads(clock))
+        loop = asyncio.get_running_loop()
+        heads = ResponseHeads(clock)
+        self._shared = Shared(handler, limits, clock, server_error, heads, loop)
         shortest_s = min(limits.header_timeout, limits.body_timeout, limits.keep_alive)
         self._sweep_interval_s = max(0.01, min(1.0, shortest_s / 4))
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -115,19 +117,24 @@ class Server:
                 async with asyncio.timeout(timeout_s):
                     await shared.emptied.wait()
         left_s = timeout_s - (shared.clock.monotonic() - started_s)
-        running = await shared.tasks.wait(max(0.0, left_s))
+        tasks = shared.running()
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=max(0.0, left_s))
         for connection in list(shared.connections):
             connection.drop()
-        await shared.tasks.cancel()
+        left_over = shared.running()
+        for task in left_over:
+            task.cancel()
+        await asyncio.gather(*left_over, return_exceptions=True)
         self._stop_sweep()
-        return running
+        return len(tasks)
 
     def statistics(self) -> ServerStatistics:
         """Return the server's numbers."""
         shared = self._shared
         return ServerStatistics(
             connections=len(shared.connections),
-            in_flight=len(shared.tasks),
+            in_flight=shared.in_flight,
             accepted_total=shared.accepted_total,
             requests_total=shared.requests_total,
             refused_total=shared.refused_total,
@@ -141,8 +148,9 @@ class Server:
     def _sweep(self) -> None:
         """Check every connection; one timer for all costs less than one a request."""
         now_s = self._shared.clock.monotonic()
+        crowded = self._shared.crowded
         for connection in list(self._shared.connections):
-            connection.check(now_s)
+            connection.check(now_s, crowded=crowded)
         loop = asyncio.get_running_loop()
         self._sweep_timer = loop.call_later(self._sweep_interval_s, self._sweep)
 

@@ -6,13 +6,17 @@ from typing import Protocol
 
 from gateway.config import LimitsConfig
 from gateway.errors import InvalidRequest, RequestError, RequestTimedOut, RequestTooLarge
+from gateway.intake import Intake
 from gateway.request_reader import RequestHead
-from gateway.response_head import Framing, ResponseHeads
+from gateway.response_head import CLOSE, ResponseHeads
+from gateway.server_state import AHEAD_BYTES
+from gateway.write_gate import WriteGate
 from router.clock import Clock
 from router.upstream import Duplex, Headers
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
+_BODYLESS = frozenset({204, 304})
 
 STEP_BYTES = 65_536
 """Of a body passed on: so much has to arrive within `gateway.limits.body_timeout`."""
@@ -24,6 +28,8 @@ class Wire(Protocol):
     heads: ResponseHeads
     limits: LimitsConfig
     clock: Clock
+    gate: WriteGate
+    intake: Intake
     client: str
 
     @property
@@ -37,14 +43,6 @@ class Wire(Protocol):
 
     def want_body(self, wait_s: float) -> None:
         """Read on, and call `ServerExchange.time_out` after so long."""
-        ...
-
-    async def writable(self) -> None:
-        """Wait until the client has taken enough."""
-        ...
-
-    def when_writable(self, callback: Callable[[], None]) -> None:
-        """Call back when the client has taken enough or is gone."""
         ...
 
     def switch(self, head: bytes) -> Duplex:
@@ -125,17 +123,15 @@ class ServerExchange:
     )
 
     def __init__(self, head: RequestHead, wire: Wire) -> None:
-        (
-            self.method,
-            self.path,
-            self.query,
-            self.headers,
-            self._index,
-            self._http11,
-            self.keep_alive,
-            self.started_s,
-            self.upgrade,
-        ) = head
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.started_s = head.started_s
+        self.upgrade = head.upgrade
+        self.keep_alive = head.keep_alive
+        self._http11 = head.http11
+        self._index = index = head.fields
         self.client = wire.client
         self.responded = False
         self.complete = False
@@ -154,11 +150,11 @@ class ServerExchange:
         self._progress: Progress | None = None
         self._received_bytes = 0
         self._limit_bytes = wire.limits.stream_bytes
-        length = self._index.get(b"content-length")
+        length = index.get(b"content-length")
         if length is not None:
             self.body_length: int | None = int(length)
         else:
-            self.body_length = None if b"transfer-encoding" in self._index else 0
+            self.body_length = None if b"transfer-encoding" in index else 0
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header; `name` in lower case."""
@@ -169,25 +165,24 @@ class ServerExchange:
         """True while an interim response may be sent."""
         return self._http11 and not self.responded
 
-    @property
-    def takes_body(self) -> bool:
-        """True when somebody waits for more of the body."""
-        return self.wanted and self._fault is None
-
     # The request's body, fed by the connection.
 
     def add_body(self, data: bytes) -> None:
         """Keep a part of the body, or nothing more once it is too large."""
         if self._fault is not None:
+            self._wire.intake.pause()
             return
-        self.unread_bytes += len(data)
-        self._received_bytes += len(data)
+        size = len(data)
+        self.unread_bytes += size
+        self._received_bytes += size
         if self._received_bytes > self._limit_bytes:
             self.fail(self._too_large())
             return
         self._parts.append(data)
         if self._progress is not None:
             self._wake()
+        if self.unread_bytes > AHEAD_BYTES and not self.wanted:
+            self._wire.intake.pause()
 
     def end_body(self) -> None:
         """Note that the body is complete."""
@@ -294,16 +289,19 @@ class ServerExchange:
         """
         if self.finished:
             raise RuntimeError("the answer is finished; nothing may follow")
+        if self._chunked and chunk:
+            # Every chunk of a stream after the first comes here: one object, one write.
+            return self._wire.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
         data = self._encoded(chunk, last=False)
         return self._wire.send(data) if data else True
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call back once; see `gateway.exchange.Exchange.when_writable`."""
-        self._wire.when_writable(callback)
+        self._wire.gate.when_open(callback)
 
     async def drain(self) -> None:
         """Wait until the client has taken enough that more may be written."""
-        await self._wire.writable()
+        await self._wire.gate.wait()
 
     def finish(self, chunk: bytes = b"") -> None:
         """Send the last part and end the answer.
@@ -341,7 +339,7 @@ class ServerExchange:
         return self._wire.switch(head)
 
     def _encoded(self, chunk: bytes, *, last: bool) -> bytes:
-        head = self._start_sending(len(chunk), last=last)
+        head = self._framed_head(len(chunk), last=last) if self._head is not None else b""
         if self._silent:
             return head
         if self._left_bytes is not None:
@@ -349,32 +347,41 @@ class ServerExchange:
             if self._left_bytes < 0:
                 raise ValueError(f"the answer is {-self._left_bytes} bytes longer than declared")
         elif self._chunked:
-            framed = b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b""
-            return head + framed + _LAST_CHUNK if last else head + framed
+            end = _LAST_CHUNK if last else b""
+            return b"%b%x\r\n%b\r\n%b" % (head, len(chunk), chunk, end) if chunk else head + end
+        elif not self.responded:
+            raise RuntimeError("`start` comes before `write` and `finish`")
         return head + chunk if head else chunk
 
-    def _start_sending(self, chunk_bytes: int, *, last: bool) -> bytes:
-        """Return the head if it was not sent, and decide how the answer is framed."""
-        if self._head is None:
-            if not self.responded:
-                raise RuntimeError("`start` comes before `write` and `finish`")
-            return b""
+    def _framed_head(self, chunk_bytes: int, *, last: bool) -> bytes:
+        """Return the head, and decide how the answer is framed."""
+        assert self._head is not None
         status, headers, length = self._head
         self._head = None
-        bodyless = status in {204, 304}
-        if length is None and last and not bodyless:
-            length = chunk_bytes
+        http11, wire = self._http11, self._wire
+        bodyless = status in _BODYLESS
+        if length is None:
+            if last and not bodyless:
+                length = chunk_bytes
+            else:
+                self._chunked = http11 and not bodyless
+                self._until_close = not (http11 or bodyless)
         elif status == 204:
             length = None
-        self._silent = bodyless or self.method == "HEAD"
-        self._until_close = length is None and not bodyless and not self._http11
         # What was not read cannot be told from a next request, so nothing may follow it.
-        if not self.complete or self._until_close or self._wire.closing:
+        if not self.complete or self._until_close or wire.closing:
             self.keep_alive = False
-        self._chunked = length is None and self._http11 and not bodyless
-        if not self._silent:
+        if length is not None:
+            framing = b"content-length: %d\r\n" % length
+        else:
+            framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        if bodyless or self.method == "HEAD":
+            self._silent = True
+            self._chunked = False
+        else:
             self._left_bytes = length
-        connection = b"close"
-        if self.keep_alive:
-            connection = b"" if self._http11 else b"keep-alive"
-        return self._wire.heads.head(status, headers, Framing(length, self._chunked, connection))
+        if not self.keep_alive:
+            framing += CLOSE
+        elif not http11:
+            framing += b"connection: keep-alive\r\n"
+        return wire.heads.head(status, headers, framing)

@@ -4,11 +4,17 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.client_counts import ClientCounts
 from gateway.config import LimitsConfig
 from gateway.exchange import Handler
-from gateway.response_head import ResponseHeads, ServerError
+from gateway.response_head import (
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_OF_CLIENT,
+    Refusal,
+    ResponseHeads,
+    ServerError,
+)
 from router.clock import Clock
-from router.tasks import TaskSet
 
 WRITE_HIGH_BYTES = 262_144
 """Unsent bytes of an answer above which `drain` waits."""
@@ -23,13 +29,23 @@ OVERFLOW_CONNECTIONS = 256
 """Connections beyond the limit that are told so; further ones are cut."""
 
 
+OVERFLOW_OF_CLIENT = 16
+"""The same of one client address."""
+
+CROWDED_SHARE = 0.75
+"""Of `gateway.limits.connections`: above it, idle connections are closed sooner."""
+
+CROWDED_KEEP_SHARE = 0.1
+"""Of `gateway.limits.keep_alive`: how long idle connections stay then."""
+
+
 class Member(Protocol):
     """A connection as its server sees it."""
 
-    deadline_s: float
+    party: str
 
-    def check(self, now_s: float) -> None:
-        """Act on what has taken too long."""
+    def check(self, now_s: float, *, crowded: bool) -> None:
+        """Act on what has taken too long; if `crowded`, idle ones should go sooner."""
         ...
 
     def retire(self, now_s: float, *, grace_s: float) -> None:
@@ -40,17 +56,31 @@ class Member(Protocol):
         """Cut the connection and cancel its handler."""
         ...
 
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The handler that runs, if this member holds it."""
+        ...
+
 
 @dataclass(slots=True)
 class Shared:
-    """What all connections of a server share."""
+    """What all connections of a server share.
+
+    Attributes
+    ----------
+    in_flight : int
+        Handlers that run. Each is held by its connection, or by `strays` when that is gone.
+    """
 
     handler: Handler
     limits: LimitsConfig
     clock: Clock
     server_error: ServerError
     heads: ResponseHeads
-    tasks: TaskSet = field(default_factory=TaskSet)
+    loop: asyncio.AbstractEventLoop
+    in_flight: int = 0
+    clients: ClientCounts = field(default_factory=ClientCounts)
+    strays: set[asyncio.Task[None]] = field(default_factory=set)
     connections: set[Member] = field(default_factory=set)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     draining: bool = False
@@ -60,9 +90,44 @@ class Shared:
     failed_total: int = 0
     disconnected_total: int = 0
 
+    def stray(self, task: asyncio.Task[None]) -> None:
+        """Hold a task whose connection will not: the loop keeps only weak references."""
+        self.strays.add(task)
+        task.add_done_callback(self.strays.discard)
+
+    def running(self) -> set[asyncio.Task[None]]:
+        """Return every handler's task."""
+        held = {member.task for member in self.connections}
+        return {task for task in (*held, *self.strays) if task is not None}
+
+    @property
+    def crowded(self) -> bool:
+        """Say whether idle connections take the room that others will need."""
+        return len(self.connections) > CROWDED_SHARE * self.limits.connections
+
+    def enter(self, member: Member) -> Refusal | None:
+        """Count a new connection; return why it cannot stay, if so.
+
+        Raises
+        ------
+        ConnectionRefusedError
+            So many are being refused already that this one is not even told.
+        """
+        limits = self.limits
+        self.accepted_total += 1
+        self.connections.add(member)
+        of_client = self.clients.enter(member.party) - limits.connections_per_client
+        excess = len(self.connections) - limits.connections
+        if excess > OVERFLOW_CONNECTIONS or of_client > OVERFLOW_OF_CLIENT:
+            raise ConnectionRefusedError
+        if excess > 0:
+            return TOO_MANY_CONNECTIONS
+        return TOO_MANY_OF_CLIENT if of_client > 0 else None
+
     def leave(self, member: Member) -> None:
         """Forget a connection that is lost."""
         self.connections.discard(member)
+        self.clients.leave(member.party)
         if not self.connections:
             self.emptied.set()
 

@@ -19,6 +19,8 @@ class Tunnel(asyncio.Protocol):
     shared : Shared
     intake, gate
         Both directions of the connection, with what they hold.
+    party : str
+        Whom the connection counts for.
     """
 
     __slots__ = (
@@ -30,17 +32,23 @@ class Tunnel(asyncio.Protocol):
         "_transport",
         "_waiter",
         "deadline_s",
+        "party",
     )
 
-    def __init__(self, shared: Shared, intake: Intake, gate: WriteGate) -> None:
+    def __init__(self, shared: Shared, intake: Intake, gate: WriteGate, party: str) -> None:
         self._shared = shared
         self._intake = intake
         self._transport = intake.transport
         self._gate = gate
+        self.party = party
         self._waiter: asyncio.Future[None] | None = None
         self._closing = False
         self._moved = False
         self.deadline_s = shared.clock.monotonic() + shared.limits.tunnel_idle
+
+    @property
+    def task(self) -> None:
+        """None: the handler is left to itself."""
 
     # Called by whoever relays.
 
@@ -84,7 +92,7 @@ class Tunnel(asyncio.Protocol):
 
     drop = abort
 
-    def check(self, now_s: float) -> None:
+    def check(self, now_s: float, *, crowded: bool) -> None:  # noqa: ARG002 - it is not idle
         """Cut a client that takes nothing, and a tunnel in which nothing moves."""
         if self._moved:
             self._moved = False
