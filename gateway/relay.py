@@ -1,7 +1,8 @@
 """Hands an upstream's answer to the client, and its record to the log before the last byte."""
 
 import asyncio
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.client_call import AnyTap
 from gateway.errors import error_body
@@ -9,12 +10,18 @@ from gateway.exchange import Exchange
 from gateway.headers import to_client
 from gateway.protocols import openai
 from gateway.request_log import RequestLog
+from gateway.stream_pump import SlowClientError, StreamPump
 from gateway.tap import PassTap, header_value
 from router.answer import Answer
 from router.clock import Clock
 from router.config import Timeouts
+from router.deadline import Deadline
 from router.errors import Reason, UpstreamFault
-from router.upstream import Headers, UpstreamResponse
+from router.upstream import Headers
+
+LINGER_S = 0.05
+LINGER_BYTES = 65_536
+"""How long, and how much, an upstream may still send after the event that ended its stream."""
 
 _STREAM_REASONS = {
     Reason.UPSTREAM_UNREACHABLE: Reason.STREAM_INTERRUPTED,
@@ -28,8 +35,7 @@ _MESSAGES = {
 }
 
 
-@dataclass(slots=True)
-class Relayed:
+class Relayed(msgspec.Struct):
     """What the client got: for the cache."""
 
     status: int
@@ -38,8 +44,7 @@ class Relayed:
     complete: bool
 
 
-@dataclass(slots=True)
-class Relay:
+class Relay(msgspec.Struct):
     """One answer on its way to one client."""
 
     exchange: Exchange
@@ -73,69 +78,60 @@ class Relay:
         passed = isinstance(tap, PassTap)
         length = _content_length(answer.headers) if passed else None
         self.exchange.start(answer.status, [*headers, *self.own_headers], length=length)
-        sent: list[bytes] = []
-        fault: Reason | None = None
-        try:
-            await self._pump(answer, tap, sent)
-        except TimeoutError:
-            fault = Reason.STREAM_TIMEOUT
-        except UpstreamFault as error:
-            fault = _STREAM_REASONS.get(error.reason, error.reason)
-        last = tap.take()
-        if fault is not None and not passed:
-            last += _error_event(fault)
-        sent.append(last)
-        body = b"".join(sent)
+        pump = StreamPump(
+            self.exchange,
+            tap,
+            self.clock,
+            idle_s=self.timeouts.idle,
+            deadline_s=answer.deadline_s,
+            keep_bytes=self.keep_bytes,
+        )
+        fault = await self._run(pump, answer, length)
+        last = pump.last
+        if fault is not None:
+            last += tap.take()
+            if not passed:
+                last += _error_event(fault)
+        body = b"".join((*pump.sent, last))
         self._note(tap, body)
-        answer.finish(fault)
         await self.log.end(answer.status, fault)
         if fault is not None and passed:
             # There is no way to tell the truth inside an unknown format but to cut it.
             self.exchange.abort()
         else:
             self.exchange.finish(last)
+            await self._linger(answer, tap)
         return Relayed(answer.status, headers, body, complete=fault is None)
 
-    async def _pump(self, answer: Answer, tap: AnyTap, sent: list[bytes]) -> None:
-        """Move chunks until the answer ends; the last bytes stay in the tap.
-
-        Raises
-        ------
-        TimeoutError
-            No content within `idle`, or the total is used up.
-        UpstreamFault
-        """
-        clock, exchange = self.clock, self.exchange
-        idle_s = clock.monotonic() + self.timeouts.idle
-        loop = asyncio.get_running_loop()
-        kept = 0
-        response = answer.response
-        while response is not None and not (answer.complete or tap.done):
-            ready = tap.take()
-            if ready:
-                exchange.write(ready)
-                if kept <= self.keep_bytes:
-                    sent.append(ready)
-                    kept += len(ready)
-                await exchange.drain()
-            wait_s = max(0.0, min(idle_s, answer.deadline_s) - clock.monotonic())
-            events = tap.content_events
-            async with asyncio.timeout_at(loop.time() + wait_s):
-                chunk = await self._read(response)
-            if not chunk:
-                tap.end()
-                return
-            tap.feed(chunk)
-            if tap.content_events != events:
-                idle_s = clock.monotonic() + self.timeouts.idle
-
-    async def _read(self, response: UpstreamResponse) -> bytes:
-        """Return the next bytes; the wait for them is the upstream's, also when it ends badly."""
-        before_s = self.clock.monotonic()
+    async def _run(self, pump: StreamPump, answer: Answer, length: int | None) -> Reason | None:
+        """Pump to the end; return how it ended for the client, None is well."""
+        record, started_s = self.log.record, self.clock.monotonic()
+        fault = blame = None
         try:
-            return await response.read()
+            await pump.run(None if answer.complete else answer.response, length=length)
+        except UpstreamFault as error:
+            fault = blame = _STREAM_REASONS.get(error.reason, error.reason)
+        except SlowClientError:
+            # The client's slowness is nothing that an upstream's breaker should count.
+            fault, blame = Reason.STREAM_TIMEOUT, Reason.CLIENT_CLOSED
         finally:
-            self.log.record.upstream_s += self.clock.monotonic() - before_s
+            passed_s = self.clock.monotonic() - started_s
+            record.upstream_s += max(0.0, passed_s - pump.paused_s)
+        answer.end(blame)
+        return fault
+
+    async def _linger(self, answer: Answer, tap: AnyTap) -> None:
+        """Read what frames the end of a finished stream, so that its connection can be kept."""
+        response = answer.response
+        if response is None or not tap.done:
+            return
+        read_bytes = 0
+        try:
+            with Deadline(asyncio.get_running_loop(), LINGER_S):
+                while read_bytes < LINGER_BYTES and (chunk := await response.read()):
+                    read_bytes += len(chunk)
+        except (TimeoutError, UpstreamFault):
+            return
 
     def _note(self, tap: AnyTap, body: bytes) -> None:
         record = self.log.record

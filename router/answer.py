@@ -134,7 +134,9 @@ class Answer(msgspec.Struct):
         return self.trip.deadline_s
 
     def finish(self, reason: Reason | None) -> None:
-        """End the attempt and the request; idempotent, never raises, never awaits.
+        """End the attempt and the request, and give the connection back.
+
+        Idempotent; never raises, never awaits.
 
         Parameters
         ----------
@@ -142,11 +144,26 @@ class Answer(msgspec.Struct):
             How the stream ended; None is well. A `complete` answer has ended already, so what
             happens afterwards (a client that leaves, say) is not its upstream's doing.
         """
-        self.settle(reason)
+        self.end(reason)
+        self.release()
+
+    def end(self, reason: Reason | None) -> None:
+        """End the attempt and the request; the connection is kept until `release`."""
+        self._judge(reason)
         self.trip.close()
 
     def settle(self, reason: Reason | None) -> None:
         """End the attempt alone: its record, its breaker, its connection."""
+        self._judge(reason)
+        self.release()
+
+    def release(self) -> None:
+        """Give the connection back, or close it if the body has not ended."""
+        response, self.response = self.response, None
+        if response is not None:
+            response.release()
+
+    def _judge(self, reason: Reason | None) -> None:
         if self._settled:
             return
         self._settled = True
@@ -155,6 +172,3 @@ class Answer(msgspec.Struct):
         attempt.reason = reason
         self.trip.outcome.upstream_s += attempt.ended_s - attempt.started_s
         self.lane.breaker.record(self.epoch, effect_of(reason))
-        if self.response is not None:
-            self.response.release()
-            self.response = None
