@@ -198,6 +198,9 @@ _WRONG_MODELS: dict[str, Any] = {
     "empty": "",
     "of 600 characters": "m" * 600,
 }
+_NAMED_WRONG = {
+    name: value for name, value in _WRONG_MODELS.items() if value != "" and value is not None
+}
 _WRONG_STREAMS: dict[str, Any] = {
     "a string": "true",
     "a number": 1,
@@ -241,7 +244,9 @@ def _wrong(field: str, values: dict[str, Any], *paths: str) -> list[Row]:
 
 
 TYPES = [
-    *_wrong("model", _WRONG_MODELS, *PATHS),
+    *_wrong("model", _WRONG_MODELS, "chat", "completions", "embeddings", "messages"),
+    # A stored prompt may name the model of a response.
+    *_wrong("model", _NAMED_WRONG, "responses"),
     *_wrong("stream", _WRONG_STREAMS, "chat", "completions", "responses", "messages"),
     *_wrong("messages", _WRONG_MESSAGES, "chat", "messages"),
     *_wrong("user", _WRONG_USERS, "chat", "completions", "embeddings", "responses"),
@@ -266,19 +271,28 @@ TYPES = [
 ]
 
 ELSEWHERE = [
-    Row(f"{path}: {name}", post(body, PATHS[path]), (400,), says)
-    for path in ("completions", "embeddings", "responses", "messages")
-    for name, body, says in (
-        ("nothing", b"", "JSON|empty"),
-        ("a list", b"[]", "array|object|JSON"),
-        ("an empty object", b"{}", "model"),
-        ("half an object", b'{"model":"cha', "JSON"),
-        ("a byte that is not UTF-8", b'{"model":"chat","input":"\xff"}', "JSON|UTF-8"),
-        ("half of a pair", b'{"model":"chat","input":"\\ud800"}', "JSON|surrogate"),
-        ("model twice", b'{"model":"chat","model":"other"}', "model"),
-        ("NaN", b'{"model":"chat","n":NaN}', "JSON"),
-        ("101 lists", b'{"model":"chat","a":' + b"[" * 101 + b"]" * 101 + b"}", "deep|nest|depth"),
-    )
+    *(
+        Row(f"{path}: an empty object", post(b"{}", PATHS[path]), (400,), "model")
+        for path in ("completions", "embeddings", "messages")
+    ),
+    *(
+        Row(f"{path}: {name}", post(body, PATHS[path]), (400,), says)
+        for path in ("completions", "embeddings", "responses", "messages")
+        for name, body, says in (
+            ("nothing", b"", "JSON|empty"),
+            ("a list", b"[]", "array|object|JSON"),
+            ("half an object", b'{"model":"cha', "JSON"),
+            ("a byte that is not UTF-8", b'{"model":"chat","input":"\xff"}', "JSON|UTF-8"),
+            ("half of a pair", b'{"model":"chat","input":"\\ud800"}', "JSON|surrogate"),
+            ("model twice", b'{"model":"chat","model":"other"}', "model"),
+            ("NaN", b'{"model":"chat","n":NaN}', "JSON"),
+            (
+                "101 lists",
+                b'{"model":"chat","a":' + b"[" * 101 + b"]" * 101 + b"}",
+                "deep|nest|depth",
+            ),
+        )
+    ),
 ]
 
 KINDS = [

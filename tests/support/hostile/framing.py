@@ -293,8 +293,8 @@ UPGRADES = [
         closes=True,
     ),
     Row(
-        "a WebSocket on chat",
-        get(CHAT, *_WEBSOCKET, *_KEY) + SMUGGLED,
+        "a WebSocket on embeddings",
+        get(b"/v1/embeddings", *_WEBSOCKET, *_KEY) + SMUGGLED,
         (405,),
         "POST",
         closes=True,
