@@ -17,14 +17,24 @@ from router.clock import Clock
 from router.errors import Reason
 from router.upstream import Headers
 
+VERSIONS = "this server speaks HTTP/1.1 and HTTP/1.0"
+
 TARGET_BYTES = 8_192
 """Longest request target (RFC 9110, section 4.1 asks for at least 8000)."""
+
+CHUNK_OVERHEAD_BYTES = 16
+"""Around the data of a chunk that is no extension: its size and two line ends."""
 
 SLICE_BYTES = 16_384
 """Most bytes that may be given to `RequestReader.feed` at once: bounds what one call yields."""
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _SINGLE_FIELDS = (b"host", b"content-length", b"transfer-encoding", b"expect", b"content-type")
+# Those of tunnels, RTSP, Icecast and HTTP/2, all of which llhttp reads.
+_FOREIGN_METHODS = frozenset(
+    b"CONNECT SOURCE PRI DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER"
+    b" REDIRECT RECORD FLUSH".split()
+)
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:/[A-Za-z0-9!#$%&'*+.^_`|~-]+)?")
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
@@ -104,7 +114,7 @@ def refusal_of_parser(error: HttpParserError) -> Refusal:
     """Return what the client is told about bytes that llhttp refused."""
     reason = str(error)
     if reason == "Invalid HTTP version" or "PRI" in reason or "HTTP/2" in reason:
-        return Refusal(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+        return Refusal(400, VERSIONS)
     if isinstance(error, HttpParserInvalidURLError):
         reason = "the request target contains a character that must be percent-encoded"
     return Refusal(400, f"the bytes received are not an HTTP/1.1 request: {reason}")
@@ -189,7 +199,7 @@ class RequestReader:
             self._progressed = False
             self._quiet_bytes = 0
             return None
-        # Heads, trailers and chunk extensions that never end make no progress.
+        # Heads, trailers and chunk extensions may be as heavy as a head, in all.
         self._quiet_bytes += len(data)
         if self._quiet_bytes > self._limits.header_bytes:
             return self._too_large_head()
@@ -234,7 +244,7 @@ class RequestReader:
         version = parser.get_http_version()
         http11 = version == "1.1"
         if not http11 and version != "1.0":
-            self._refuse(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+            self._refuse(400, VERSIONS)
         self._check_size()
         # Backwards, so that the first value of a name stays.
         index = {name.lower(): value for name, value in reversed(headers)}
@@ -244,8 +254,8 @@ class RequestReader:
             # Kept: a client asks for the same again and again.
             self._known_target, self._split = self._target, split_target(self._target)
         target = self._split
-        if method == b"CONNECT":
-            self._refuse(501, "this server is no tunnel: CONNECT is not implemented")
+        if method in _FOREIGN_METHODS:
+            self._refuse(405, f"{method.decode()} is no method of this server")
         if target is None:
             self._refuse(400, "the request target is neither a path nor a URL")
             return
@@ -276,7 +286,8 @@ class RequestReader:
 
     def on_body(self, data: bytes) -> None:
         """Pass on a part of the body."""
-        self._progressed = True
+        # What frames the parts is counted until the body ends, but for a plain size of each.
+        self._quiet_bytes -= len(data) + CHUNK_OVERHEAD_BYTES
         self._body.add_body(data)
 
     def on_message_complete(self) -> None:
@@ -337,13 +348,13 @@ class RequestReader:
         elif coding.rpartition(b",")[2].strip() != b"chunked":
             self._refuse(400, "the last Transfer-Encoding of a request must be `chunked`")
         elif coding != b"chunked":
-            self._refuse(501, "the only Transfer-Encoding understood is `chunked`")
+            self._refuse(400, "the only Transfer-Encoding understood is `chunked`")
 
     def _too_large_head(self) -> Refusal:
         return Refusal(
             431,
-            f"the header block is larger than the {self._limits.header_bytes} bytes"
-            " of `gateway.limits.header_bytes`",
+            "the header block, or what surrounds the chunks of the body, is larger than the"
+            f" {self._limits.header_bytes} bytes of `gateway.limits.header_bytes`",
             Reason.REQUEST_TOO_LARGE,
         )
 
