@@ -67,6 +67,11 @@ class _List:
         return page
 
 
+def is_model_path(path: str) -> bool:
+    """Say whether a path is the list or one of its entries."""
+    return path.startswith(PATH) and path[len(PATH) : len(PATH) + 1] in {"", "/"}
+
+
 def model_id_of(path: str) -> str | None:
     """Return the name in `/v1/models/NAME`, percent-decoded; it may hold slashes. None is none."""
     if not path.startswith(PATH + "/"):

@@ -15,7 +15,7 @@ from gateway.config import Settings
 from gateway.errors import ModelNotFound
 from gateway.exchange import Exchange
 from gateway.model_entries import entries_of
-from gateway.model_list import ANSWER_BYTES, MAX_LISTS, ModelList, model_id_of
+from gateway.model_list import ANSWER_BYTES, MAX_LISTS, ModelList, is_model_path, model_id_of
 from router.clock import SystemClock
 from router.tasks import TaskSet
 from router.transport import HttpUpstream
@@ -362,6 +362,15 @@ def test_upstream_that_is_not_there_is_passed_over() -> None:
 def test_name_in_a_path(path: str, model_id: str | None) -> None:
     """Names may hold slashes, plain or percent-encoded; bytes that are no text are no name."""
     assert model_id_of(path) == model_id
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("/v1/models", True), ("/v1/models/", True), ("/v1/models/a/b", True), ("/v1/modelsx", False)],
+)
+def test_paths_of_the_list(path: str, *, found: bool) -> None:
+    """The list and everything below it, and nothing that only begins alike."""
+    assert is_model_path(path) == found
 
 
 class Asked:
