@@ -3,10 +3,12 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import msgspec
+
+from gateway.protocols.facts import Facts
 from gateway.redaction import MARGIN_BYTES, MAX_PARSED_BYTES, Redactor
-from gateway.tap import Facts
 from router.config import Price, UpstreamConfig
 from router.errors import Reason
 from router.outcome import AttemptResult
@@ -17,8 +19,7 @@ _TAG = re.compile(r"[A-Za-z0-9_.:=/-]{1,64}")
 MAX_TAGS = 16
 
 
-@dataclass(slots=True)
-class RequestRecord:
+class RequestRecord(msgspec.Struct):
     """What is known of a request so far; becomes BEGIN, then END.
 
     Attributes
@@ -59,7 +60,7 @@ class RequestRecord:
     response: bytes = b""
     response_truncated: bool = False
     response_type: str = "application/json"
-    facts: Facts = field(default_factory=Facts)
+    facts: Facts = msgspec.field(default_factory=Facts)
 
     def begin(self) -> Begin:
         """Return the frame written before the first byte goes to the client."""

@@ -1,6 +1,6 @@
 """One request's way into the prediction log: BEGIN and END, each exactly once."""
 
-from dataclasses import dataclass
+import msgspec
 
 from gateway.recording import Recorder, RequestRecord
 from router.clock import Clock
@@ -9,8 +9,7 @@ from router.outcome import Outcome
 from storage.spool import Spool
 
 
-@dataclass(slots=True)
-class RequestLog:
+class RequestLog(msgspec.Struct):
     """Holds a record until it is written; whoever ends the request first writes it."""
 
     spool: Spool

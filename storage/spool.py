@@ -83,6 +83,7 @@ class Spool:
         self._scheduled = False
         self._closed = False
         self._late_syncs = self._failed_syncs = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def open(
@@ -171,7 +172,7 @@ class Spool:
         log = self._log
         if not log.queue and (log.sync is None or not self._last_logged or self._closed):
             return self._judged(logged=self._last_logged)
-        future = asyncio.get_running_loop().create_future()
+        future = (self._loop or asyncio.get_running_loop()).create_future()
         if log.queue:
             self._waiters.append((self._position, future))
             self._schedule()
@@ -226,10 +227,13 @@ class Spool:
     def _schedule(self) -> None:
         if self._scheduled:
             return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return  # Without a loop, `flush` and `close` write.
+        loop = self._loop
+        if loop is None:
+            try:
+                # Kept: in CPython 3.11 asking for the running loop is a system call.
+                loop = self._loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return  # Without a loop, `flush` and `close` write.
         self._scheduled = True
         loop.call_soon(self._on_turn)
 

@@ -366,9 +366,12 @@ def test_a_failed_sync_is_no_acknowledgement(tmp_path: Path, now: Now) -> None:
         spool.begin(BEGIN)
         return await spool.flushed()
 
-    assert asyncio.run(serve()) is False
-    assert spool.statistics().failed_syncs == 1
-    assert asyncio.run(serve()) is True
+    async def serve_twice() -> None:
+        assert await serve() is False
+        assert spool.statistics().failed_syncs == 1
+        assert await serve() is True
+
+    asyncio.run(serve_twice())
     assert spool.statistics().segments == 2
     spool.close()
     os.close(reading)
