@@ -3,7 +3,6 @@
 import re
 import ssl
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -67,12 +66,6 @@ def _check_ca_file(path: str) -> str:
     return path
 
 
-def _check_client_cert(path: str) -> str:
-    if not Path(path).is_file():
-        raise ValueError("must name a readable PEM file of a certificate")
-    return path
-
-
 def _no_password() -> str:
     # Without this OpenSSL would ask the terminal.
     raise ValueError("the key is encrypted; store it without a password")
@@ -120,7 +113,6 @@ def _check_key(key: SecretStr) -> SecretStr:
 
 ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
 CaFile = Annotated[str, AfterValidator(_check_ca_file)]
-ClientFile = Annotated[str, AfterValidator(_check_client_cert)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_check_proxy)]
 Http2 = Annotated[bool, AfterValidator(_check_http2)]
 Fields = Annotated[dict[str, str], AfterValidator(_check_headers)]
@@ -153,8 +145,8 @@ class UpstreamConfig(Frozen):
     ca_file: CaFile | None = None  # additional trust for https
     verify_tls: bool = True  # false: any certificate is taken
     server_name: str | None = Field(None, min_length=1)  # TLS name, in place of the URL's host
-    client_cert: ClientFile | None = None  # PEM: what an https upstream asks of its clients
-    client_key: ClientFile | None = None  # its key, when `client_cert` does not hold it
+    client_cert: str | None = None  # PEM: what an https upstream asks of its clients
+    client_key: str | None = None  # its key, when `client_cert` does not hold it
     proxy: ProxyUrl | None = None  # reached through this proxy: http, https or socks5
     http2: Http2 = False  # HTTP/2, where the server has it; needs `httpx2[http2]`
     headers: Fields = {}  # added to every request
@@ -183,7 +175,10 @@ class UpstreamConfig(Frozen):
                     self.client_cert, self.client_key, password=_no_password
                 )
             except (OSError, ValueError) as error:
-                raise ValueError(f"`client_cert` and `client_key` do not load: {error}") from error
+                raise ValueError(
+                    "`client_cert` and `client_key` must be readable PEM files that belong "
+                    f"together: {error}"
+                ) from error
         return self
 
 

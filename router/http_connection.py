@@ -102,7 +102,8 @@ class HttpConnection(Line):
         self._upgrade = request.upgrade
         body = request.body
         if not isinstance(body, bytes):
-            self.upload = Upload(self, body, asks=request.expect_continue)
+            if body.length != 0:
+                self.upload = Upload(self, body, asks=request.expect_continue)
             transport.write(head)
         elif len(body) <= JOINED_WRITE_BYTES:
             transport.write(head + body)

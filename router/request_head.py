@@ -85,7 +85,7 @@ class HeadBuilder:
             lines.append(b"Transfer-Encoding: chunked")
         elif length or request.method not in _BODILESS:
             lines.append(b"Content-Length: %d" % length)
-        if request.expect_continue and not isinstance(body, bytes):
+        if request.expect_continue and not isinstance(body, bytes) and length != 0:
             lines.append(b"Expect: 100-continue")
         return b"\r\n".join((*lines, b"", b""))
 

@@ -101,24 +101,33 @@ class Upload:
             self.asking = False
 
     async def _send(self) -> None:
-        source, line = self._source, self._line
-        left_bytes = source.length
-        chunked = left_bytes is None
-        self.consumed = True
-        while part := await source.read():
-            if left_bytes is not None:
-                left_bytes -= len(part)
-                if left_bytes < 0:
-                    raise _wrong_length("more")
-                line.write_lines((part,))
-            else:
-                line.write_lines((b"%x\r\n" % len(part), part, b"\r\n"))
-            await line.drain()
-        if left_bytes:
-            raise _wrong_length("less")
-        if chunked:
-            line.write_lines((b"0\r\n\r\n",))
+        length = self._source.length
+        if length is None:
+            await self._send_chunked()
+        else:
+            await self._send_sized(length)
         self.complete = True
+
+    async def _send_sized(self, left_bytes: int) -> None:
+        # The upstream may answer as soon as it has the last byte: the end is not read for.
+        while left_bytes:
+            part = await self._read()
+            left_bytes -= len(part)
+            if left_bytes < 0 or not part:
+                raise _wrong_length("less" if not part else "more")
+            self._line.write_lines((part,))
+            self.complete = not left_bytes
+            await self._line.drain()
+
+    async def _send_chunked(self) -> None:
+        while part := await self._read():
+            self._line.write_lines((b"%x\r\n" % len(part), part, b"\r\n"))
+            await self._line.drain()
+        self._line.write_lines((b"0\r\n\r\n",))
+
+    async def _read(self) -> bytes:
+        self.consumed = True
+        return await self._source.read()
 
 
 def _wrong_length(how: str) -> UpstreamFault:

@@ -146,6 +146,58 @@ def test_unreadable_ca_file_names_the_key(tmp_path: Path) -> None:
             HttpUpstream(config, clock=SystemClock())
 
 
+def test_another_server_name_is_sent_and_verified(
+    run: Run, foreign_tls: tuple[Path, ssl.SSLContext]
+) -> None:
+    """`server_name` takes the place of the URL's host, in the handshake and in the check."""
+    certificate, context = foreign_tls
+    names: list[str | None] = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+
+    async def scenario(fake: FakeUpstream) -> None:
+        name = "elsewhere.example"
+        async with client(fake.url, ca_file=str(certificate), server_name=name) as upstream:
+            assert await fetch(upstream, chat())
+        assert fake.requests[0].header("host") == f"127.0.0.1:{fake.port}"
+
+    with FakeUpstream(tls=context) as fake:
+        run(scenario(fake))
+    context.sni_callback = None
+    assert names == ["elsewhere.example"]
+
+
+@pytest.mark.parametrize("key_file", ["key.pem", None])
+def test_a_client_certificate_is_shown(run: Run, tmp_path: Path, key_file: str | None) -> None:
+    """An upstream that asks for a certificate gets it, from two files or from one."""
+    certificate, context = _certificate(tmp_path, "IP:127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certificate)
+    own, key = str(certificate), None if key_file is None else str(tmp_path / key_file)
+    if key is None:
+        both = tmp_path / "both.pem"
+        both.write_text(certificate.read_text() + (tmp_path / "key.pem").read_text())
+        own = str(both)
+
+    async def scenario(fake: FakeUpstream) -> None:
+        trust = str(certificate)
+        async with client(fake.url, ca_file=trust, client_cert=own, client_key=key) as upstream:
+            assert await fetch(upstream, chat())
+        async with client(fake.url, ca_file=trust) as upstream:
+            fault = await fault_of(upstream, chat())
+            assert fault.reason is Reason.UPSTREAM_UNREACHABLE
+
+    with FakeUpstream(tls=context) as fake:
+        run(scenario(fake))
+
+
+def test_client_certificate_that_has_gone_names_the_key(tmp_path: Path) -> None:
+    """A `client_cert` that vanished after the configuration was checked is refused by name."""
+    config = UpstreamConfig(name="u", url="https://h")
+    config = config.model_copy(update={"client_cert": str(tmp_path / "gone.pem")})
+    with pytest.raises(ValueError, match=r"`upstreams\.u\.client_cert` is `.*gone\.pem`"):
+        HttpUpstream(config, clock=SystemClock())
+
+
 def test_unix_socket_from_url_or_parameter(run: Run, tmp_path: Path) -> None:
     """A Unix socket is reached by its URL, or for an engine by its path; base path is /v1."""
     path = str(tmp_path / "u.sock")
