@@ -37,7 +37,9 @@ def messages(request: SpecRequest) -> SpecAnswer:
         shown = {"type": "overloaded_error", "message": "Overloaded"}
         cut = [begun, *rest[:4], {"type": "error", "error": shown}]
         return events((one["type"], one) for one in cut)
-    counts = (tokens(asked["messages"]), tokens(content), CACHE_READ)
+    # What was cached is a part of the prompt, though Anthropic counts it apart.
+    given = tokens(asked["messages"]) + CACHE_READ + CACHE_WRITTEN
+    counts = (given, tokens(content), CACHE_READ)
     if request.wants_stream:
         return events((one["type"], one) for one in _stream(message)).counting(*counts)
     return json_answer(message).counting(*counts)

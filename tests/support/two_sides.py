@@ -12,6 +12,7 @@ import httpx2
 from pydantic import BaseModel
 from support.spec_upstream import KEY, SpecUpstream
 from support.spec_wire import SpecAnswer, SpecRequest
+from support.spool_rows import SpoolRows
 from support.worker import RunningWorker
 
 from storage.records import End
@@ -76,9 +77,9 @@ class Sides:
     """Both ways, and what was seen between and behind them."""
 
     upstream: SpecUpstream
-    worker: RunningWorker
     direct: Side
     gateway: Side
+    spool: SpoolRows
     earlier_rows: int = 0
 
     def begin(self) -> None:
@@ -86,7 +87,7 @@ class Sides:
         self.upstream.begin()
         self.direct = Side(self.direct.url, self.direct.key)
         self.gateway = Side(self.gateway.url, self.gateway.key)
-        self.earlier_rows = len(self.worker.records())
+        self.earlier_rows = len(self.spool.read())
 
     def asked(self) -> list[tuple[SpecRequest, SpecAnswer]]:
         """Return what the upstream was asked through the gateway, and answered."""
@@ -100,7 +101,7 @@ class Sides:
         return rows
 
     def _rows(self) -> list[End]:
-        return self.worker.records()[self.earlier_rows :]
+        return self.spool.read()[self.earlier_rows :]
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def both_sides(data_dir: Path, *, rest: str = "spec", keyed: bool = False) -> It
             config += _KEYS.format(digest=hashlib.sha256(CLIENT_KEY.encode()).hexdigest())
         with RunningWorker(data_dir, config) as worker:
             through = Side(worker.url, CLIENT_KEY if keyed else KEY)
-            yield Sides(upstream, worker, Side(upstream.url), through)
+            yield Sides(upstream, Side(upstream.url), through, SpoolRows(data_dir / "spool"))
 
 
 def plain(value: Any) -> Any:
