@@ -1,51 +1,41 @@
 """From a request's head and body to what can be routed and recorded."""
 
-import re
 from dataclasses import dataclass
+from urllib.parse import unquote_plus
 
 from gateway.client_call import ClientCall, TapLimits
-from gateway.errors import InvalidRequest, MethodNotAllowed, NotFound
 from gateway.exchange import Exchange
-from gateway.protocols import openai
+from gateway.protocols.peeking import check_model
+from gateway.protocols.protocol import Operation
+from gateway.protocols.table import find_operation
 from gateway.recording import RequestRecord, parse_tags
+from gateway.request_body import read_body
 from gateway.snapshot import Snapshot
 from gateway.trace import continue_trace
 from storage.ids import IdSource
 
 PREFIX = "/v1"
-_BAD_PATH = re.compile(r"//|(/|%2f)\.{1,2}(/|%2f|$)|%2e|%5c|%00|\\", re.IGNORECASE)
-# Paths below /v1 that change a model server instead of asking it (vLLM).
-_REFUSED = frozenset({"/load_lora_adapter", "/unload_lora_adapter"})
 _NO_LOG = frozenset({b"1", b"true", b"yes"})
 
 
 @dataclass(slots=True)
 class Admitted:
-    """A request that will be answered and recorded."""
+    """A request that will be answered and recorded.
+
+    Attributes
+    ----------
+    pinned : bool
+        Only one upstream may answer: the route's main one, without split, fallback, shadow or
+        cache. So it is for what an upstream keeps, and for what names no model to choose by.
+    """
 
     record: RequestRecord
     call: ClientCall
     forced_route: str | None
     traceparent: bytes
     use_cache: bool
-
-
-def operation_of(exchange: Exchange) -> tuple[str, str]:
-    """Return the path below /v1 and its operation ("other" for paths passed through).
-
-    Raises
-    ------
-    NotFound, MethodNotAllowed
-    """
-    below = exchange.path[len(PREFIX) :]
-    if _BAD_PATH.search(below) or below in _REFUSED:
-        raise NotFound(f"There is no path `{exchange.path}` here.")
-    operation = openai.OPERATIONS.get(below)
-    if operation is None:
-        return below, "other"
-    if exchange.method != "POST":
-        raise MethodNotAllowed(f"`{exchange.path}` takes POST, not {exchange.method}.")
-    return below, operation
+    operation: Operation
+    pinned: bool
 
 
 async def admit(
@@ -58,60 +48,72 @@ async def admit(
     RequestError
         The request is refused; nothing is recorded.
     """
-    below, operation = operation_of(exchange)
-    body = await exchange.body()
-    peek = openai.peek(body) if operation != "other" else _peek_other(exchange, body)
-    trace = continue_trace(exchange.header(b"traceparent"), ids)
+    method, query = exchange.method, exchange.query
+    operation = find_operation(method, exchange.path)
+    limits, header = snapshot.limits, exchange.header
+    body = await read_body(exchange, operation, limits.body_bytes)
+    peek = body.peek
+    if operation.model_in == "query":
+        peek.model = _model_in(query)
+    trace = continue_trace(header(b"traceparent"), ids)
+    traceparent = trace.traceparent
     record = RequestRecord(
         id=ids.new_id(),
         started_at=started_at,
         started_s=exchange.started_s,
-        operation=operation if operation != "other" else below.lstrip("/"),
+        operation=operation.name,
         tenant=tenant,
         trace_id=trace.trace_id,
         span_id=trace.span_id,
         parent_span_id=trace.parent_span_id,
         model_asked=peek.model,
+        protocol=operation.protocol.name,
         stream=bool(peek.stream),
-        tags=parse_tags(exchange.header(b"x-driftgate-tags")),
-        request=body,
-        log_payload=exchange.header(b"x-driftgate-no-log") not in _NO_LOG,
+        tags=parse_tags(header(b"x-driftgate-tags")),
+        request=body.shown,
+        log_payload=header(b"x-driftgate-no-log") not in _NO_LOG,
     )
-    target = below.encode("latin-1") + (b"?" + exchange.query if exchange.query else b"")
+    below = exchange.path[len(PREFIX) :].encode("latin-1")
     call = ClientCall(
-        method=exchange.method.encode(),
-        target=target,
+        method=method.encode(),
+        target=below + b"?" + query if query else below,
         headers=exchange.headers,
-        body=body,
+        body=body.raw,
         operation=operation,
         peek=peek,
-        limits=TapLimits(snapshot.limits.answer_bytes, snapshot.keep_bytes),
-        traceparent=trace.traceparent,
+        limits=TapLimits(limits.answer_bytes, snapshot.keep_bytes, limits.event_bytes),
+        traceparent=traceparent,
         forward_credentials=not snapshot.keys,
+        text=body.shown if body.coding else None,
+        form=body.form,
+        source=body.source,
+        upgrade=exchange.upgrade if operation.upgrade else b"",
     )
-    forced = exchange.header(b"x-driftgate-route")
+    forced = header(b"x-driftgate-route")
+    pinned = operation.stateful or not peek.model or peek.refers
     return Admitted(
         record=record,
         call=call,
         forced_route=forced.decode("latin-1") if forced else None,
-        traceparent=trace.traceparent,
-        use_cache=operation in openai.CACHEABLE and not _bypasses_cache(exchange),
+        traceparent=traceparent,
+        use_cache=operation.cacheable and not pinned and not _bypasses_cache(exchange, call),
+        operation=operation,
+        pinned=pinned,
     )
 
 
-def _peek_other(exchange: Exchange, body: bytes) -> openai.Peek:
-    """Read the model of a body this gateway has no need to understand."""
-    content_type = exchange.header(b"content-type") or b""
-    if not body or not content_type.lower().startswith(b"application/json"):
-        return openai.Peek()
-    try:
-        return openai.peek(body)
-    except InvalidRequest:
-        return openai.Peek()
+def _model_in(query: bytes) -> str:
+    """Return the parameter `model` of a query, "" when there is none."""
+    for part in query.split(b"&"):
+        if part.startswith(b"model="):
+            return check_model(unquote_plus(part[len(b"model=") :].decode("latin-1")))
+    return ""
 
 
-def _bypasses_cache(exchange: Exchange) -> bool:
-    """Say whether the client asked for a fresh answer (RFC 9111 §5.2.1)."""
+def _bypasses_cache(exchange: Exchange, call: ClientCall) -> bool:
+    """Say whether the client asked for a fresh answer (RFC 9111 §5.2.1), or cannot share one."""
+    if call.forward_credentials and exchange.header(b"x-api-key") is not None:
+        return True  # The cache tells owners apart by `Authorization` alone.
     control = exchange.header(b"cache-control")
     return control is not None and bool({b"no-cache", b"no-store"} & _directives(control))
 

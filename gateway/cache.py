@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.tap import Facts
+from gateway.protocols.facts import Facts
 from router.upstream import Headers
 
 _ENTRY_OVERHEAD_BYTES = 512

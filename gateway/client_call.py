@@ -2,15 +2,21 @@
 
 from dataclasses import dataclass
 
-from gateway.headers import to_upstream
-from gateway.protocols import openai
-from gateway.rewrite import with_model, with_usage
+from gateway.headers import BEARER, to_upstream
+from gateway.protocols.protocol import Operation, Peek
+from gateway.request_body import FormBody
+from gateway.rewrite import with_form_model, with_model, with_query_model, with_usage
 from gateway.stream_tap import StreamTap
 from gateway.tap import PassTap, PlainTap
 from router.config import UpstreamConfig
-from router.upstream import Headers, UpstreamRequest
+from router.upstream import BodySource, Headers, UpstreamRequest
 
 AnyTap = PlainTap | StreamTap | PassTap
+
+_EVENT_BYTES = 1_048_576
+_BEARER_OR_KEY = frozenset({b"authorization", b"x-api-key"})
+_ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 @dataclass(slots=True)
@@ -23,38 +29,55 @@ class TapLimits:
         Of a plain answer, which is held whole; a longer stream is cut, too.
     keep_bytes : int
         Of a stream, for the record and the cache.
+    event_bytes : int
+        Of one event of a stream.
     """
 
     answer_bytes: int
     keep_bytes: int
+    event_bytes: int = _EVENT_BYTES
 
 
 @dataclass(slots=True)
 class ClientCall:
-    """A request whose body was read and, for the operations known here, peeked at.
+    """A request whose body was peeked at where its operation asks for that.
 
     Attributes
     ----------
     target : bytes
         Path below /v1 and query.
-    operation : str
-        A value of `openai.OPERATIONS`, or "other".
+    body : bytes
+        As it came, b"" when it is not held.
+    coding : bytes
+        Content coding of the body, b"" for none.
+    text : bytes or None
+        The body with its coding undone, None when it has none.
+    form : FormBody or None
+        A multipart body whose model stands where it says.
+    source : BodySource or None
+        The body, when it is not held: it can be sent once.
     traceparent : bytes
         W3C trace context for the upstream, with this gateway's span as parent.
     forward_credentials : bool
-        The client's `Authorization` may go to upstreams without a key of their own; never when
-        it holds a key of this gateway.
+        The client's key may go to upstreams without a key of their own; never when it is a key
+        of this gateway.
+    upgrade : bytes
+        The protocol that the client wants to change to, b"" for none.
     """
 
     method: bytes
     target: bytes
     headers: Headers
     body: bytes
-    operation: str
-    peek: openai.Peek
+    operation: Operation
+    peek: Peek
     limits: TapLimits
     traceparent: bytes = b""
     forward_credentials: bool = False
+    text: bytes | None = None
+    form: FormBody | None = None
+    source: BodySource | None = None
+    upgrade: bytes = b""
     tap: AnyTap | None = None
 
     @property
@@ -65,25 +88,88 @@ class ClientCall:
     @property
     def adds_usage(self) -> bool:
         """Say whether the usage event is asked for by this gateway alone."""
+        if not (self.peek.stream and self.operation.usage_option) or self.text is not None:
+            return False
         options = self.peek.stream_options
-        wanted = options is not None and options.include_usage
-        return self.stream and self.operation in {"chat", "completion"} and not wanted
+        return options is None or not options.include_usage
 
     @property
     def repeatable(self) -> bool:
-        """Say whether it may reach an upstream twice."""
-        return True
+        """Say whether it may reach an upstream twice, and can be sent again at all."""
+        once = self.source is not None or bool(self.upgrade)
+        return not once and (self.operation.repeatable or self.method in _IDEMPOTENT)
 
-    def suits(self, upstream: UpstreamConfig) -> bool:  # noqa: ARG002 - until operations say it
+    def suits(self, upstream: UpstreamConfig) -> bool:
         """Say whether an upstream speaks what is asked."""
-        return True
+        operation = self.operation
+        if upstream.engine is not None:
+            return operation.engine
+        # Servers of OpenAI's protocol may speak Anthropic's, too (vLLM, llama-server); the other
+        # way round there is nothing but the objects that both keep, such as files.
+        return (
+            upstream.protocol != "anthropic"
+            or operation.protocol.name != "openai"
+            or operation.stateful
+        )
 
     def request_for(self, upstream: UpstreamConfig) -> UpstreamRequest:
         """Return the request with this upstream's model name and credentials."""
+        request = UpstreamRequest(
+            self.method,
+            self.target,
+            self._headers_for(upstream),
+            self.body if self.source is None else self.source,
+            self.upgrade,
+        )
+        model, asked = upstream.model, self.peek.model
+        if model is not None and asked and model != asked:
+            self._rename(request, asked, model)
+        if self.adds_usage:
+            assert isinstance(request.body, bytes)
+            request.body = with_usage(request.body, self.peek)
+        return request
+
+    def new_tap(self, upstream: UpstreamConfig) -> AnyTap:
+        """Return a fresh tap; the newest is kept for the record."""
+        self.tap = self._tap(forwards=self._forwards(upstream))
+        return self.tap
+
+    def _rename(self, request: UpstreamRequest, old: str, new: str) -> None:
+        """Write an upstream's own model name in place of the client's, where that can be done."""
+        if not self.operation.edits_model:
+            return
+        if self.operation.model_in == "query":
+            request.target = with_query_model(self.target, new)
+        elif self.form is not None:
+            edited = with_form_model(self.form, new)
+            request.body = edited.head if edited.source is None else edited.source
+        elif self.text is not None:
+            # What is changed is no longer what was coded.
+            request.headers = [
+                field for field in request.headers if field[0].lower() != b"content-encoding"
+            ]
+            request.body = with_model(self.text, old, new)
+        elif self.body:
+            request.body = with_model(self.body, old, new)
+
+    def _headers_for(self, upstream: UpstreamConfig) -> Headers:
+        """Return the client's headers, this upstream's key and what the operator adds."""
         key = upstream.api_key
-        headers = to_upstream(self.headers, keep_credentials=self._forwards(upstream))
+        speaks_anthropic = self.operation.protocol.name == "anthropic"
+        wants_anthropic = upstream.protocol == "anthropic"
+        headers = to_upstream(
+            self.headers,
+            keep_credentials=self._forwards(upstream),
+            kept=_BEARER_OR_KEY if speaks_anthropic or wants_anthropic else BEARER,
+        )
         if key is not None:
-            headers.append((b"Authorization", b"Bearer " + key.get_secret_value().encode()))
+            secret = key.get_secret_value().encode()
+            if wants_anthropic:
+                headers.append((b"x-api-key", secret))
+            else:
+                headers.append((b"Authorization", b"Bearer " + secret))
+        if wants_anthropic and not any(name.lower() == b"anthropic-version" for name, _ in headers):
+            headers.append(_ANTHROPIC_VERSION)
         if upstream.headers:
             own = {name.lower().encode("latin-1") for name in upstream.headers}
             headers = [(name, value) for name, value in headers if name.lower() not in own]
@@ -91,31 +177,28 @@ class ClientCall:
                 headers.append((name.encode("latin-1"), value.encode("latin-1")))
         if self.traceparent:
             headers.append((b"traceparent", self.traceparent))
-        body = self.body
-        if self.operation != "other":
-            if upstream.model is not None and upstream.model != self.peek.model:
-                body = with_model(body, self.peek.model, upstream.model)
-            if self.adds_usage:
-                body = with_usage(body, self.peek)
-        return UpstreamRequest(self.method, self.target, headers, body)
-
-    def new_tap(self, upstream: UpstreamConfig) -> AnyTap:
-        """Return a fresh tap; the newest is kept for the record."""
-        self.tap = self._tap(forwards=self._forwards(upstream))
-        return self.tap
+        return headers
 
     def _forwards(self, upstream: UpstreamConfig) -> bool:
         return self.forward_credentials and upstream.api_key is None and upstream.engine is None
 
     def _tap(self, *, forwards: bool) -> AnyTap:
-        if self.operation == "other":
-            return PassTap(self.operation, self.limits.keep_bytes, forwards_credentials=forwards)
-        if self.stream:
-            return StreamTap(
-                self.operation,
-                self.limits.keep_bytes,
+        operation, limits = self.operation, self.limits
+        if not operation.strict:
+            return PassTap(
+                operation,
+                limits.keep_bytes,
+                look_bytes=limits.answer_bytes,
+                event_bytes=limits.event_bytes,
                 forwards_credentials=forwards,
-                hide_usage=self.adds_usage,
-                max_bytes=self.limits.answer_bytes,
             )
-        return PlainTap(self.operation, self.limits.answer_bytes, forwards_credentials=forwards)
+        if self.peek.stream and operation.events is not None:
+            return StreamTap(
+                operation,
+                limits.keep_bytes,
+                hide_usage=self.adds_usage,
+                max_bytes=limits.answer_bytes,
+                event_bytes=limits.event_bytes,
+                forwards_credentials=forwards,
+            )
+        return PlainTap(operation, limits.answer_bytes, forwards_credentials=forwards)

@@ -70,6 +70,7 @@ class LimitsConfig(Frozen):
     queue_wait: DurationSeconds = 1.0  # and for so long
     loop_lag: DurationSeconds = 0.5  # while the event loop is this late, new requests get 503
     answer_bytes: int = Field(16_777_216, ge=1024)  # a plain answer held before it is sent
+    event_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)  # of one event of a stream
 
 
 class GatewayConfig(Frozen):

@@ -20,12 +20,13 @@ from gateway.errors import (
     error_body,
 )
 from gateway.exchange import Exchange
+from gateway.protocols.facts import Facts
 from gateway.recording import hashed_user_key
 from gateway.relay import Relay, Relayed
 from gateway.request_log import RequestLog
 from gateway.shadowing import run_shadow
 from gateway.snapshot import Snapshot
-from gateway.tap import Facts, header_value
+from gateway.tap import header_value
 from router.clock import Clock
 from router.errors import Reason, RouteExhausted
 from router.outcome import Outcome

@@ -10,6 +10,7 @@ GatewayError
     ├── MethodNotAllowed     405
     ├── RequestTimedOut      408
     ├── RequestTooLarge      413
+    ├── UnsupportedCoding    415
     ├── Overloaded           503
     └── LogUnavailable       503
 """
@@ -89,6 +90,13 @@ class RequestTooLarge(RequestError):
 
     status = 413
     reason = Reason.REQUEST_TOO_LARGE
+
+
+class UnsupportedCoding(RequestError):
+    """The body has a content coding that cannot be looked into."""
+
+    status = 415
+    reason = Reason.UNSUPPORTED_CODING
 
 
 class Overloaded(RequestError):

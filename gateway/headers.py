@@ -1,8 +1,8 @@
-"""Which headers go through, both ways."""
+"""Which headers go through, both ways: `docs/headers.md` is this module in words."""
 
 from router.upstream import Headers
 
-_NOT_FORWARDED = frozenset(
+_HOP_BY_HOP = frozenset(
     {
         # RFC 9110 §7.6.1: between two neighbours only.
         b"connection",
@@ -15,55 +15,93 @@ _NOT_FORWARDED = frozenset(
         b"transfer-encoding",
         b"upgrade",
         # Written anew for each connection.
-        b"host",
         b"content-length",
-        b"expect",
-        b"accept-encoding",
-        # The client's credentials are for this gateway; each upstream has its own.
-        b"authorization",
-        b"api-key",
-        b"x-api-key",
-        b"cookie",
-        b"forwarded",
-        b"traceparent",
     }
 )
-_ANSWER_NAMES = frozenset(
-    {
-        b"content-type",
-        b"content-encoding",
-        b"content-language",
-        b"content-disposition",
-        b"cache-control",
-        b"retry-after",
-        b"x-request-id",
-        b"request-id",
-        b"x-should-retry",
-    }
-)
-_ANSWER_PREFIXES = (b"openai-", b"x-ratelimit-", b"anthropic-")
-_USUAL = frozenset({b"keep-alive", b"close"})
+_CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key"})
+_NOT_FORWARDED = _HOP_BY_HOP | {
+    b"host",
+    b"expect",
+    b"accept-encoding",
+    # They are for this gateway, as are the credentials; each upstream has its own.
+    b"cookie",
+    b"forwarded",
+    b"traceparent",
+}
+_NOT_ANSWERED = _HOP_BY_HOP | {
+    # Who serves, when and how is for this gateway to say.
+    b"alt-svc",
+    b"authorization",
+    b"clear-site-data",
+    b"date",
+    b"nel",
+    b"public-key-pins",
+    b"refresh",
+    b"report-to",
+    b"reporting-endpoints",
+    b"server",
+    b"set-cookie",
+    b"set-cookie2",
+    b"strict-transport-security",
+    b"traceparent",
+    b"tracestate",
+    b"via",
+    # A client that followed it would leave this gateway, with its key.
+    b"location",
+    # Commands to a proxy in front of this one.
+    b"x-accel-redirect",
+    b"x-sendfile",
+    b"x-powered-by",
+}
+_NOT_ANSWERED_PREFIXES = (b"access-control-", b"x-driftgate-", b"x-forwarded-", b"proxy-")
+_USUAL = frozenset({b"keep-alive", b"close", b"upgrade"})
+_SUBPROTOCOL = b"sec-websocket-protocol"
+_KEY_IN_SUBPROTOCOL = b"openai-insecure-api-key."
 OWN_PREFIX = b"x-driftgate-"
+BEARER = frozenset({b"authorization"})
+_NOTHING: frozenset[bytes] = frozenset()
 
 
-def to_upstream(headers: Headers, *, keep_credentials: bool) -> Headers:
+def to_upstream(
+    headers: Headers, *, keep_credentials: bool, kept: frozenset[bytes] = BEARER
+) -> Headers:
     """Return the client's headers that an upstream may see, in order.
 
-    `keep_credentials` passes `Authorization`: for upstreams without a key of their own.
+    Parameters
+    ----------
+    keep_credentials : bool
+        For upstreams without a key of their own: the client's passes.
+    kept : frozenset of bytes
+        The headers, in lower case, that carry a key in the protocol spoken.
     """
-    kept: Headers = []
-    named = _named_by_connection(headers)
-    for name, value in headers:
-        lower = name.lower()
-        if lower in named:
-            continue
+    found: Headers = []
+    named: frozenset[bytes] | set[bytes] = _NOTHING
+    for field in headers:
+        lower = field[0].lower()
         if lower in _NOT_FORWARDED:
-            if not (keep_credentials and lower == b"authorization"):
-                continue
+            if lower == b"connection" and field[1].lower() not in _USUAL:
+                named = _named_by_connection(headers)
+        elif lower in _CREDENTIALS:
+            if keep_credentials and lower in kept:
+                found.append(field)
         elif lower.startswith((OWN_PREFIX, b"x-forwarded-")):
             continue
-        kept.append((name, value))
-    return kept
+        elif lower == _SUBPROTOCOL and not keep_credentials:
+            found.extend(_without_key(field))
+        else:
+            found.append(field)
+    if named:
+        return [field for field in found if field[0].lower() not in named]
+    return found
+
+
+def _without_key(field: tuple[bytes, bytes]) -> Headers:
+    """Return the subprotocols of a WebSocket without the key that browsers put among them."""
+    offered = [part.strip() for part in field[1].split(b",")]
+    left = [part for part in offered if not part.startswith(_KEY_IN_SUBPROTOCOL)]
+    if len(left) == len(offered):
+        return [field]
+    return [(field[0], b", ".join(left))] if left else []
 
 
 def _named_by_connection(headers: Headers) -> set[bytes]:
@@ -76,10 +114,20 @@ def _named_by_connection(headers: Headers) -> set[bytes]:
 
 
 def to_client(headers: Headers) -> Headers:
-    """Return an upstream's headers that a client may see, in order: an allow-list."""
+    """Return an upstream's headers that a client may see, in order.
+
+    Everything of the answer itself passes; what is of the hop, of the upstream's host, or this
+    gateway's own to say, stays here.
+    """
     kept: Headers = []
-    for name, value in headers:
-        lower = name.lower()
-        if lower in _ANSWER_NAMES or lower.startswith(_ANSWER_PREFIXES):
-            kept.append((name, value))
+    named: frozenset[bytes] | set[bytes] = _NOTHING
+    for field in headers:
+        lower = field[0].lower()
+        if lower in _NOT_ANSWERED:
+            if lower == b"connection" and field[1].lower() not in _USUAL:
+                named = _named_by_connection(headers)
+        elif not lower.startswith(_NOT_ANSWERED_PREFIXES):
+            kept.append(field)
+    if named:
+        return [field for field in kept if field[0].lower() not in named]
     return kept

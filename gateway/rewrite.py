@@ -2,10 +2,13 @@
 
 import re
 from itertools import islice
+from urllib.parse import quote
 
 import msgspec
 
 from gateway.protocols import openai
+from gateway.protocols.protocol import Peek
+from gateway.request_body import FormBody
 
 _MAX_CANDIDATES = 4  # each is read back; a body full of them must not hold the event loop
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
@@ -22,7 +25,7 @@ def with_model(body: bytes, old: str, new: str) -> bytes:
     replacement = msgspec.json.encode(new)
     for match in islice(re.finditer(pattern, body), _MAX_CANDIDATES):
         edited = body[: match.end(1)] + replacement + body[match.end() :]
-        if openai.peek(edited).model == new:
+        if openai.model_of(edited) == new:
             return edited
     # Written with escapes, or hidden among others: the object is written again, its values
     # untouched.
@@ -31,7 +34,7 @@ def with_model(body: bytes, old: str, new: str) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def with_usage(body: bytes, peek: openai.Peek) -> bytes:
+def with_usage(body: bytes, peek: Peek) -> bytes:
     """Return a streaming body that asks for the usage event."""
     if peek.stream_options is None and b'"stream_options"' not in body:
         start = body.index(b"{") + 1
@@ -42,6 +45,25 @@ def with_usage(body: bytes, peek: openai.Peek) -> bytes:
     kept["include_usage"] = msgspec.Raw(b"true")
     fields["stream_options"] = msgspec.Raw(msgspec.json.encode(kept))
     return msgspec.json.encode(fields)
+
+
+def with_form_model(form: FormBody, new: str) -> FormBody:
+    """Return a multipart body whose field `model` is `new`; every other byte stays."""
+    head = form.head[: form.start] + new.encode() + form.head[form.end :]
+    source = form.source
+    if source is not None:
+        source = source.with_head(head)
+    return FormBody(head, form.start, form.start + len(new.encode()), source)
+
+
+def with_query_model(target: bytes, new: str) -> bytes:
+    """Return a target whose query names another model; every other parameter stays."""
+    path, _, query = target.partition(b"?")
+    parts = query.split(b"&")
+    for place, part in enumerate(parts):
+        if part.startswith(b"model="):
+            parts[place] = b"model=" + quote(new, safe="").encode()
+    return path + b"?" + b"&".join(parts)
 
 
 def _fields(body: bytes) -> dict[str, msgspec.Raw]:

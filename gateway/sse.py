@@ -4,13 +4,14 @@ import re
 from typing import NamedTuple
 
 MAX_EVENT_BYTES = 1_048_576
+"""The usual bound of an event."""
 _OTHER_FIELDS = frozenset({b"", b"id", b"retry"})  # b"": a blank line, or a comment
 # A lone CR after LF could be the first half of CRLF, so it needs the byte behind it.
 _BLANK_LINE = re.compile(rb"\n\n|\n\r\n|\n\r(?=[^\n])|\r\r")
 
 
 class EventTooLongError(ValueError):
-    """An event grew past `MAX_EVENT_BYTES`."""
+    """An event grew past its bound."""
 
 
 class Event(NamedTuple):
@@ -35,12 +36,19 @@ class Event(NamedTuple):
 
 
 class EventSplitter:
-    """Collects chunks and returns the events they complete; linear in the bytes fed."""
+    """Collects chunks and returns the events they complete; linear in the bytes fed.
 
-    __slots__ = ("_buffer", "_scanned", "_started")
+    Attributes
+    ----------
+    pending : bytearray
+        The event that is not complete yet.
+    """
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
+    __slots__ = ("_max_bytes", "_scanned", "_started", "pending")
+
+    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
+        self.pending = bytearray()
+        self._max_bytes = max_bytes
         self._scanned = 0
         self._started = False
 
@@ -51,7 +59,7 @@ class EventSplitter:
         ------
         EventTooLongError
         """
-        pending = self._buffer
+        pending = self.pending
         buffer: bytes | bytearray = chunk
         if pending:
             pending += chunk
@@ -67,15 +75,15 @@ class EventSplitter:
         else:
             pending += buffer[start:]
         # A blank line may be cut anywhere, so the last three bytes are looked at again.
-        self._scanned = max(0, len(self._buffer) - 3)
-        if len(self._buffer) > MAX_EVENT_BYTES:
-            raise EventTooLongError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
+        self._scanned = max(0, len(self.pending) - 3)
+        if len(self.pending) > self._max_bytes:
+            raise EventTooLongError(f"an event is longer than {self._max_bytes} bytes")
         return events
 
     def flush(self) -> Event | None:
         """Return the last event of a stream that ended without its blank line."""
-        rest, self._scanned = bytes(self._buffer), 0
-        self._buffer.clear()
+        rest, self._scanned = bytes(self.pending), 0
+        self.pending.clear()
         return self._event(rest) if rest.strip() else None
 
     def _event(self, raw: bytes) -> Event:
@@ -83,9 +91,17 @@ class EventSplitter:
         if not self._started:
             self._started = True
             text = raw.removeprefix(b"\xef\xbb\xbf")
-        # Nearly every event of an LLM is one `data:` line ended by LF LF.
-        if text.startswith(b"data: ") and text.find(b"\n") == len(text) - 2 and b"\r" not in text:
-            return Event(raw, b"", text[6:-2])
+        # Nearly every event of an LLM is one `data:` line ended by LF LF, many with a name before.
+        name, start = b"", 0
+        if text.startswith(b"event: "):
+            start = text.find(b"\n") + 1
+            name = text[7 : start - 1]
+        if (
+            text.startswith(b"data: ", start)
+            and text.find(b"\n", start) == len(text) - 2
+            and text.find(b"\r") < 0
+        ):
+            return Event(raw, name, text[start + 6 : -2])
         return _parse(raw, text)
 
 

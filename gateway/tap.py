@@ -4,74 +4,73 @@ A tap judges by protocol, not by status alone: model servers answer 200 to their
 It implements `router.outcome.Tap`; the facts it gathers go into the record.
 """
 
-from dataclasses import dataclass, field
+import zlib
 
 import msgspec
 
-from gateway.protocols import openai
+from gateway.protocols.coding import READABLE, Inflater, TooLargeError, coding_of, inflate
+from gateway.protocols.facts import Facts
+from gateway.protocols.protocol import AnswerError, AnswerInvalid, EventReader, Operation
 from gateway.retry_after import retry_after_s
+from gateway.sse import EventSplitter, EventTooLongError
 from router.errors import Reason, UpstreamFault
 from router.upstream import Headers
 
 ERROR_BYTES = 65_536
 """Kept of a refusal, however little is kept of answers: it is held whole and judged."""
 
-_MAX_TOKENS = 2**31  # of the record's columns
+UNREADABLE = (
+    AnswerInvalid,
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+    TooLargeError,
+    zlib.error,
+)
+"""What reading an answer that is none raises."""
+
+_EVENT_STREAM = "text/event-stream"
 
 
-@dataclass(slots=True)
-class Facts:
-    """What an answer says of itself; None is unknown."""
-
-    model_answered: str | None = None
-    version: str | None = None
-    finish_reason: str | None = None
-    prompt_tokens: int | None = None
-    response_tokens: int | None = None
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-    def take_usage(self, usage: openai.Usage | None) -> None:
-        """Keep the newest usage; servers that count along send it in every event."""
-        if usage is None:
-            return
-        self.prompt_tokens = _count(usage.prompt_tokens)
-        self.response_tokens = _count(usage.completion_tokens)
-        if usage.prompt_tokens_details is not None:
-            self.cached_tokens = _count(usage.prompt_tokens_details.cached_tokens)
-        if usage.completion_tokens_details is not None:
-            self.reasoning_tokens = _count(usage.completion_tokens_details.reasoning_tokens)
-
-
-@dataclass(slots=True)
 class BaseTap:
     """What every tap does: judge the head, keep a bounded copy of the body for the record.
 
-    Attributes
+    Parameters
     ----------
+    operation : Operation
     keep_bytes : int
         Of the body, at most.
-    done : bool
-        The answer's own end mark was read; whatever follows is dropped.
     forwards_credentials : bool
         The upstream saw the client's key, so its 401 and 403 are the client's.
+
+    Attributes
+    ----------
+    done : bool
+        The answer's own end mark was read; whatever follows is dropped.
+    coding : bytes
+        Content coding of the answer, b"" for none; it passes as it is.
     """
 
-    operation: str
-    keep_bytes: int
-    stream: bool = False
-    done: bool = False
-    content_events: int = 0
-    status: int = 0
-    headers: Headers = field(default_factory=list)
-    content_type: str = ""
-    received_bytes: int = 0
-    truncated: bool = False
-    facts: Facts = field(default_factory=Facts)
-    forwards_credentials: bool = False
-    _ready: list[bytes] = field(default_factory=list)
-    _kept: list[bytes] = field(default_factory=list)
-    _kept_bytes: int = 0
+    stream = False
+    done = False
+    content_events = 0
+    status = 0
+    content_type = ""
+    coding = b""
+    received_bytes = 0
+    truncated = False
+    _kept_bytes = 0
+
+    def __init__(
+        self, operation: Operation, keep_bytes: int, *, forwards_credentials: bool = False
+    ) -> None:
+        self.operation = operation
+        self.keep_bytes = keep_bytes
+        self.forwards_credentials = forwards_credentials
+        self.facts = Facts()
+        self.headers: Headers = []
+        self._ready: list[bytes] = []
+        self._kept: list[bytes] = []
 
     def head(self, status: int, headers: Headers) -> None:
         """Judge status and headers.
@@ -83,19 +82,21 @@ class BaseTap:
         """
         self.status = status
         self.headers = headers
-        self.content_type = header_value(headers, b"content-type").decode("latin-1").lower()
-        reason = _fault_of_status(status, keys_are_ours=not self.forwards_credentials)
+        for name, value in headers:
+            size = len(name)
+            if size == 12 and name.lower() == b"content-type" and not self.content_type:
+                self.content_type = value.decode("latin-1").lower()
+            elif size == 16 and name.lower() == b"content-encoding" and not self.coding:
+                self.coding = coding_of(value)
+        if 200 <= status < 300:
+            return
+        reason = self._fault_of_status(status)
         if reason is not None:
             raise UpstreamFault(
                 f"the upstream answered {status}",
                 reason=reason,
                 status=status,
                 retry_after_s=retry_after_s(header_value(headers, b"retry-after")),
-            )
-        encoding = header_value(headers, b"content-encoding").lower()
-        if encoding not in {b"", b"identity"} and self.operation in openai.CACHEABLE:
-            raise self._invalid(
-                f"the answer is encoded as {encoding.decode('latin-1')}, not asked for"
             )
 
     @property
@@ -105,15 +106,42 @@ class BaseTap:
 
     def take(self) -> bytes:
         """Return the bytes of a stream that may go to the client now."""
-        if len(self._ready) == 1:
-            return self._ready.pop()
-        ready, self._ready = self._ready, []
+        ready = self._ready
+        if len(ready) == 1:
+            return ready.pop()
+        self._ready = []
         return b"".join(ready)
 
     @property
     def body(self) -> bytes:
-        """Return what was kept of the body."""
-        return b"".join(self._kept)
+        """Return what was kept of the body, as it came."""
+        return self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
+
+    @property
+    def text(self) -> bytes:
+        """Return what was kept of the body, its content coding undone: for the record."""
+        if self.coding not in READABLE:
+            return self.body
+        try:
+            return inflate(self.body, self.coding, max(self.keep_bytes, ERROR_BYTES))
+        except (TooLargeError, zlib.error):
+            return self.body
+
+    def refusal(self) -> bytes | None:
+        """Return what replaces a refusal that clients would not understand; None keeps it."""
+        protocol = self.operation.protocol
+        if (self.coding and self.coding not in READABLE) or protocol.is_error(self.text):
+            return None
+        return protocol.error_body(
+            f"The upstream refused the request with status {self.status}.",
+            type_="invalid_request_error",
+            code=Reason.UPSTREAM_REJECTED,
+            param=None,
+        )
+
+    def last_words(self, message: str, code: str) -> bytes | None:  # noqa: ARG002 - of streams
+        """Return what tells a client that its stream failed; None: only a cut can tell."""
+        return None
 
     def _keep(self, chunk: bytes) -> None:
         self.received_bytes += len(chunk)
@@ -125,13 +153,27 @@ class BaseTap:
             self._kept.append(chunk)
             self._kept_bytes += len(chunk)
 
+    def _fault_of_status(self, status: int) -> Reason | None:
+        """Classify a status that is no success; None passes (4xx that are the caller's)."""
+        if status == 429:
+            return Reason.UPSTREAM_LIMITED
+        if status == 408:
+            return Reason.UPSTREAM_TIMEOUT
+        if status in {401, 403} and not self.forwards_credentials:
+            return Reason.UPSTREAM_AUTH
+        if 400 <= status < 500:
+            return None
+        return Reason.UPSTREAM_ERROR if status >= 500 else Reason.UPSTREAM_INVALID
+
     def _invalid(self, message: str) -> UpstreamFault:
         return UpstreamFault(message, reason=Reason.UPSTREAM_INVALID, status=self.status)
 
+    def _failed(self, message: str) -> UpstreamFault:
+        return UpstreamFault(message, reason=Reason.UPSTREAM_ERROR, status=self.status)
 
-@dataclass(slots=True)
+
 class PlainTap(BaseTap):
-    """A JSON answer held until it is complete and valid."""
+    """An answer held until it is complete and valid."""
 
     def feed(self, chunk: bytes) -> bool:
         """Keep a chunk; a plain answer commits only when complete."""
@@ -142,38 +184,65 @@ class PlainTap(BaseTap):
         """Judge the whole body; a caller's error passes whatever its body is."""
         if self.is_client_error:
             return
-        try:
-            answer = openai.read_answer(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._invalid(f"the answer is not JSON of its kind: {error}") from error
-        if openai.is_given(answer.error) or answer.object == "error":
-            raise UpstreamFault(
-                "the upstream answered 200 with an error",
-                reason=Reason.UPSTREAM_ERROR,
-                status=self.status,
-            )
-        if not openai.is_complete(self.operation, answer):
-            raise self._invalid("the answer carries neither `choices` nor `data`")
         self.content_events = 1
-        facts = self.facts
-        facts.model_answered, facts.version = answer.model, answer.system_fingerprint
-        facts.take_usage(answer.usage)
-        if answer.choices:
-            facts.finish_reason = answer.choices[0].finish_reason
+        read = self.operation.answer
+        if read is None or (self.coding and self.coding not in READABLE):
+            return
+        try:
+            body = self.body
+            if self.coding:
+                body = inflate(body, self.coding, self.keep_bytes)
+            read(body, self.facts)
+        except AnswerError as error:
+            raise self._failed(str(error)) from error
+        except UNREADABLE as error:
+            raise self._invalid(f"the answer is not JSON of its kind: {error}") from error
 
 
-@dataclass(slots=True)
 class PassTap(BaseTap):
-    """Any other path: relayed as it comes, recorded with what the head says."""
+    """An answer relayed as it comes; readers only look on, and find what they can.
 
-    stream: bool = True
+    Parameters
+    ----------
+    event_bytes : int
+        A longer event ends the looking on.
+    """
+
+    stream = True
+    _reader: EventReader | None = None
+    _inflater: Inflater | None = None
+
+    def __init__(
+        self,
+        operation: Operation,
+        keep_bytes: int,
+        *,
+        look_bytes: int = 0,
+        event_bytes: int = 1_048_576,
+        forwards_credentials: bool = False,
+    ) -> None:
+        super().__init__(operation, keep_bytes, forwards_credentials=forwards_credentials)
+        self._look_bytes = look_bytes
+        self._event_bytes = event_bytes
 
     def head(self, status: int, headers: Headers) -> None:
         """Judge the head; a refusal is held until it is complete."""
-        BaseTap.head(self, status, headers)
+        super().head(status, headers)
         if self.is_client_error:
             self.stream = False
             self.keep_bytes = max(self.keep_bytes, ERROR_BYTES)
+            return
+        if self.coding and self.coding not in READABLE:
+            return
+        operation = self.operation
+        if operation.events is not None and self.content_type.startswith(_EVENT_STREAM):
+            self._reader = operation.events()
+            self._splitter = EventSplitter(self._event_bytes)
+            if self.coding:
+                self._inflater = Inflater(self.coding, self._look_bytes)
+        elif operation.answer is not None and "json" in self.content_type:
+            # What was used stands at the end: all of it must be there to be read.
+            self.keep_bytes = max(self.keep_bytes, self._look_bytes)
 
     def feed(self, chunk: bytes) -> bool:
         """Commit with the first byte."""
@@ -182,19 +251,35 @@ class PassTap(BaseTap):
             return False
         self._ready.append(chunk)
         self.content_events += 1
+        if self._reader is not None:
+            self._look(chunk, self._reader)
         return True
 
     def end(self) -> None:
         """Accept any complete body."""
+        read = self.operation.answer
+        if read is None or self._reader is not None or self.truncated or not self._kept:
+            return
+        if self.status < 300 and "json" in self.content_type:
+            try:
+                read(self.text, self.facts)
+            except (AnswerError, *UNREADABLE):
+                return
 
+    def _look(self, chunk: bytes, reader: EventReader) -> None:
+        """Read events for their facts; one that cannot be read ends the reading."""
+        try:
+            if self._inflater is not None:
+                chunk = self._inflater.feed(chunk)
+            for event in self._splitter.feed(chunk):
+                reader.read(event, self.facts)
+        except (AnswerError, EventTooLongError, *UNREADABLE):
+            self._reader = None
 
-def _count(value: object) -> int | None:
-    """Return a number of tokens as the record can hold it; what is none is unknown."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_TOKENS:
-        return None
-    return value
+    def _fault_of_status(self, status: int) -> Reason | None:
+        if status == 304 or (status == 101 and self.operation.upgrade):
+            return None
+        return super()._fault_of_status(status)
 
 
 def header_value(headers: Headers, name: bytes) -> bytes:
@@ -203,20 +288,3 @@ def header_value(headers: Headers, name: bytes) -> bytes:
         if len(key) == len(name) and key.lower() == name:
             return value
     return b""
-
-
-def _fault_of_status(status: int, *, keys_are_ours: bool) -> Reason | None:
-    """Classify a status; None passes (2xx, and 4xx that are the caller's)."""
-    if 200 <= status < 300:
-        return None
-    if status == 429:
-        return Reason.UPSTREAM_LIMITED
-    if status == 408:
-        return Reason.UPSTREAM_TIMEOUT
-    if status in {401, 403} and keys_are_ours:
-        return Reason.UPSTREAM_AUTH
-    if 400 <= status < 500:
-        return None
-    if status >= 500:
-        return Reason.UPSTREAM_ERROR
-    return Reason.UPSTREAM_INVALID

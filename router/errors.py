@@ -40,6 +40,7 @@ class Reason(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TOO_LARGE = "request_too_large"
     REQUEST_TIMEOUT = "request_timeout"
+    UNSUPPORTED_CODING = "unsupported_coding"
     # of this gateway
     OVERLOADED = "overloaded"
     SHUTTING_DOWN = "shutting_down"

@@ -1,13 +1,16 @@
 """What answers say of themselves: the part of the record that a wire protocol fills."""
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+
+NO_FINISH = "missing"
+"""Finish reason of a stream that ended well without saying why."""
 
 _MAX_TOKENS = 2**31  # of the record's columns
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(msgspec.Struct, gc=False):
     """What an answer says of itself; None is unknown.
 
     Attributes

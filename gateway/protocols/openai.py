@@ -1,7 +1,7 @@
-"""OpenAI's wire protocol: where the model name stands, what an answer and its end look like.
+"""OpenAI's chat, completions and embeddings: requests, answers, and the events of a stream.
 
-Shapes follow openai-openapi (chat, completions, embeddings, models) and what vLLM, llama-server
-and SGLang send in their place.
+Shapes follow openai-openapi (chat, completions, embeddings) and what vLLM, llama-server and
+SGLang send in their place. `gateway.protocols.openai_paths` says which path is which.
 """
 
 from typing import Any
@@ -9,45 +9,37 @@ from typing import Any
 import msgspec
 
 from gateway.errors import InvalidRequest
+from gateway.protocols.facts import NO_FINISH, Facts, count
+from gateway.protocols.peeking import decode_peek, need_model
+from gateway.protocols.protocol import (
+    CONTENT,
+    LAST,
+    USAGE_ONLY,
+    AnswerError,
+    AnswerInvalid,
+    Peek,
+)
+from gateway.sse import Event
 
-OPERATIONS = {
-    "/chat/completions": "chat",
-    "/completions": "completion",
-    "/embeddings": "embedding",
-}
-"""Paths below /v1 whose body names a model and whose answer is read for the record."""
+DONE = b"data: [DONE]\n\n"
 
-CACHEABLE = frozenset(OPERATIONS.values())
-
-MAX_MODEL_CHARS = 512  # it is recorded, and repeated in messages
-
-_ABSENT = msgspec.Raw()
-
-
-class StreamOptions(msgspec.Struct):
-    """`stream_options` of a request."""
-
-    include_usage: bool = False
+_NOT_GIVEN = msgspec.Raw()
 
 
-class Peek(msgspec.Struct):
+class OpenAIPeek(Peek, gc=False):
     """What routing needs of a request body; everything else is skipped, syntax is checked."""
 
-    model: str = ""
-    stream: bool | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    stream_options: StreamOptions | None = None
+    messages: msgspec.Raw = _NOT_GIVEN
 
 
-class TokenDetails(msgspec.Struct):
+class TokenDetails(msgspec.Struct, gc=False):
     """`prompt_tokens_details` or `completion_tokens_details`."""
 
     cached_tokens: Any = None
     reasoning_tokens: Any = None
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, gc=False):
     """`usage` of an answer; numbers as they come, an odd one does not spoil a sound answer."""
 
     prompt_tokens: Any = None
@@ -55,8 +47,17 @@ class Usage(msgspec.Struct):
     prompt_tokens_details: TokenDetails | None = None
     completion_tokens_details: TokenDetails | None = None
 
+    def note(self, facts: Facts) -> None:
+        """Keep the newest usage; servers that count along send it in every event."""
+        facts.prompt_tokens = count(self.prompt_tokens)
+        facts.response_tokens = count(self.completion_tokens)
+        if self.prompt_tokens_details is not None:
+            facts.cached_tokens = count(self.prompt_tokens_details.cached_tokens)
+        if self.completion_tokens_details is not None:
+            facts.reasoning_tokens = count(self.completion_tokens_details.reasoning_tokens)
 
-class Delta(msgspec.Struct):
+
+class Delta(msgspec.Struct, gc=False):
     """`choices[].delta` of a chunk."""
 
     content: Any = None
@@ -80,96 +81,195 @@ class Delta(msgspec.Struct):
         )
 
 
-class ChunkChoice(msgspec.Struct):
+class ChunkChoice(msgspec.Struct, gc=False):
     """`choices[]` of a chunk: chat carries a delta, completions a text."""
 
     delta: Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
+    index: Any = 0
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     """One event of a stream."""
 
     choices: list[ChunkChoice] | None = None
     usage: Usage | None = None
     model: str | None = None
     system_fingerprint: str | None = None
-    error: msgspec.Raw = _ABSENT
+    error: Any = None
     object: str | None = None
 
 
-class AnswerChoice(msgspec.Struct):
+class AnswerMessage(msgspec.Struct, gc=False):
+    """`choices[].message` of a plain answer."""
+
+    tool_calls: Any = None
+
+
+class AnswerChoice(msgspec.Struct, gc=False):
     """`choices[]` of a plain answer."""
 
     finish_reason: str | None = None
+    message: AnswerMessage | None = None
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, gc=False):
     """A plain answer of any operation here."""
 
     choices: list[AnswerChoice] | None = None
-    data: msgspec.Raw = _ABSENT
+    data: msgspec.Raw = _NOT_GIVEN
     usage: Usage | None = None
     model: str | None = None
     system_fingerprint: str | None = None
-    error: msgspec.Raw = _ABSENT
+    error: Any = None
     object: str | None = None
 
 
-_peek = msgspec.json.Decoder(Peek).decode
+_peek = msgspec.json.Decoder(OpenAIPeek).decode
 _chunk = msgspec.json.Decoder(Chunk).decode
 _answer = msgspec.json.Decoder(Answer).decode
 
 
 def peek(body: bytes) -> Peek:
-    """Read what routing needs of a JSON body.
+    """Read what routing needs of a JSON body whose operation takes a model.
 
     Raises
     ------
     InvalidRequest
-        It is not a JSON object, names no model, or a field has the wrong type.
+        It is not a sound JSON object, names no model, or a field has the wrong type.
     """
-    try:
-        found = _peek(body)
-    except msgspec.ValidationError as error:
-        text = str(error)
-        raise InvalidRequest(f"The request body is wrong: {text}", param=_param(text)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"The request body is not valid JSON: {error}") from error
-    if not found.model:
-        raise InvalidRequest("You must provide a `model` parameter.", param="model")
-    if len(found.model) > MAX_MODEL_CHARS:
-        raise InvalidRequest(f"`model` is longer than {MAX_MODEL_CHARS} characters.", param="model")
+    return need_model(peek_lax(body))
+
+
+def peek_lax(body: bytes) -> Peek:
+    """Read what routing needs of a JSON body whose operation can do without a model."""
+    found = decode_peek(body, _peek)
+    messages = bytes(found.messages)
+    if messages and messages[:1] not in {b"[", b"n"}:
+        raise InvalidRequest("`messages` must be an array of messages.", param="messages")
     return found
 
 
-def _param(message: str) -> str | None:
-    """Return `model` of msgspec's "... - at `$.model`"."""
-    _, found, path = message.rpartition("at `$.")
-    return path.rstrip("`") if found else None
+def model_of(body: bytes) -> str:
+    """Return the model that a body which was peeked at before names now."""
+    return _peek(body).model
 
 
-def read_chunk(data: bytes) -> Chunk:
-    """Decode one event's data; raises msgspec.DecodeError."""
-    return _chunk(data)
+def read_chat(body: bytes, facts: Facts) -> None:
+    """Judge a plain answer of chat or completions."""
+    answer = _checked(body)
+    if not answer.choices:
+        raise AnswerInvalid("the answer carries no `choices`")
+    first = answer.choices[0]
+    facts.finish_reason = first.finish_reason
+    calls = first.message.tool_calls if first.message is not None else None
+    facts.tool_calls = len(calls) if isinstance(calls, list) else 0
+    _note(answer, facts)
 
 
-def read_answer(body: bytes) -> Answer:
-    """Decode a plain answer; raises msgspec.DecodeError."""
-    return _answer(body)
+def read_embedding(body: bytes, facts: Facts) -> None:
+    """Judge a plain answer of embeddings."""
+    answer = _checked(body)
+    if not is_given(answer.data):
+        raise AnswerInvalid("the answer carries no `data`")
+    _note(answer, facts)
+
+
+def _checked(body: bytes) -> Answer:
+    answer = _answer(body)
+    if answer.error is not None or answer.object == "error":
+        raise AnswerError("the upstream answered 200 with an error")
+    return answer
+
+
+def _note(answer: Answer, facts: Facts) -> None:
+    facts.model_answered, facts.version = answer.model, answer.system_fingerprint
+    if answer.usage is not None:
+        answer.usage.note(facts)
+
+
+class ChatEvents:
+    """Reads the stream of chat or completions: chunks, then `[DONE]`."""
+
+    __slots__ = ("_calls", "_has_content")
+
+    closing = DONE
+
+    def __init__(self) -> None:
+        self._calls: set[tuple[Any, Any]] = set()
+        self._has_content = False
+
+    def read(self, event: Event, facts: Facts) -> int:
+        """Judge an event of any form."""
+        if event.name == b"error":
+            raise AnswerError("the stream carries an error event")
+        return self.read_data(event.data, facts) if event.data is not None else 0
+
+    def read_data(self, data: bytes, facts: Facts) -> int:
+        """Judge a chunk, or `[DONE]`."""
+        try:
+            chunk = _chunk(data)
+        except msgspec.DecodeError:
+            if data.lstrip().startswith(b"[DONE]"):
+                return self._done(facts)
+            raise
+        if chunk.error is not None or chunk.object == "error":
+            raise AnswerError("the stream carries an error")
+        if chunk.usage is not None:
+            chunk.usage.note(facts)
+        elif chunk.choices is None:
+            raise AnswerInvalid("an event carries neither `choices` nor `usage`")
+        if chunk.model:
+            facts.model_answered = chunk.model
+        if chunk.system_fingerprint:
+            facts.version = chunk.system_fingerprint
+        if not chunk.choices:
+            return USAGE_ONLY if chunk.usage is not None else 0
+        return self._choices(chunk.choices, facts)
+
+    def finished(self, facts: Facts) -> bool:
+        """Say whether a finish reason was read."""
+        return facts.finish_reason is not None
+
+    def _choices(self, choices: list[ChunkChoice], facts: Facts) -> int:
+        seen = 0
+        for choice in choices:
+            delta = choice.delta
+            if delta is not None:
+                if delta.tool_calls:
+                    self._count_calls(choice.index, delta.tool_calls, facts)
+                if delta.content or delta.has_content():
+                    seen = CONTENT
+            elif choice.text:
+                seen = CONTENT
+            if choice.finish_reason:
+                facts.finish_reason = choice.finish_reason
+                seen = CONTENT
+        if seen:
+            self._has_content = True
+        return seen
+
+    def _count_calls(self, choice: Any, calls: Any, facts: Facts) -> None:
+        """Count the tool calls begun so far; each comes in pieces of one index."""
+        for call in calls if isinstance(calls, list) else ():
+            place = call.get("index", 0) if isinstance(call, dict) else None
+            if type(place) is int and type(choice) is int and len(self._calls) < 1000:
+                self._calls.add((choice, place))
+        facts.tool_calls = len(self._calls)
+
+    def _done(self, facts: Facts) -> int:
+        """Take `[DONE]`; alone it is no success."""
+        if not self._has_content:
+            raise AnswerInvalid("the stream ended without any content")
+        if facts.finish_reason is None:
+            facts.finish_reason = NO_FINISH
+        return LAST
 
 
 def is_given(raw: msgspec.Raw) -> bool:
     """Say whether a field that is not decoded is there and not null."""
     return bytes(raw) not in {b"", b"null"}
-
-
-def is_complete(operation: str, answer: Answer) -> bool:
-    """Say whether a plain answer has what its operation must have."""
-    if operation == "embedding":
-        return is_given(answer.data)
-    return bool(answer.choices)
 
 
 def is_error_object(body: bytes) -> bool:

@@ -1,12 +1,12 @@
 """The words of a recorded request and answer, read at ingest, far from the hot path."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-_decode = msgspec.json.decode
-_MAX_DEPTH = 16  # of texts in parts of messages; deeper ones are no protocol's, but an attack
+from gateway.protocols.json_text import event_objects, first_of, json_object, object_of, texts
+
+_TEXT_DELTAS = frozenset({"response.output_text.delta", "transcript.text.delta"})
 
 
 def prompt_text(request: bytes) -> str | None:
@@ -14,56 +14,65 @@ def prompt_text(request: bytes) -> str | None:
 
     None when the body is cut or not JSON: a part of a prompt is not a prompt.
     """
-    data = _object(request)
+    data = json_object(request)
     if data is None:
         return None
     if "messages" in data:
-        return "\n".join(_texts(data["messages"]))
-    return "\n".join(_texts(data.get("prompt", data.get("input"))))
+        return "\n".join(texts(data["messages"]))
+    instructions = data.get("instructions")
+    asked = data.get("prompt", data.get("input"))
+    return "\n".join(texts([instructions, asked] if isinstance(instructions, str) else asked))
 
 
 def answer_text(response: bytes, response_type: str) -> str | None:
     """Return what the model said: the first choice's text, joined from events if streamed."""
     if response_type.startswith("text/event-stream"):
-        return "".join(_stream_texts(response))
-    data = _object(response)
-    choices = data.get("choices") if data is not None else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        pieces = (_event_text(data) for data in event_objects(response))
+        return "".join(piece for piece in pieces if isinstance(piece, str))
+    data = json_object(response)
+    if data is None:
         return None
-    message = choices[0].get("message")
-    text = message.get("content") if isinstance(message, dict) else choices[0].get("text")
+    if "output" in data:
+        return _output_text(data["output"])
+    if "choices" not in data:
+        text = data.get("text")
+        return text if isinstance(text, str) else None
+    choice = first_of(data["choices"])
+    message = choice.get("message")
+    text = message.get("content") if isinstance(message, dict) else choice.get("text")
     return text if isinstance(text, str) else None
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
-    try:
-        data = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
+def _event_text(data: dict[str, Any]) -> Any:
+    if data.get("type") in _TEXT_DELTAS:
+        return data.get("delta")
+    choice = first_of(data.get("choices"))
+    delta = choice.get("delta")
+    return delta.get("content") if isinstance(delta, dict) else choice.get("text")
 
 
-def _texts(value: Any, depth: int = 0) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif depth >= _MAX_DEPTH:
-        return
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item, depth + 1)
-    elif isinstance(value, dict):
-        yield from _texts(value.get("content", value.get("text")), depth + 1)
+def _output_text(output: Any) -> str | None:
+    """Return the texts of a response's messages, None when it is made of tool calls alone."""
+    messages = [
+        object_of(item).get("content")
+        for item in (output if isinstance(output, list) else ())
+        if object_of(item).get("type") == "message"
+    ]
+    return "".join(texts(messages)) if messages else None
 
 
-def _stream_texts(response: bytes) -> Iterator[str]:
-    for line in response.splitlines():
-        if not line.startswith(b"data:"):
-            continue
-        data = _object(line[5:])
-        choices = data.get("choices") if data is not None else None
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            continue
-        delta = choices[0].get("delta")
-        text = delta.get("content") if isinstance(delta, dict) else choices[0].get("text")
-        if isinstance(text, str):
-            yield text
+class OpenAITexts:
+    """`gateway.protocols.protocol.Texts` of OpenAI's protocol."""
+
+    def prompt(self, request: bytes) -> str | None:
+        """Return what the client asked."""
+        return prompt_text(request)
+
+    def answer(self, response: bytes, response_type: str) -> str | None:
+        """Return what the model said."""
+        return answer_text(response, response_type)
+
+    def stream_of(self, text: str) -> bytes:
+        """Return a stream of one chunk."""
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+        return b"data: " + msgspec.json.encode({"choices": [choice]}) + b"\n\ndata: [DONE]\n\n"

@@ -14,8 +14,9 @@ import msgspec
 from gateway.protocols.facts import Facts
 from gateway.sse import Event
 
-BodyKind = Literal["json", "form", "opaque", "none"]
-"""``json``: peeked at; ``form``: multipart with named fields, or JSON; ``opaque``: never read."""
+BodyKind = Literal["json", "form", "opaque", "none", "unknown"]
+"""``json``: peeked at; ``form``: multipart with named fields, or JSON; ``opaque``: never read;
+``none``: there is none; ``unknown``: looked into for a model, and never changed."""
 
 ModelPlace = Literal["body", "query", "path", "nowhere"]
 
@@ -205,3 +206,8 @@ class Operation:
     answer: AnswerReader | None = None
     events: Callable[[], EventReader] | None = None
     strict: bool = False
+
+    @property
+    def edits_model(self) -> bool:
+        """Say whether an upstream's own model name may be written in place of the client's."""
+        return self.model_in == "query" or self.body in {"json", "form"}

@@ -12,10 +12,9 @@ from support.fake_upstream import FakeUpstream
 from support.worker import RunningWorker
 
 from gateway import errors
-from gateway.admission import operation_of
-from gateway.errors import NotFound, RequestError
+from gateway.errors import MethodNotAllowed, NotFound, RequestError
+from gateway.protocols.table import find_operation, protocol_of
 from router.errors import Reason
-from router.upstream import Headers
 
 ROOT = Path(__file__).resolve().parents[2]
 STATUSES = {
@@ -26,6 +25,7 @@ STATUSES = {
     "MethodNotAllowed": (405, "method_not_allowed"),
     "RequestTimedOut": (408, "request_timeout"),
     "RequestTooLarge": (413, "request_too_large"),
+    "UnsupportedCoding": (415, "unsupported_coding"),
     "Overloaded": (503, "overloaded"),
     "LogUnavailable": (503, "log_unavailable"),
 }
@@ -41,16 +41,6 @@ gateway:
 upstreams: {{a: {{url: "{url}"}}}}
 routes: {{"*": {{split: {{a: 1.0}}}}}}
 """
-
-
-class Asked:
-    """The part of an exchange that is looked at."""
-
-    query, client, started_s, responded = b"", "", 0.0, False
-
-    def __init__(self, path: str, method: str = "POST") -> None:
-        self.path, self.method = path, method
-        self.headers: Headers = []
 
 
 @pytest.mark.parametrize(
@@ -77,26 +67,77 @@ class Asked:
 def test_tricks_with_paths_are_not_found(path: str) -> None:
     """Nothing climbs out of /v1, and no model server is changed through it."""
     with pytest.raises(NotFound):
-        operation_of(Asked(path))  # type: ignore[arg-type]  # no body is read
+        find_operation("POST", path)
 
 
 @pytest.mark.parametrize(
-    ("path", "operation"),
+    ("method", "path", "operation", "protocol"),
     [
-        ("/v1/chat/completions", "chat"),
-        ("/v1/completions", "completion"),
-        ("/v1/embeddings", "embedding"),
-        ("/v1/audio/speech", "other"),
-        ("/v1/files/a..b", "other"),
-        ("/v1/models/org%2Fname", "other"),
-        ("/v1/chat/completions/", "other"),
-        ("/v1/Chat/completions", "other"),
+        ("POST", "/v1/chat/completions", "chat", "openai"),
+        ("GET", "/v1/chat/completions", "stored_chat", "openai"),
+        ("DELETE", "/v1/chat/completions/c-1", "stored_chat", "openai"),
+        ("POST", "/v1/completions", "completion", "openai"),
+        ("POST", "/v1/embeddings", "embedding", "openai"),
+        ("POST", "/v1/responses", "response", "openai"),
+        ("GET", "/v1/responses/r-1/input_items", "stored_responses", "openai"),
+        ("POST", "/v1/responses/r-1/cancel", "stored_responses", "openai"),
+        ("POST", "/v1/moderations", "moderation", "openai"),
+        ("POST", "/v1/images/generations", "image", "openai"),
+        ("POST", "/v1/images/edits", "image_edit", "openai"),
+        ("POST", "/v1/images/variations", "image_variation", "openai"),
+        ("POST", "/v1/audio/speech", "speech", "openai"),
+        ("POST", "/v1/audio/transcriptions", "transcription", "openai"),
+        ("POST", "/v1/audio/translations", "translation", "openai"),
+        ("POST", "/v1/files", "files", "openai"),
+        ("GET", "/v1/files/a..b", "files", "openai"),
+        ("POST", "/v1/uploads/u/parts", "uploads", "openai"),
+        ("GET", "/v1/batches", "batches", "openai"),
+        ("PATCH", "/v1/vector_stores/v", "vector_stores", "openai"),
+        ("POST", "/v1/fine_tuning/jobs/j/cancel", "fine_tuning", "openai"),
+        ("GET", "/v1/models/org%2Fname", "models", "openai"),
+        ("GET", "/v1/realtime", "realtime", "openai"),
+        ("POST", "/v1/realtime/client_secrets", "realtime", "openai"),
+        ("POST", "/v1/rerank", "rerank", "openai"),
+        ("POST", "/v1/pooling", "pooling", "openai"),
+        ("POST", "/v1/messages", "messages", "anthropic"),
+        ("POST", "/v1/messages/count_tokens", "count_tokens", "anthropic"),
+        ("GET", "/v1/messages/batches/b/results", "message_batches", "anthropic"),
+        ("POST", "/v1/audio/odd", "audio/odd", "other"),
+        ("POST", "/v1/messages_of_mine", "messages_of_mine", "other"),
+        ("POST", "/v1/Chat/completions", "Chat/completions", "other"),
+        ("POST", "/v1/" + "x" * 500, "x" * 64, "other"),
     ],
 )
-def test_paths_name_their_operation(path: str, operation: str) -> None:
-    """The paths of the protocol are known, others pass, also those with dots in names."""
-    found = operation_of(Asked(path))  # type: ignore[arg-type]  # no body is read
-    assert found == (path.removeprefix("/v1"), operation)
+def test_paths_name_their_operation(method: str, path: str, operation: str, protocol: str) -> None:
+    """The paths of the protocols are known by names that are few, others pass."""
+    found = find_operation(method, path)
+    assert (found.name, found.protocol.name) == (operation, protocol)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/completions"),
+        ("PUT", "/v1/chat/completions"),
+        ("GET", "/v1/messages"),
+        ("POST", "/v1/realtime"),
+    ],
+)
+def test_other_methods_are_refused(method: str, path: str) -> None:
+    """An operation that is asked in one way is not asked in another."""
+    with pytest.raises(MethodNotAllowed, match="takes"):
+        find_operation(method, path)
+
+
+def test_refusals_speak_the_protocol_of_the_path() -> None:
+    """Whoever asks for messages is refused in Anthropic's shape, everyone else in OpenAI's."""
+    refused = {"type_": "invalid_request_error", "code": "not_found", "param": None}
+    body = protocol_of("/v1/messages/x").error_body("gone", **refused)  # type: ignore[arg-type]
+    assert json.loads(body) == {
+        "type": "error",
+        "error": {"type": "not_found_error", "message": "gone"},
+    }
+    assert protocol_of("/v1/chat/completions").name == "openai"
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda found: found.__name__)

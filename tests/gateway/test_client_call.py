@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from gateway.client_call import ClientCall, TapLimits
-from gateway.protocols.openai import Peek, peek
+from gateway.protocols.protocol import Peek
+from gateway.protocols.table import find_operation
 from gateway.stream_tap import StreamTap
 from gateway.tap import PassTap, PlainTap
 from router.config import UpstreamConfig
@@ -12,6 +13,13 @@ from router.upstream import Headers
 
 BODY = b'{"model": "m",  "messages": []}'
 STREAM = b'{"model":"m","stream":true}'
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "completion": "/v1/completions",
+    "messages": "/v1/messages",
+    "other": "/v1/odd",
+    "files": "/v1/files",
+}
 AUTH = (b"Authorization", b"Bearer sk-client")
 
 
@@ -28,13 +36,14 @@ def call(
     forward: bool = False,
 ) -> ClientCall:
     """Return a client's request."""
-    found = peek(body) if operation != "other" else Peek()
+    asked = find_operation("POST", PATHS[operation])
+    found = asked.peek(body) if asked.peek is not None and asked.strict else Peek(model="m")
     return ClientCall(
         method=b"POST",
         target=b"/chat/completions",
         headers=headers or [],
         body=body,
-        operation=operation,
+        operation=asked,
         peek=found,
         limits=TapLimits(1000, 100),
         traceparent=b"00-trace",

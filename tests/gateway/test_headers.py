@@ -63,10 +63,22 @@ def test_fields_named_by_connection_stay(value: bytes) -> None:
         b"x-ratelimit-remaining-tokens",
         b"anthropic-ratelimit-requests-limit",
         b"X-Should-Retry",
+        b"Content-Encoding",
+        b"ETag",
+        b"Last-Modified",
+        b"Cache-Control",
+        b"Vary",
+        b"Link",
+        b"Deprecation",
+        b"Warning",
+        b"Server-Timing",
+        b"WWW-Authenticate",
+        b"X-Anything",
+        b"CF-Ray",
     ],
 )
 def test_client_sees(name: bytes) -> None:
-    """What clients of models read passes."""
+    """What is said of the answer passes."""
     assert to_client([(name, b"value")]) == [(name, b"value")]
 
 
@@ -90,6 +102,34 @@ def test_client_sees(name: bytes) -> None:
     ids=bytes.decode,
 )
 def test_client_does_not_see(name: bytes) -> None:
-    """Everything else of an upstream's stays, cookies and our own names above all."""
+    """What is of the hop, of the upstream's host, or this gateway's to say, stays."""
     headers: Headers = [(name, b"value"), (name.lower(), b"value")]
     assert to_client(headers) == []
+
+
+def test_order_and_repeats_are_kept_for_the_client() -> None:
+    """Fields of an answer keep their order, their case and their repeats."""
+    headers = [(b"X-RateLimit-Note", b"1"), (b"b", b"2"), (b"x-ratelimit-note", b"3")]
+    assert to_client(headers) == headers
+
+
+def test_fields_that_an_upstream_names_by_connection_stay() -> None:
+    """What an upstream's `Connection` names ends here."""
+    headers = [(b"X-Hop", b"1"), (b"Connection", b"close, x-hop"), (b"X-End", b"2")]
+    assert to_client(headers) == [(b"X-End", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (b"realtime, openai-insecure-api-key.sk-1", [b"realtime"]),
+        (b"openai-insecure-api-key.sk-1", []),
+        (b"realtime,  other", [b"realtime,  other"]),
+    ],
+)
+def test_key_among_subprotocols_stays(value: bytes, left: list[bytes]) -> None:
+    """The key that browsers put among a WebSocket's subprotocols is a credential."""
+    headers = [(b"Sec-WebSocket-Protocol", value)]
+    found = to_upstream(headers, keep_credentials=False)
+    assert [value for _, value in found] == left
+    assert to_upstream(headers, keep_credentials=True) == headers

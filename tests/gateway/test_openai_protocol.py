@@ -6,12 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.protocols.openai import (
-    MAX_MODEL_CHARS,
-    is_error_object,
-    models_body,
-    peek,
-)
+from gateway.protocols.openai import is_error_object, models_body, peek
+from gateway.protocols.protocol import MAX_MODEL_CHARS
 
 
 def test_peek_skips_what_it_need_not_know() -> None:

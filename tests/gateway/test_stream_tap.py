@@ -1,5 +1,7 @@
+import gzip
 import itertools
 import json
+import zlib
 from typing import Any
 
 import msgspec
@@ -7,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.stream_tap import DONE, StreamTap
+from gateway.protocols.openai import DONE
+from gateway.protocols.table import find_operation
+from gateway.stream_tap import StreamTap
 from gateway.tap import ERROR_BYTES
 from router.errors import Reason, UpstreamFault
 from router.upstream import Headers
 
+CHAT = find_operation("POST", "/v1/chat/completions")
+COMPLETION = find_operation("POST", "/v1/completions")
 SSE: Headers = [(b"Content-Type", b"text/event-stream; charset=utf-8")]
 
 
@@ -27,6 +33,8 @@ def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
     return {"object": "chat.completion.chunk", "model": "m-1", "choices": [choice]}
 
 
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2}
+CODERS = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 ROLE = event(chunk(role="assistant", content=""))
 WORD = event(chunk(content="word"))
 STOP = event(chunk(finish="stop"))
@@ -34,7 +42,7 @@ STOP = event(chunk(finish="stop"))
 
 def tap(headers: Headers = SSE, status: int = 200, **options: Any) -> StreamTap:
     """Return a tap whose head was read."""
-    found = StreamTap("chat", options.pop("keep_bytes", 10_000), **options)
+    found = StreamTap(CHAT, options.pop("keep_bytes", 10_000), **options)
     found.head(status, headers)
     return found
 
@@ -124,7 +132,7 @@ def test_what_shows_nothing_commits_nothing(data: bytes) -> None:
 
 def test_completions_text_is_content() -> None:
     """The text of the older protocol is content, too."""
-    judge = StreamTap("completion", 1000)
+    judge = StreamTap(COMPLETION, 1000)
     judge.head(200, SSE)
     assert judge.feed(event({"choices": [{"index": 0, "text": "x"}]}))
 
@@ -281,10 +289,48 @@ def test_content_type_is_compared_without_case() -> None:
     assert tap([(b"CONTENT-TYPE", b"Text/Event-Stream")]).stream
 
 
-def test_encoded_stream_is_refused() -> None:
-    """An encoding nobody asked for is refused: it cannot be judged."""
-    with pytest.raises(UpstreamFault, match="gzip"):
-        tap([*SSE, (b"Content-Encoding", b"gzip")])
+@pytest.mark.parametrize("cut", [1, 7, 10_000])
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+def test_coded_stream_is_judged_and_passes_as_it_is(coding: bytes, cut: int) -> None:
+    """A gzip stream's facts are read from a look into it; its bytes are not touched."""
+    data = CODERS[coding](ROLE + WORD + STOP + event({"choices": [], "usage": USAGE}) + DONE)
+    judge = tap([*SSE, (b"Content-Encoding", coding)], hide_usage=True)
+    shown = b""
+    for at in range(0, len(data), cut):
+        judge.feed(data[at : at + cut])
+        shown += judge.take()
+    judge.end()
+    assert shown + judge.take() == data
+    assert (judge.facts.finish_reason, judge.facts.prompt_tokens) == ("stop", 5)
+    assert judge.text.endswith(DONE)
+    assert judge.last_words("m", "c") is None
+
+
+def test_coded_stream_that_is_cut_is_interrupted() -> None:
+    """A coded stream that ends before its answer does is a cut."""
+    judge = tap([*SSE, (b"Content-Encoding", b"gzip")])
+    judge.feed(gzip.compress(ROLE + WORD))
+    with pytest.raises(UpstreamFault) as raised:
+        judge.end()
+    assert raised.value.reason is Reason.STREAM_INTERRUPTED
+
+
+@pytest.mark.parametrize("data", [b"not gzip at all", gzip.compress(b"\0" * 3_000_000)])
+def test_coded_stream_that_cannot_be_read_is_invalid(data: bytes) -> None:
+    """What is not of its coding, or inflates without end, is no answer."""
+    judge = tap([*SSE, (b"Content-Encoding", b"gzip")], max_bytes=1_000_000)
+    with pytest.raises(UpstreamFault) as raised:
+        judge.feed(data)
+    assert raised.value.reason is Reason.UPSTREAM_INVALID
+
+
+def test_unknown_coding_passes_unread() -> None:
+    """A coding that cannot be undone passes as it is, and nothing is known of it."""
+    judge = tap([*SSE, (b"Content-Encoding", b"br")])
+    assert judge.feed(b"\x0b\x02\x80")
+    assert judge.take() == b"\x0b\x02\x80"
+    judge.end()
+    assert judge.facts.finish_reason is None
 
 
 def test_refusal_is_read_whole() -> None:

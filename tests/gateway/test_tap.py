@@ -3,15 +3,20 @@ from typing import Any
 
 import pytest
 
+from gateway.protocols.protocol import Operation
+from gateway.protocols.table import find_operation
 from gateway.tap import ERROR_BYTES, PassTap, PlainTap
 from router.errors import Reason, UpstreamFault
 from router.upstream import Headers
 
 JSON: Headers = [(b"Content-Type", b"application/json")]
+CHAT = find_operation("POST", "/v1/chat/completions")
+EMBEDDING = find_operation("POST", "/v1/embeddings")
+ODD = find_operation("POST", "/v1/odd")
 CHOICE = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
 
 
-def judged(body: bytes, operation: str = "chat", headers: Headers = JSON) -> PlainTap:
+def judged(body: bytes, operation: Operation = CHAT, headers: Headers = JSON) -> PlainTap:
     """Return a tap that has judged a plain answer."""
     tap = PlainTap(operation, 1_000_000)
     tap.head(200, headers)
@@ -20,7 +25,7 @@ def judged(body: bytes, operation: str = "chat", headers: Headers = JSON) -> Pla
     return tap
 
 
-def fault_of(body: bytes, operation: str = "chat") -> Reason:
+def fault_of(body: bytes, operation: Operation = CHAT) -> Reason:
     """Return why an answer is refused."""
     with pytest.raises(UpstreamFault) as raised:
         judged(body, operation)
@@ -86,8 +91,8 @@ def test_null_error_is_none() -> None:
 
 def test_embedding_needs_data() -> None:
     """Embeddings have `data`, not `choices`."""
-    judged(b'{"data": [{"embedding": [0.1]}]}', "embedding")
-    assert fault_of(json.dumps({"choices": [CHOICE]}).encode(), "embedding") is (
+    judged(b'{"data": [{"embedding": [0.1]}]}', EMBEDDING)
+    assert fault_of(json.dumps({"choices": [CHOICE]}).encode(), EMBEDDING) is (
         Reason.UPSTREAM_INVALID
     )
 
@@ -134,14 +139,14 @@ def test_odd_usage_does_not_spoil_an_answer(given: object, kept: int | None) -> 
 def test_status_says_what_failed(status: int, reason: Reason) -> None:
     """Redirects are never followed, 5xx are the upstream's, 401 and 403 are about our key."""
     with pytest.raises(UpstreamFault) as raised:
-        PlainTap("chat", 100).head(status, JSON)
+        PlainTap(CHAT, 100).head(status, JSON)
     assert (raised.value.reason, raised.value.status) == (reason, status)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 415, 422, 424])
 def test_other_4xx_are_the_callers(status: int) -> None:
     """The upstream refused the request itself: no fault of the upstream, whatever the body."""
-    tap = PlainTap("chat", 100)
+    tap = PlainTap(CHAT, 100)
     tap.head(status, [])
     tap.feed(b"not JSON")
     tap.end()
@@ -150,7 +155,7 @@ def test_other_4xx_are_the_callers(status: int) -> None:
 
 def test_refused_key_is_the_clients_if_it_was_the_clients() -> None:
     """When the client's own key was forwarded its 401 is passed on."""
-    tap = PlainTap("chat", 100, forwards_credentials=True)
+    tap = PlainTap(CHAT, 100, forwards_credentials=True)
     tap.head(401, JSON)
     assert tap.is_client_error
 
@@ -158,13 +163,13 @@ def test_refused_key_is_the_clients_if_it_was_the_clients() -> None:
 def test_retry_after_is_read() -> None:
     """What an upstream asks for goes with the fault."""
     with pytest.raises(UpstreamFault) as raised:
-        PlainTap("chat", 100).head(429, [(b"Retry-After", b"7")])
+        PlainTap(CHAT, 100).head(429, [(b"Retry-After", b"7")])
     assert raised.value.retry_after_s == 7.0
 
 
 def test_passed_through_answer_commits_with_its_first_byte() -> None:
     """A path that is not understood is relayed as it comes."""
-    tap = PassTap("other", 4)
+    tap = PassTap(ODD, 4)
     tap.head(200, [(b"Content-Encoding", b"gzip")])
     assert tap.feed(b"\x1f\x8b\x00")
     assert tap.take() == b"\x1f\x8b\x00"
@@ -175,7 +180,7 @@ def test_passed_through_answer_commits_with_its_first_byte() -> None:
 
 def test_passed_through_refusal_is_held() -> None:
     """A refusal is held until it is whole, as it may be in an error's shape, or not."""
-    tap = PassTap("other", 0)
+    tap = PassTap(ODD, 0)
     tap.head(404, [])
     assert not tap.stream
     assert not tap.feed(b"x" * ERROR_BYTES)
@@ -184,7 +189,7 @@ def test_passed_through_refusal_is_held() -> None:
 
 def test_take_gives_each_byte_once() -> None:
     """What was taken is not given again."""
-    tap = PassTap("other", 100)
+    tap = PassTap(ODD, 100)
     tap.head(200, [])
     tap.feed(b"a")
     tap.feed(b"b")

@@ -1,0 +1,39 @@
+"""The words of recorded messages, read at ingest, far from the hot path."""
+
+import msgspec
+
+from gateway.protocols.json_text import event_objects, json_object, object_of, texts
+
+
+class AnthropicTexts:
+    """`gateway.protocols.protocol.Texts` of Anthropic's protocol."""
+
+    def prompt(self, request: bytes) -> str | None:
+        """Return every text of `system` and `messages`, in order."""
+        data = json_object(request)
+        if data is None:
+            return None
+        return "\n".join(texts([data.get("system"), data.get("messages")]))
+
+    def answer(self, response: bytes, response_type: str) -> str | None:
+        """Return the text blocks of a message, joined from events if streamed."""
+        if response_type.startswith("text/event-stream"):
+            deltas = (object_of(data.get("delta")) for data in event_objects(response))
+            pieces = [delta.get("text") for delta in deltas if delta.get("type") == "text_delta"]
+            return "".join(piece for piece in pieces if isinstance(piece, str))
+        data = json_object(response)
+        content = data.get("content") if data is not None else None
+        if not isinstance(content, list):
+            return None
+        blocks = [block for block in content if object_of(block).get("type") == "text"]
+        return "".join(texts(blocks)) if blocks else None
+
+    def stream_of(self, text: str) -> bytes:
+        """Return a stream of one block."""
+        delta = {"type": "text_delta", "text": text}
+        event = {"type": "content_block_delta", "index": 0, "delta": delta}
+        return (
+            b"event: content_block_delta\ndata: "
+            + msgspec.json.encode(event)
+            + b'\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+        )

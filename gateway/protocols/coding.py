@@ -1,0 +1,74 @@
+"""Content codings (RFC 9110 §8.4): a bounded look into bodies that pass as they are."""
+
+import zlib
+
+READABLE = frozenset({b"gzip", b"x-gzip", b"deflate"})
+
+
+class TooLargeError(ValueError):
+    """Inflated, a body is larger than it may be."""
+
+
+def coding_of(value: bytes | None) -> bytes:
+    """Return a body's content coding in lower case, b"" for none."""
+    if not value:
+        return b""
+    coding = value.strip().lower()
+    return b"" if coding == b"identity" else coding
+
+
+class Inflater:
+    """Inflates a body piece by piece, up to a bound.
+
+    Parameters
+    ----------
+    coding : bytes
+        One of `READABLE`.
+    max_bytes : int
+        Of the inflated body, at most.
+    """
+
+    __slots__ = ("_coding", "_left", "_state")
+
+    def __init__(self, coding: bytes, max_bytes: int) -> None:
+        self._coding = coding
+        self._left = max_bytes
+        self._state: zlib._Decompress | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what a piece inflates to.
+
+        Raises
+        ------
+        TooLargeError
+        zlib.error
+            It is not of the coding.
+        """
+        pieces: list[bytes] = []
+        while chunk:
+            if self._state is None:
+                self._state = zlib.decompressobj(self._window(chunk))
+            piece = self._state.decompress(chunk, self._left + 1)
+            self._left -= len(piece)
+            if self._left < 0:
+                raise TooLargeError("the body inflates to more than is allowed")
+            pieces.append(piece)
+            # A gzip body may have several members (RFC 1952 §2.2).
+            chunk = self._state.unused_data
+            if not self._state.eof:
+                break
+            if self._coding == b"deflate":
+                break
+            self._state = None
+        return b"".join(pieces)
+
+    def _window(self, chunk: bytes) -> int:
+        if self._coding != b"deflate":
+            return zlib.MAX_WBITS | 16
+        # Some send raw deflate where the specification means zlib's format (RFC 9110 §8.4.1.2).
+        return zlib.MAX_WBITS if chunk[0] & 0x0F == 8 else -zlib.MAX_WBITS
+
+
+def inflate(body: bytes, coding: bytes, max_bytes: int) -> bytes:
+    """Return a whole body inflated; raises as `Inflater.feed`."""
+    return Inflater(coding, max_bytes).feed(body)

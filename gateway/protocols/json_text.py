@@ -1,0 +1,50 @@
+"""Words in recorded JSON and event streams, read without trusting their shape."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+_MAX_DEPTH = 16  # of texts in parts of messages; deeper ones are no protocol's, but an attack
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return a JSON object, None for anything else."""
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def texts(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield every text of a message, a list of them, or its parts, in order."""
+    if isinstance(value, str):
+        yield value
+    elif depth >= _MAX_DEPTH:
+        return
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item, depth + 1)
+    elif isinstance(value, dict):
+        yield from texts(value.get("content", value.get("text")), depth + 1)
+
+
+def event_objects(stream: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a stream's `data` lines, in order."""
+    for line in stream.splitlines():
+        if line.startswith(b"data:"):
+            data = json_object(line[5:])
+            if data is not None:
+                yield data
+
+
+def first_of(value: Any) -> dict[str, Any]:
+    """Return the first object of a list, an empty one if there is none."""
+    found = value[0] if isinstance(value, list) and value else None
+    return found if isinstance(found, dict) else {}
+
+
+def object_of(value: Any) -> dict[str, Any]:
+    """Return an object, an empty one in place of anything else."""
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,189 @@
+"""OpenAI's protocol: which path is which operation, and how its errors look."""
+
+from collections.abc import Mapping
+
+from gateway.errors import MethodNotAllowed, NotFound, error_body
+from gateway.protocols.openai import (
+    ChatEvents,
+    is_error_object,
+    peek,
+    peek_lax,
+    read_chat,
+    read_embedding,
+)
+from gateway.protocols.openai_text import OpenAITexts
+from gateway.protocols.openai_typed import (
+    TypedEvents,
+    peek_response,
+    read_object,
+    read_response,
+)
+from gateway.protocols.protocol import Operation, Texts, WireProtocol
+
+PREFIX = "/v1/"
+
+# Paths below /v1 that change a model server instead of asking it (vLLM).
+_REFUSED = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
+_FAMILIES = {
+    "files": "files",
+    "uploads": "uploads",
+    "batches": "batches",
+    "vector_stores": "vector_stores",
+    "fine_tuning": "fine_tuning",
+    "models": "models",
+    "assistants": "assistants",
+    "threads": "threads",
+    "conversations": "conversations",
+    "containers": "containers",
+    "evals": "evals",
+    "graders": "graders",
+    "videos": "videos",
+    "realtime": "realtime",
+    "responses": "stored_responses",
+    "chatkit": "chatkit",
+}
+"""First part of a path to the operation of all that lies below it, whatever the method."""
+
+_STORED_CHAT = "/v1/chat/completions"
+_EXTRAS = ("rerank", "score", "tokenize", "detokenize", "pooling", "classify")
+"""Of vLLM, and of those who follow it."""
+
+
+class OpenAI:
+    """The paths below `/v1` that OpenAI's API names, and what vLLM adds."""
+
+    name = "openai"
+
+    def __init__(self) -> None:
+        self.texts: Texts = OpenAITexts()
+        self._exact: dict[str, Mapping[str, Operation]] = {
+            PREFIX + path: {"POST": operation} for path, operation in _asked(self).items()
+        }
+        self._families = {
+            first: Operation(name, self, stateful=True, repeatable=False)
+            for first, name in _FAMILIES.items()
+        }
+        stored = Operation("stored_chat", self, stateful=True, repeatable=False)
+        self._stored_chat = stored
+        chat = self._exact[_STORED_CHAT]
+        self._exact[_STORED_CHAT] = {**chat, "GET": stored, "HEAD": stored}
+        realtime = Operation(
+            "realtime", self, body="none", model_in="query", repeatable=False, upgrade=True
+        )
+        self._exact["/v1/realtime"] = {"GET": realtime}
+
+    def find(self, method: str, path: str) -> Operation | None:
+        """Return the operation of a path of OpenAI's API."""
+        methods = self._exact.get(path)
+        if methods is not None:
+            found = methods.get(method)
+            if found is None:
+                allowed = " or ".join(name for name in methods if name != "HEAD")
+                raise MethodNotAllowed(f"`{path}` takes {allowed}, not {method}.")
+            return found
+        if path in _REFUSED:
+            raise NotFound(f"There is no path `{path}` here.")
+        if path.startswith(_STORED_CHAT + "/"):
+            return self._stored_chat
+        return self._families.get(path[len(PREFIX) :].partition("/")[0])
+
+    def is_error(self, body: bytes) -> bool:
+        """Say whether a body is ``{"error": {"message": str, ...}}``."""
+        return is_error_object(body)
+
+    def error_body(self, message: str, *, type_: str, code: str | None, param: str | None) -> bytes:
+        """Return an error as OpenAI writes it."""
+        return error_body(message, type_=type_, code=code, param=param)
+
+    def error_event(self, message: str, *, type_: str, code: str) -> bytes:
+        """Return the event that OpenAI's clients raise as an error."""
+        return b"data: " + error_body(message, type_=type_, code=code) + b"\n\n"
+
+
+def _asked(protocol: WireProtocol) -> dict[str, Operation]:
+    """Return what is asked by POST, by its path below `/v1`."""
+    return {
+        "chat/completions": Operation(
+            name="chat",
+            protocol=protocol,
+            body="json",
+            model_in="body",
+            model_required=True,
+            cacheable=True,
+            usage_option=True,
+            engine=True,
+            peek=peek,
+            answer=read_chat,
+            events=ChatEvents,
+            strict=True,
+        ),
+        "completions": Operation(
+            name="completion",
+            protocol=protocol,
+            body="json",
+            model_in="body",
+            model_required=True,
+            cacheable=True,
+            usage_option=True,
+            engine=True,
+            peek=peek,
+            answer=read_chat,
+            events=ChatEvents,
+            strict=True,
+        ),
+        "embeddings": Operation(
+            name="embedding",
+            protocol=protocol,
+            body="json",
+            model_in="body",
+            model_required=True,
+            cacheable=True,
+            engine=True,
+            peek=peek,
+            answer=read_embedding,
+            strict=True,
+        ),
+        "responses": Operation(
+            name="response",
+            protocol=protocol,
+            body="json",
+            model_in="body",
+            peek=peek_response,
+            answer=read_response,
+            events=TypedEvents,
+            strict=True,
+        ),
+        "moderations": _json(protocol, "moderation", strict=True),
+        "audio/speech": _json(protocol, "speech"),
+        "images/generations": _json(protocol, "image"),
+        "images/edits": _form(protocol, "image_edit"),
+        "images/variations": _form(protocol, "image_variation"),
+        "audio/transcriptions": _form(protocol, "transcription"),
+        "audio/translations": _form(protocol, "translation"),
+        **{path: _json(protocol, path) for path in _EXTRAS},
+    }
+
+
+def _json(protocol: WireProtocol, name: str, *, strict: bool = False) -> Operation:
+    return Operation(
+        name=name,
+        protocol=protocol,
+        body="json",
+        model_in="body",
+        peek=peek_lax,
+        answer=read_object,
+        events=None if strict else TypedEvents,
+        strict=strict,
+    )
+
+
+def _form(protocol: WireProtocol, name: str) -> Operation:
+    return Operation(
+        name=name,
+        protocol=protocol,
+        body="form",
+        model_in="body",
+        peek=peek_lax,
+        answer=read_object,
+        events=TypedEvents,
+    )

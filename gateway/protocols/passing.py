@@ -1,0 +1,42 @@
+"""Whatever else lies below `/v1`: passed as it comes, recorded with what can be seen of it."""
+
+from gateway.errors import error_body
+from gateway.protocols.openai import peek_lax
+from gateway.protocols.openai_text import OpenAITexts
+from gateway.protocols.protocol import Operation, Texts
+
+_NAME_CHARS = 64
+
+
+class PassThrough:
+    """A protocol of which nothing is known; its errors are OpenAI's, as everything below `/v1`."""
+
+    name = "other"
+
+    def __init__(self) -> None:
+        self.texts: Texts = OpenAITexts()
+
+    def find(self, method: str, path: str) -> Operation | None:
+        """Return an operation named after its path."""
+        if not path.startswith("/v1/"):
+            return None
+        return Operation(
+            name=path[len("/v1/") :].strip("/")[:_NAME_CHARS],
+            protocol=self,
+            body="unknown",
+            model_in="body",
+            repeatable=method in {"GET", "HEAD", "POST"},
+            peek=peek_lax,
+        )
+
+    def is_error(self, body: bytes) -> bool:
+        """Say whether there is one: what it looks like is between the two ends of its path."""
+        return bool(body)
+
+    def error_body(self, message: str, *, type_: str, code: str | None, param: str | None) -> bytes:
+        """Return an error as OpenAI writes it."""
+        return error_body(message, type_=type_, code=code, param=param)
+
+    def error_event(self, message: str, *, type_: str, code: str) -> bytes:
+        """Return the event that OpenAI's clients raise as an error."""
+        return b"data: " + error_body(message, type_=type_, code=code) + b"\n\n"

@@ -1,0 +1,111 @@
+"""What a JSON body may not be, beyond its syntax: too deep, ambiguous, or not text."""
+
+import re
+from itertools import accumulate
+
+from gateway.errors import InvalidRequest
+
+MAX_DEPTH = 100
+MAX_BRACKETS = 400_000
+"""Of arrays and objects in a body that has to be measured; it keeps the measuring quick."""
+MAX_DIGITS = 400
+
+# Keys that decide what is asked of whom: two of one kind, and each reader takes another.
+_KEYS = re.compile(rb'"(?:model|stream|messages)"')
+_KEY = re.compile(rb'"(model|stream|messages)"\s*:')
+_DIGITS = re.compile(rb"[0-9]{8}")
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
+_ESCAPED_LETTER = re.compile(rb"\\u00([67][0-9a-fA-F])")
+_FEW = 6
+_OPEN, _CLOSE = b"[{", b"]}"
+_NOT_BRACKETS = bytes(code for code in range(256) if code not in _OPEN + _CLOSE)
+_STEPS = [(code in _OPEN) - (code in _CLOSE) for code in range(256)]
+
+
+def check(body: bytes) -> None:
+    """Refuse a body of sound syntax that servers would read in different ways, or choke on.
+
+    Syntax is the decoder's matter: this relies on balanced brackets and closed strings.
+
+    Raises
+    ------
+    InvalidRequest
+        It is not UTF-8; it is nested deeper than `MAX_DEPTH`; `model`, `stream` or `messages`
+        stands in it twice; a number has more than `MAX_DIGITS` digits.
+    """
+    if not body.isascii():
+        _check_utf8(body)
+    keys = _KEYS.findall(body)
+    escaped = body.find(b"\\") >= 0 and body.rfind(b"\\u00") >= 0
+    if escaped or (len(keys) > 1 and len(set(keys)) != len(keys)):
+        _check_repeats(body)
+    if _has_many_brackets(body):
+        _check_depth(body)
+    # A number so long shows in every fiftieth byte; looking at those costs nothing.
+    if _DIGITS.search(body[::50]) is not None and _LONG_NUMBER.search(_outside(body)) is not None:
+        raise InvalidRequest(f"The request body holds a number of more than {MAX_DIGITS} digits.")
+
+
+def _has_many_brackets(body: bytes) -> bool:
+    """Say whether a body could be nested too deep; most have few brackets."""
+    objects, at = 0, body.find(b"{")
+    # Finding a few costs half of counting all.
+    while at >= 0 and objects < _FEW:
+        objects += 1
+        at = body.find(b"{", at + 1)
+    if at >= 0:
+        objects = body.count(b"{")
+    return objects + body.count(b"[") > MAX_DEPTH
+
+
+def _check_utf8(body: bytes) -> None:
+    try:
+        str(body, "utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"The request body is not UTF-8: {error.reason} at byte {error.start}."
+        ) from error
+
+
+def _check_repeats(body: bytes) -> None:
+    """Refuse a second key of one name at the top level, however it is written."""
+    if _ESCAPED_LETTER.search(body) is not None:
+        body = _ESCAPED_LETTER.sub(_letter, body.replace(rb"\\", b""))
+    body = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    depth, at = 0, 0
+    seen: set[bytes] = set()
+    for match in _KEY.finditer(body):
+        depth += _rise(_outside(body[at : match.start()]))
+        at = match.start()
+        if depth != 1:
+            continue
+        if match[1] in seen:
+            name = match[1].decode()
+            raise InvalidRequest(f"The request body has two keys `{name}`; send one.", param=name)
+        seen.add(match[1])
+
+
+def _letter(match: re.Match[bytes]) -> bytes:
+    code = int(match[1], 16)
+    return bytes([code]) if bytes([code]).isalpha() else match[0]
+
+
+def _outside(body: bytes) -> bytes:
+    """Return what stands outside the strings."""
+    if b"\\" in body:
+        body = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    return b"".join(body.split(b'"')[::2])
+
+
+def _rise(outside: bytes) -> int:
+    """Return by how much the depth rises over a piece."""
+    opened = outside.count(b"{") + outside.count(b"[")
+    return opened - outside.count(b"}") - outside.count(b"]")
+
+
+def _check_depth(body: bytes) -> None:
+    brackets = _outside(body).translate(None, _NOT_BRACKETS)
+    if len(brackets) > 2 * MAX_BRACKETS:
+        raise InvalidRequest(f"The request body holds more than {MAX_BRACKETS} arrays and objects.")
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH:
+        raise InvalidRequest(f"The request body is nested deeper than {MAX_DEPTH} levels.")

@@ -1,0 +1,45 @@
+"""All wire protocols, and which of them a request speaks."""
+
+import re
+
+from gateway.errors import NotFound
+from gateway.protocols.anthropic import PATH as ANTHROPIC_PATH
+from gateway.protocols.anthropic import Anthropic
+from gateway.protocols.openai_paths import OpenAI
+from gateway.protocols.passing import PassThrough
+from gateway.protocols.protocol import Operation, WireProtocol
+
+OPENAI = OpenAI()
+ANTHROPIC = Anthropic()
+PROTOCOLS: tuple[WireProtocol, ...] = (OPENAI, ANTHROPIC, PassThrough())
+"""In the order in which they are asked for a path; the last takes what is left below `/v1`."""
+
+_BAD_PATH = re.compile(r"//|(/|%2f)\.{1,2}(/|%2f|$)|%2e|%5c|%00|\\", re.IGNORECASE)
+
+
+def find_operation(method: str, path: str) -> Operation:
+    """Return what a request asks for.
+
+    Raises
+    ------
+    NotFound
+        No protocol has the path, or it tries to climb out of where it is.
+    MethodNotAllowed
+    """
+    if _BAD_PATH.search(path):
+        raise NotFound(f"There is no path `{path}` here.")
+    for protocol in PROTOCOLS:
+        operation = protocol.find(method, path)
+        if operation is not None:
+            return operation
+    raise NotFound(f"There is no path `{path}` here.")
+
+
+def protocol_of(path: str) -> WireProtocol:
+    """Return in whose words a request is refused, before anything else is known of it."""
+    return ANTHROPIC if path.startswith(ANTHROPIC_PATH) else OPENAI
+
+
+def protocol_named(name: str) -> WireProtocol:
+    """Return the protocol of a record; OpenAI's for names of other versions."""
+    return next((one for one in PROTOCOLS if one.name == name), OPENAI)

@@ -1,0 +1,205 @@
+"""Bodies of requests: read whole where that is needed, passed on piece by piece where not."""
+
+import zlib
+from dataclasses import dataclass
+
+from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
+from gateway.exchange import Exchange
+from gateway.protocols.coding import READABLE, TooLargeError, coding_of, inflate
+from gateway.protocols.multipart import Field, boundary_of, read_fields
+from gateway.protocols.peeking import check_model
+from gateway.protocols.protocol import Operation, Peek
+
+HELD_BYTES = 1_048_576
+"""Longer bodies that need no reading are not held."""
+
+
+class StreamedBody:
+    """A body that is read once, on its way: `router.upstream.BodySource`.
+
+    Parameters
+    ----------
+    head : bytes
+        What was read already.
+    length : int or None
+        Of the whole body as the client declared it.
+    """
+
+    def __init__(self, exchange: Exchange, head: bytes = b"", *, length: int | None) -> None:
+        self.length = length
+        self._exchange = exchange
+        self._head = head
+        self._started = False
+
+    def with_head(self, head: bytes) -> "StreamedBody":
+        """Return the body with other first bytes; only one of the two can be read."""
+        length = self.length
+        if length is not None:
+            length += len(head) - len(self._head)
+        return StreamedBody(self._exchange, head, length=length)
+
+    async def read(self) -> bytes:
+        """Return the next part, b"" at the end."""
+        if not self._started:
+            self._started = True
+            if self._head:
+                return self._head
+        return await self._exchange.read()
+
+
+@dataclass(frozen=True, slots=True)
+class FormBody:
+    """A multipart body, and where its field `model` stands.
+
+    Attributes
+    ----------
+    head : bytes
+        The body, or its first part when `source` has the rest.
+    start, end : int
+        Offsets of the model's name in `head`.
+    """
+
+    head: bytes
+    start: int
+    end: int
+    source: StreamedBody | None
+
+
+@dataclass(slots=True)
+class RequestBody:
+    """What was read of a request.
+
+    Attributes
+    ----------
+    raw : bytes
+        The body as it came, b"" when it is not held.
+    shown : bytes
+        What the record keeps: the body with its coding undone, or the first part of a long one.
+    coding : bytes
+        b"" for none.
+    """
+
+    raw: bytes
+    shown: bytes
+    peek: Peek
+    coding: bytes = b""
+    form: FormBody | None = None
+    source: StreamedBody | None = None
+
+
+async def read_body(exchange: Exchange, operation: Operation, max_bytes: int) -> RequestBody:
+    """Read as much of a body as its operation asks for, and peek at it.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Of a body that is held, inflated if need be.
+
+    Raises
+    ------
+    RequestError
+    """
+    kind = operation.body
+    if kind == "json":
+        return _json(await exchange.body(), operation, exchange, max_bytes)
+    content_type = exchange.header(b"content-type") or b""
+    if kind in {"form", "unknown"}:
+        if content_type.lower().lstrip().startswith(b"application/json"):
+            body = await exchange.body()
+            if kind == "form":
+                return _json(body, operation, exchange, max_bytes)
+            return RequestBody(body, body, _peek_unknown(body, operation))
+        boundary = boundary_of(content_type)
+        if boundary is not None and not coding_of(exchange.header(b"content-encoding")):
+            return await _form(exchange, boundary, max_bytes)
+    length = exchange.body_length
+    if length is not None and length <= HELD_BYTES:
+        body = await exchange.body() if length else b""
+        return RequestBody(body, body, Peek())
+    return RequestBody(b"", b"", Peek(), source=StreamedBody(exchange, length=length))
+
+
+def _json(body: bytes, operation: Operation, exchange: Exchange, max_bytes: int) -> RequestBody:
+    peek = operation.peek
+    assert peek is not None
+    coding = coding_of(exchange.header(b"content-encoding"))
+    if not coding:
+        return RequestBody(body, body, peek(body))
+    text = _inflated(body, coding, max_bytes)
+    return RequestBody(body, text, peek(text), coding)
+
+
+def _inflated(body: bytes, coding: bytes, max_bytes: int) -> bytes:
+    """Return a body that can be looked into; what is sent on is the coded one."""
+    if coding not in READABLE:
+        name = coding.decode("latin-1")[:40]
+        raise UnsupportedCoding(
+            f"The content coding `{name}` cannot be read here; send the body as it is, or with"
+            " gzip or deflate."
+        )
+    try:
+        return inflate(body, coding, max_bytes)
+    except TooLargeError as error:
+        raise RequestTooLarge(
+            f"The request body inflates to more than {max_bytes} bytes."
+        ) from error
+    except zlib.error as error:
+        raise InvalidRequest(f"The request body is not of its content coding: {error}") from error
+
+
+def _peek_unknown(body: bytes, operation: Operation) -> Peek:
+    """Read the model of a body this gateway has no need to understand."""
+    if not body or operation.peek is None:
+        return Peek()
+    try:
+        return operation.peek(body)
+    except InvalidRequest:
+        return Peek()
+
+
+async def _form(exchange: Exchange, boundary: bytes, max_bytes: int) -> RequestBody:
+    """Read a form up to its model; what follows need not be held when it is long."""
+    length = exchange.body_length
+    if length is not None and length <= HELD_BYTES:
+        body = await exchange.body()
+        fields = read_fields(body, boundary).fields
+        return _of_form(body, fields, None)
+    pieces: list[bytes] = []
+    head, size, next_look = b"", 0, 0
+    while piece := await exchange.read():
+        pieces.append(piece)
+        size += len(piece)
+        if size > max_bytes:
+            raise RequestTooLarge(
+                f"The field `model` is not among the first {max_bytes} bytes of the form; send"
+                " it before the file."
+            )
+        # Each look costs as much as what has arrived: look as often as that doubles.
+        if size >= next_look:
+            next_look = 2 * size
+            head = b"".join(pieces)
+            pieces = [head]
+            fields = read_fields(head, boundary).fields
+            if _model_field(fields) is not None:
+                return _of_form(head, fields, StreamedBody(exchange, head, length=length))
+    head = b"".join(pieces)
+    return _of_form(head, read_fields(head, boundary).fields, None)
+
+
+def _model_field(fields: list[Field]) -> Field | None:
+    return next((field for field in fields if field.name == b"model"), None)
+
+
+def _of_form(head: bytes, fields: list[Field], source: StreamedBody | None) -> RequestBody:
+    named = [field for field in fields if field.name in {b"model", b"stream", b"user"}]
+    if len({field.name for field in named}) != len(named):
+        raise InvalidRequest("The form has a field `model`, `stream` or `user` twice; send one.")
+    values = {field.name: field.value.decode("utf-8", "replace") for field in named}
+    peek = Peek(
+        model=check_model(values.get(b"model", "")),
+        stream=values.get(b"stream", "").lower() in {"true", "1"} or None,
+        user=values.get(b"user"),
+    )
+    place = _model_field(fields)
+    form = FormBody(head, place.start, place.end, source) if place is not None else None
+    return RequestBody(head if source is None else b"", head, peek, form=form, source=source)
