@@ -204,7 +204,7 @@ class Incoming:
 
     def _limit(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        if max(self.body_length or 0, self._received_bytes) > limit_bytes:
+        if (self.body_length or self._received_bytes) > limit_bytes:
             self.fail(self._too_large())
 
     async def _receive(self, wait_s: float) -> None:
