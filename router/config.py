@@ -83,13 +83,13 @@ def _check_proxy(proxy: SecretStr) -> SecretStr:
     if not sound or parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError("must be a host and a port alone, such as `http://10.0.0.1:3128`")
     if parts.scheme.startswith("socks") and find_spec("socksio") is None:
-        raise ValueError("needs the package `socksio`: install `httpx2[socks]`")
+        raise ValueError("needs the package `socksio`: install `driftgate[http2]`")
     return proxy
 
 
 def _check_http2(http2: bool) -> bool:  # noqa: FBT001  (pydantic calls it)
     if http2 and find_spec("h2") is None:
-        raise ValueError("needs the package `h2`: install `httpx2[http2]`")
+        raise ValueError("needs the package `h2`: install `driftgate[http2]`")
     return http2
 
 
@@ -148,7 +148,7 @@ class UpstreamConfig(Frozen):
     client_cert: str | None = None  # PEM: what an https upstream asks of its clients
     client_key: str | None = None  # its key, when `client_cert` does not hold it
     proxy: ProxyUrl | None = None  # reached through this proxy: http, https or socks5
-    http2: Http2 = False  # HTTP/2, where the server has it; needs `httpx2[http2]`
+    http2: Http2 = False  # HTTP/2, where the server has it; needs `driftgate[http2]`
     headers: Fields = {}  # added to every request
     prices: dict[str, Price] = {}  # model name (or "*") to price
 
