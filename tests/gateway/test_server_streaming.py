@@ -350,3 +350,47 @@ def test_a_declined_upgrade_is_answered_and_nothing_after_it_is_read() -> None:
             assert served.server.statistics().requests_total == 1
 
     run(scenario())
+
+
+@pytest.mark.parametrize("cut", [0, 20, 60], ids=["at once", "in the first", "in the second"])
+def test_an_upgrade_behind_another_request_waits_for_its_turn(cut: int) -> None:
+    """The first is answered, then the connection is handed over with all that came early."""
+
+    async def either(exchange: Exchange) -> None:
+        await asyncio.sleep(0.02)
+        await (_shout(exchange) if exchange.upgrade else echo(exchange))
+
+    async def scenario() -> None:
+        async with serving(either) as served:
+            client = await served.client()
+            sent = GET + UPGRADE + b"early"
+            await client.send(sent[:cut])
+            await asyncio.sleep(0.01)
+            await client.send(sent[cut:])
+            assert (await client.answer()).body == b"GET /?|"
+            assert (await client.answer(head_only=True)).status == 101
+            assert await client.within(client.reader.readexactly(5)) == b"EARLY"
+
+    run(scenario())
+
+
+def test_what_comes_early_for_a_tunnel_is_bounded() -> None:
+    """Before the handler switches, no more than a little of the other protocol is read."""
+    go_on = asyncio.Event()
+
+    async def late(exchange: Exchange) -> None:
+        await go_on.wait()
+        await _shout(exchange)
+
+    async def scenario() -> None:
+        async with serving(late) as served:
+            client = await served.client()
+            client.writer.write(UPGRADE + b"x" * 20_000_000)
+            await asyncio.sleep(0.2)
+            assert client.writer.transport.get_write_buffer_size() > 5_000_000
+            go_on.set()
+            assert (await client.answer(head_only=True)).status == 101
+            whole = client.reader.readexactly(20_000_000)
+            assert await client.within(whole) == b"X" * 20_000_000
+
+    run(scenario())
