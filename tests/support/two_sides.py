@@ -104,6 +104,15 @@ class Sides:
         return self.spool.read()[self.earlier_rows :]
 
 
+def configuration(url: str, *, rest: str = "spec", keyed: bool = False) -> str:
+    """Return a configuration before the upstream at an address; options as in `both_sides`."""
+    key = f', api_key: "{KEY}"' if keyed else ""
+    config = CONFIG.format(url=url, rest=rest, key=key)
+    if keyed:
+        config += _KEYS.format(digest=hashlib.sha256(CLIENT_KEY.encode()).hexdigest())
+    return config
+
+
 @contextmanager
 def both_sides(data_dir: Path, *, rest: str = "spec", keyed: bool = False) -> Iterator[Sides]:
     """Run the upstream and a worker before it.
@@ -112,10 +121,7 @@ def both_sides(data_dir: Path, *, rest: str = "spec", keyed: bool = False) -> It
     gateway has the upstream's; without, the client's key goes all the way.
     """
     with SpecUpstream() as upstream:
-        key = f', api_key: "{KEY}"' if keyed else ""
-        config = CONFIG.format(url=upstream.url, rest=rest, key=key)
-        if keyed:
-            config += _KEYS.format(digest=hashlib.sha256(CLIENT_KEY.encode()).hexdigest())
+        config = configuration(upstream.url, rest=rest, keyed=keyed)
         with RunningWorker(data_dir, config) as worker:
             through = Side(worker.url, CLIENT_KEY if keyed else KEY)
             yield Sides(upstream, Side(upstream.url), through, SpoolRows(data_dir / "spool"))
