@@ -5,6 +5,7 @@ import re
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import nginx
 from processes import await_port, cpu_s, free_port, rss_bytes, running, tree
 from wire import KEY, ChatRequest
 
+START_S = 120.0
 ROOT = Path(__file__).resolve().parent.parent
 _LAG = re.compile(rb"^driftgate_ingest_lag_bytes ([\d.e+]+)$", re.MULTILINE)
 _CONFIG = """
@@ -78,22 +80,52 @@ def nginx_proxy(stack: ExitStack, home: Path, upstream: int) -> Contender:
 
 
 def driftgate(
-    stack: ExitStack, home: Path, upstream: int, *, python: str = sys.executable
+    stack: ExitStack,
+    home: Path,
+    upstream: int,
+    *,
+    python: str = sys.executable,
+    wrap: Sequence[str] = (),
 ) -> Contender:
-    """Start driftgate with keys, plan, fallback chain and full recording on."""
+    """Start driftgate with keys, plan, fallback chain and full recording on.
+
+    Parameters
+    ----------
+    stack : ExitStack
+        Ends it.
+    home : Path
+        For its files; made here.
+    upstream : int
+        Port.
+    python : str
+        Interpreter of an environment with driftgate's dependencies.
+    wrap : sequence of str
+        A command that runs it, such as a profiler.
+    """
     home.mkdir(parents=True)
     path = home / "driftgate.yaml"
     key = hashlib.sha256(KEY.encode()).hexdigest()
     path.write_text(_CONFIG.format(upstream=upstream, key=key))
     port, control = free_port(), free_port()
-    command = [python, "-m", "driftgate", "serve", "--config", str(path), "--port", str(port)]
-    command += ["--control", f"127.0.0.1:{control}", "--data-dir", str(home / "data")]
-    process = stack.enter_context(running(command, port=port, cwd=ROOT))
-    await_port(control, process)
+    command = [*wrap, python, "-m", "driftgate", "serve", "--config", str(path)]
+    command += ["--port", str(port), "--control", f"127.0.0.1:{control}"]
+    command += ["--data-dir", str(home / "data")]
+    process = stack.enter_context(running(command, port=port, cwd=ROOT, timeout_s=START_S))
+    await_port(control, process, START_S)
     await_ingest(control)
-    pids = tree(process.pid)
-    workers = [pid for pid in pids if b"_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return Contender("driftgate", port, process.pid, workers, control=control)
+    return Contender("driftgate", port, process.pid, _workers(process.pid), control=control)
+
+
+def _workers(root: int) -> list[int]:
+    """Return the processes that serve, which the supervisor starts after it listens."""
+    deadline_s = time.monotonic() + START_S
+    while time.monotonic() < deadline_s:
+        lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in tree(root)}
+        found = [pid for pid, line in lines.items() if b"\0_worker\0" in line]
+        if found:
+            return found
+        time.sleep(0.1)
+    raise RuntimeError("driftgate has no worker")
 
 
 def await_ingest(control: int, timeout_s: float = 300.0) -> None:

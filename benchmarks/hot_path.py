@@ -25,7 +25,7 @@ from peers import CACHE, ready
 from stream_client import stream, stream_upstream
 from tables import conditions, table
 
-_PERF_LINE = re.compile(r"^\s*([\d.]+)%\s+(\S+)\s+\[([k.])\]\s+(.+?)\s*$", re.MULTILINE)
+_PERF_LINE = re.compile(r"^\s*([\d.]+)%\s+(\S+)\s+\[([k.])\]\s+(.+?)[\s-]*$", re.MULTILINE)
 
 
 def folded(text: str, place: str) -> tuple[Counter[str], Counter[str], int]:
@@ -73,7 +73,8 @@ def python_profile(
         _during(command, load)
         own, under, total = folded(out.read(), str(Path(__file__).parents[1]) + "/")
     shown = sorted(own, key=lambda frame: -own[frame])[: options.top]
-    deep = [f for f in sorted(under, key=lambda frame: -under[frame]) if f not in shown]
+    inner = [f for f in under if under[f] < 0.9 * total and f not in shown]
+    deep = sorted(inner, key=lambda frame: -under[frame])
     rows = [[f"`{f}`", f"{own[f] / total:.1%}", f"{under[f] / total:.1%}"] for f in shown]
     rows += [[f"`{f}`", f"{own[f] / total:.1%}", f"{under[f] / total:.1%}"] for f in deep[:10]]
     return table(["function", "self", "with what it calls"], rows)
@@ -98,6 +99,34 @@ def native_profile(
     return table(["symbol", "in", f"self (kernel {kernel:.0f}% in all)"], rows)
 
 
+def instructions(options: argparse.Namespace) -> str:
+    """Count the worker's instructions a request, in user space, with callgrind."""
+    if shutil.which("valgrind") is None:
+        return "valgrind is not installed (Debian: valgrind)"
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        upstream, _ = nginx.static(stack, Path(folder))
+        wrap = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--trace-children=yes"]
+        wrap += ["--trace-children-skip-by-arg=_control", f"--callgrind-out-file={folder}/out.%p"]
+        home = Path(folder) / "driftgate"
+        gateway = ready(driftgate(stack, home, upstream, python=options.python, wrap=wrap))
+        worker = str(gateway.serving[0])
+        saturate(gateway, 8, 3)
+        _callgrind("--instr=on", worker)
+        # valgrind translates what it runs for the first time: not a part of any request.
+        saturate(gateway, 8, options.seconds)
+        _callgrind("--zero", worker)
+        load = saturate(gateway, 8, options.seconds)
+        _callgrind("--dump", worker)
+        dumps = Path(folder).glob(f"out.{worker}.*")
+        totals = [re.search(r"^totals: (\d+)", dump.read_text(), re.MULTILINE) for dump in dumps]
+    counted = sum(int(found[1]) for found in totals if found is not None)
+    return f"{counted / load.requests:,.0f} instructions a request in user space ({load.requests})"
+
+
+def _callgrind(what: str, pid: str) -> None:
+    subprocess.run(["callgrind_control", what, pid], check=True, capture_output=True)
+
+
 def _during(command: list[str], load: Callable[[], object]) -> None:
     """Run a profiler while load is there, which must last longer."""
     profiler = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -116,9 +145,13 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--streams", type=int, default=0, help="paced streams instead of requests")
     parser.add_argument("--native", action="store_true", help="py-spy: name C functions too")
+    parser.add_argument("--instructions", action="store_true", help="only count them")
     parser.add_argument("--python", default=sys.executable, help="that driftgate runs with")
     options = parser.parse_args()
     print(conditions(), "\n")
+    if options.instructions:
+        print(instructions(options))
+        return
     chunks = int((options.seconds + 5) / 0.02)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if options.streams:
