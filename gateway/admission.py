@@ -1,7 +1,8 @@
 """From a request's head and body to what can be routed and recorded."""
 
-from dataclasses import dataclass
 from urllib.parse import unquote_plus
+
+import msgspec
 
 from gateway.client_call import ClientCall, TapLimits
 from gateway.exchange import Exchange
@@ -18,8 +19,7 @@ PREFIX = "/v1"
 _NO_LOG = frozenset({b"1", b"true", b"yes"})
 
 
-@dataclass(slots=True)
-class Admitted:
+class Admitted(msgspec.Struct):
     """A request that will be answered and recorded.
 
     Attributes
@@ -71,6 +71,7 @@ async def admit(
         stream=bool(peek.stream),
         tags=parse_tags(header(b"x-driftgate-tags")),
         request=body.shown,
+        source=body.source,
         log_payload=header(b"x-driftgate-no-log") not in _NO_LOG,
     )
     below = exchange.path[len(PREFIX) :].encode("latin-1")

@@ -72,10 +72,20 @@ class ModelNotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, not with this method."""
+    """The path exists, not with this method.
+
+    Parameters
+    ----------
+    allowed : str
+        Value of the answer's `Allow`.
+    """
 
     status = 405
     reason = Reason.METHOD_NOT_ALLOWED
+
+    def __init__(self, message: str, *, allowed: str = "POST") -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class RequestTimedOut(RequestError):

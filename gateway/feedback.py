@@ -4,10 +4,8 @@ import re
 
 import msgspec
 
-from gateway.auth import tenant_of
 from gateway.errors import InvalidRequest, MethodNotAllowed
 from gateway.exchange import Exchange
-from gateway.snapshot import Snapshot
 from storage.records import Feedback
 from storage.spool import Spool
 
@@ -29,9 +27,7 @@ class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(FeedbackBody).decode
 
 
-async def take_feedback(
-    exchange: Exchange, snapshot: Snapshot, spool: Spool, *, now_us: int
-) -> None:
+async def take_feedback(exchange: Exchange, tenant: str, spool: Spool, *, now_us: int) -> None:
     """Write feedback to the log and answer 202 once it is there.
 
     Raises
@@ -41,7 +37,6 @@ async def take_feedback(
     """
     if exchange.method != "POST":
         raise MethodNotAllowed(f"`{PATH}` takes POST, not {exchange.method}.")
-    tenant = tenant_of(exchange, snapshot.keys)
     found = parse_feedback(await exchange.body())
     spool.feedback(
         Feedback(

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -19,6 +20,12 @@ _TAG = re.compile(r"[A-Za-z0-9_.:=/-]{1,64}")
 MAX_TAGS = 16
 
 
+class Counted(Protocol):
+    """A body that is not held."""
+
+    read_bytes: int
+
+
 class RequestRecord(msgspec.Struct):
     """What is known of a request so far; becomes BEGIN, then END.
 
@@ -26,6 +33,8 @@ class RequestRecord(msgspec.Struct):
     ----------
     started_at, started_s : int, float
         Wall clock in microseconds, monotonic seconds: when the head had been read.
+    request_bytes : int or None
+        None: as many as `request` has, or as went through `source`.
     log_payload : bool
         False when the client or the configuration wants no bodies kept.
     """
@@ -50,6 +59,8 @@ class RequestRecord(msgspec.Struct):
     cache: CacheOutcome = "bypass"
     tags: tuple[str, ...] = ()
     request: bytes = b""
+    request_bytes: int | None = None
+    source: "Counted | None" = None
     log_payload: bool = True
     fallback_from: str | None = None
     status: int = 0
@@ -61,6 +72,13 @@ class RequestRecord(msgspec.Struct):
     response_truncated: bool = False
     response_type: str = "application/json"
     facts: Facts = msgspec.field(default_factory=Facts)
+
+    @property
+    def sent_bytes(self) -> int:
+        """Return the size of the request's body, or what is known of it by now."""
+        if self.source is not None:
+            return self.source.read_bytes
+        return len(self.request) if self.request_bytes is None else self.request_bytes
 
     def begin(self) -> Begin:
         """Return the frame written before the first byte goes to the client."""
@@ -79,7 +97,7 @@ class RequestRecord(msgspec.Struct):
             pair_id=self.pair_id,
             stream=self.stream,
             trace_id=self.trace_id,
-            request_bytes=len(self.request),
+            request_bytes=self.sent_bytes,
         )
 
 
@@ -148,7 +166,7 @@ class Recorder:
             cost_usd=self._cost_usd(record),
             ttft_s=record.ttft_s,
             time_per_output_token_s=_time_per_output_token_s(record, latency_s),
-            request_bytes=len(record.request),
+            request_bytes=record.sent_bytes,
             response_bytes=record.response_bytes,
             trace_id=record.trace_id,
             tags=record.tags,

@@ -5,10 +5,8 @@ import asyncio
 import msgspec
 
 from gateway.client_call import AnyTap
-from gateway.errors import error_body
 from gateway.exchange import Exchange
 from gateway.headers import to_client
-from gateway.protocols import openai
 from gateway.request_log import RequestLog
 from gateway.stream_pump import SlowClientError, StreamPump
 from gateway.tap import PassTap, header_value
@@ -59,10 +57,11 @@ class Relay(msgspec.Struct):
         record = self.log.record
         status, body = answer.status, tap.body
         headers = to_client(answer.headers)
-        if tap.is_client_error and not openai.is_error_object(body):
-            body = _client_error(status)
+        shown = tap.text
+        if tap.is_client_error and (refusal := tap.refusal()) is not None:
+            body = shown = refusal
             headers = [(b"Content-Type", b"application/json")]
-        self._note(tap, body)
+        self._note(tap, shown)
         answer.finish(None)
         await self.log.end(status, Reason.UPSTREAM_REJECTED if tap.is_client_error else None)
         overhead_s = self.clock.monotonic() - record.started_s - record.upstream_s
@@ -75,8 +74,7 @@ class Relay(msgspec.Struct):
         """Relay a stream from its commit point to its end, honestly."""
         headers = to_client(answer.headers)
         await self.log.begin()
-        passed = isinstance(tap, PassTap)
-        length = _content_length(answer.headers) if passed else None
+        length = _content_length(answer.headers) if isinstance(tap, PassTap) else None
         self.exchange.start(answer.status, [*headers, *self.own_headers], length=length)
         pump = StreamPump(
             self.exchange,
@@ -88,14 +86,14 @@ class Relay(msgspec.Struct):
         )
         fault = await self._run(pump, answer, length)
         last = pump.last
+        words: bytes | None = b""
         if fault is not None:
-            last += tap.take()
-            if not passed:
-                last += _error_event(fault)
+            words = _last_words(tap, fault)
+            last += tap.take() + (words or b"")
         body = b"".join((*pump.sent, last))
-        self._note(tap, body)
+        self._note(tap, tap.text if tap.coding else body)
         await self.log.end(answer.status, fault)
-        if fault is not None and passed:
+        if words is None:
             # There is no way to tell the truth inside an unknown format but to cut it.
             self.exchange.abort()
         else:
@@ -147,12 +145,7 @@ def _content_length(headers: Headers) -> int | None:
     return int(value) if value.isdigit() else None
 
 
-def _client_error(status: int) -> bytes:
-    message = f"The upstream refused the request with status {status}."
-    return error_body(message, type_="invalid_request_error", code=Reason.UPSTREAM_REJECTED)
-
-
-def _error_event(reason: Reason) -> bytes:
+def _last_words(tap: AnyTap, reason: Reason) -> bytes | None:
+    """Return what tells a client that its stream broke, None when nothing but a cut can."""
     message = _MESSAGES.get(reason, _MESSAGES[Reason.UPSTREAM_ERROR])
-    code = reason if reason in _MESSAGES else Reason.UPSTREAM_ERROR
-    return b"data: " + error_body(message, type_="upstream_error", code=code) + b"\n\n"
+    return tap.last_words(message, reason if reason in _MESSAGES else Reason.UPSTREAM_ERROR)

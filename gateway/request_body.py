@@ -23,10 +23,16 @@ class StreamedBody:
         What was read already.
     length : int or None
         Of the whole body as the client declared it.
+
+    Attributes
+    ----------
+    read_bytes : int
+        Read so far.
     """
 
     def __init__(self, exchange: Exchange, head: bytes = b"", *, length: int | None) -> None:
         self.length = length
+        self.read_bytes = 0
         self._exchange = exchange
         self._head = head
         self._started = False
@@ -43,8 +49,11 @@ class StreamedBody:
         if not self._started:
             self._started = True
             if self._head:
+                self.read_bytes += len(self._head)
                 return self._head
-        return await self._exchange.read()
+        part = await self._exchange.read()
+        self.read_bytes += len(part)
+        return part
 
 
 @dataclass(frozen=True, slots=True)

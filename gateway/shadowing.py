@@ -41,7 +41,7 @@ async def run_shadow(dispatcher: Dispatcher, plan: Plan, call: ClientCall, log: 
         tap = call.tap
         if tap is not None:
             record.facts = tap.facts
-            record.response, record.response_truncated = tap.body, tap.truncated
+            record.response, record.response_truncated = tap.text, tap.truncated
             record.response_bytes, record.response_type = tap.received_bytes, tap.content_type
         log.end_now(status, reason)
 

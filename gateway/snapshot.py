@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from gateway.auth import keys_by_digest
 from gateway.config import KeyConfig, LimitsConfig, Settings
-from gateway.protocols import openai
 from gateway.recording import Recorder
 from gateway.redaction import MARGIN_BYTES
 from router.dispatch import Dispatcher
@@ -35,7 +34,6 @@ class Snapshot:
     dispatcher: Dispatcher
     shadow_dispatcher: Dispatcher
     shadow_runners: Mapping[str, ShadowRunner]
-    models_body: bytes
     keep_bytes: int
 
 
@@ -45,7 +43,6 @@ def build_snapshot(
     *,
     dispatcher: Dispatcher,
     shadow_dispatcher: Dispatcher,
-    created_at_s: int,
 ) -> Snapshot:
     """Compose a snapshot from checked settings and open upstreams."""
     caching = any(route.cache is not None for route in settings.routes.values())
@@ -65,18 +62,5 @@ def build_snapshot(
             for name, route in settings.routes.items()
             if route.shadow
         },
-        models_body=openai.models_body(model_names(settings), created_at_s),
         keep_bytes=keep,
     )
-
-
-def model_names(settings: Settings) -> list[str]:
-    """Return the names clients may send: the routes, and what "*" is known to answer."""
-    names = [name for name in settings.routes if name != "*"]
-    rest = settings.routes.get("*")
-    if rest is not None:
-        for name in (*rest.split, *rest.fallback):
-            model = settings.upstreams[name].model
-            if model is not None and model not in names:
-                names.append(model)
-    return names

@@ -65,6 +65,11 @@ class UpstreamSet:
         path = str(self._engine_socket) if config.engine is not None else None
         return HttpUpstream(config, clock=self._clock, socket_path=path)
 
+    def find(self, name: str) -> Upstream | None:
+        """Return the client of an upstream; None when it is not there now."""
+        found = self._open.get(name)
+        return found[1] if found is not None else None
+
     def pools(self) -> dict[str, tuple[int, int]]:
         """Return connections in use and idle of every upstream, shadows included."""
         numbers: dict[str, tuple[int, int]] = {}

@@ -14,9 +14,12 @@ from typing import Any
 from gateway.cache import ResponseCache
 from gateway.channel import Channel
 from gateway.config import Settings
-from gateway.data_plane import DataPlane
+from gateway.data_plane import DataPlane, refusal_body
 from gateway.errors import ConfigError
 from gateway.heartbeat import Heartbeat
+from gateway.loop_lag import LoopLag
+from gateway.model_list import ModelList
+from gateway.overload import OverloadGate
 from gateway.paths import engine_socket
 from gateway.server import Server
 from gateway.settings import settings_from_message
@@ -79,6 +82,8 @@ class Worker:
         self._upstreams = UpstreamSet(engine_socket(self.options.data_dir), self.clock)
         stack.push_async_callback(self._upstreams.aclose)
         stack.push_async_callback(self._tasks.cancel)
+        gate = OverloadGate(settings.gateway.limits, self.clock, LoopLag(self.clock))
+        models = ModelList(self._upstreams.find, self.clock, self._tasks)
         self._plane = DataPlane(
             snapshot=self._snapshot(settings, self._upstreams),
             spool=spool,
@@ -86,10 +91,17 @@ class Worker:
             ids=IdSource(self.clock.now_us),
             cache=ResponseCache(settings.gateway.cache_bytes),
             rng=random.Random(),  # noqa: S311  (chooses variants, guards nothing)
+            gate=gate,
+            models=models,
         )
-        server = Server(self._plane.handle, limits=settings.gateway.limits, clock=self.clock)
+        server = Server(
+            self._plane.handle,
+            limits=settings.gateway.limits,
+            clock=self.clock,
+            server_error=refusal_body,
+        )
         await server.start([self.options.listening])
-        heartbeat = Heartbeat(self.options.name, self._plane, server, self._upstreams)
+        heartbeat = Heartbeat(self.options.name, self._plane, server, self._upstreams, gate)
         self._tasks.start(heartbeat.run())
         self._update_readiness()
         return server
@@ -102,7 +114,6 @@ class Worker:
             build_table(settings.upstreams, settings.routes, version=self.version),
             dispatcher=dispatcher,
             shadow_dispatcher=shadow_dispatcher,
-            created_at_s=int(self.clock.now_us() // 1_000_000),
         )
 
     async def _obey(self, channel: Channel, settings: Settings) -> float:
@@ -129,6 +140,7 @@ class Worker:
             return
         old = plane.snapshot
         plane.snapshot = self._snapshot(settings, upstreams)
+        plane.gate.reconfigure(settings.gateway.limits)
         self._update_readiness()
         before = old.settings
         if (before.routes, before.upstreams) != (settings.routes, settings.upstreams):

@@ -1,7 +1,7 @@
 """Who answers a request, decided before anything is sent."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import pack
 from typing import NamedTuple
 
@@ -26,16 +26,19 @@ class CompiledRoute:
 
     Attributes
     ----------
-    candidates : mapping of str to tuple of str
-        Chosen variant to the order in which upstreams are tried: itself, then the fallback chain
-        without repetitions, an embedded engine last.
+    plans : mapping of str to Plan
+        Of each variant, without shadows: itself, then the fallback chain without repetitions, an
+        embedded engine last.
+    pinned : Plan
+        The variant with the largest share alone: it keeps what only one upstream can keep.
     shadow_config : RouteConfig
         The route as its shadows see it: one try, no repeats.
     """
 
     config: RouteConfig
     variants: tuple[Variant, ...]
-    candidates: Mapping[str, tuple[str, ...]]
+    plans: Mapping[str, "Plan"]
+    pinned: "Plan"
     shadows: tuple[ShadowShare, ...]
     shadow_config: RouteConfig
 
@@ -48,8 +51,20 @@ class RoutingTable:
     routes: Mapping[str, CompiledRoute]
 
     def find(self, model: str) -> CompiledRoute | None:
-        """Return the route of a model name, else the rest's, else None."""
-        return self.routes.get(model) or self.routes.get(REST)
+        """Return the route of a model name, else the rest's, else None.
+
+        Without a name and without a route for the rest it is any route, if all lead to the same
+        main upstream.
+        """
+        found = self.routes.get(model) or self.routes.get(REST)
+        if found is None and not model:
+            routes = iter(self.routes.values())
+            first = next(routes, None)
+            if first is not None and all(
+                route.pinned.variant == first.pinned.variant for route in routes
+            ):
+                return first
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +79,12 @@ class Plan:
         Upstreams in the order in which they are tried, `variant` first.
     shadows : tuple of str
         Upstreams that get a copy; never the variant.
-    sticky : bool
-        The variant follows from a user's key, not from a draw.
     """
 
     route: RouteConfig
     variant: str
     candidates: tuple[str, ...]
     shadows: tuple[str, ...] = ()
-    sticky: bool = False
 
 
 def build_table(
@@ -107,46 +119,36 @@ def build_table(
 
 
 def make_plan(
-    table: RoutingTable,
-    *,
-    model: str,
-    sticky_key: bytes | None,
-    draw: float,
-    forced_route: str | None = None,
-) -> Plan | None:
-    """Decide who answers; None when no route does.
+    route: CompiledRoute, *, sticky_key: bytes | None, draw: float, pinned: bool = False
+) -> Plan:
+    """Decide who answers.
 
     Parameters
     ----------
-    table : RoutingTable
-    model : str
-        The model name that the client asked for.
+    route : CompiledRoute
     sticky_key : bytes, optional
         See `sticky_key_of`; without one the draw chooses the variant.
     draw : float
         Random, in [0, 1), fresh for each request. It also decides the shadows, each on its own.
-    forced_route : str, optional
-        Name of the route to use whatever the model name.
+    pinned : bool
+        Only the upstream that keeps an object can answer for it: the main one, and no other.
     """
-    if forced_route is None:
-        route = table.routes.get(model) or table.routes.get(REST)
-    else:
-        route = table.routes.get(forced_route)
-    if route is None:
-        return None
+    if pinned:
+        return route.pinned
     if sticky_key is None:
         variant = choose_by_draw(route.variants, draw)
     else:
         variant = choose_by_key(route.variants, sticky_key)
+    plan = route.plans[variant]
     shadows = _shadows(route, variant, draw) if route.shadows else ()
-    return Plan(route.config, variant, route.candidates[variant], shadows, sticky_key is not None)
+    return replace(plan, shadows=shadows) if shadows else plan
 
 
 def shadow_plan(table: RoutingTable, plan: Plan, shadow: str) -> Plan:
     """Return the plan of one shadow of a request: that upstream alone, tried once."""
     route = table.routes.get(plan.route.name)
     config = route.shadow_config if route is not None else _as_shadow(plan.route)
-    return Plan(config, shadow, (shadow,), (), plan.sticky)
+    return Plan(config, shadow, (shadow,))
 
 
 def _shadows(route: CompiledRoute, variant: str, draw: float) -> tuple[str, ...]:
@@ -182,10 +184,15 @@ def _compile(
         route = route.model_copy(update={"name": name})
     # `sorted` is stable: the chain keeps its order, only an engine goes to its end.
     chain = sorted(route.fallback, key=lambda upstream: upstreams[upstream].engine is not None)
+    main = max(route.split, key=lambda variant: route.split[variant])
     return CompiledRoute(
         config=route,
         variants=variants_of(name, list(route.split.items())),
-        candidates={variant: tuple(dict.fromkeys((variant, *chain))) for variant in route.split},
+        plans={
+            variant: Plan(route, variant, tuple(dict.fromkeys((variant, *chain))))
+            for variant in route.split
+        },
+        pinned=Plan(route, main, (main,)),
         shadows=tuple(
             ShadowShare(shadow, share, b"\0".join((b"shadow", name.encode(), shadow.encode(), b"")))
             for shadow, share in route.shadow.items()

@@ -71,6 +71,8 @@ def choose_by_key(variants: Sequence[Variant], key: bytes) -> str:
 
 def choose_by_draw(variants: Sequence[Variant], draw: float) -> str:
     """Return the variant of a random draw in [0, 1)."""
+    if len(variants) == 1:
+        return variants[0].name
     point = draw * sum(variant.weight for variant in variants)
     for name, weight, _ in variants:
         point -= weight

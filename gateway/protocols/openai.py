@@ -280,12 +280,3 @@ def is_error_object(body: bytes) -> bool:
         return False
     error = data.get("error") if isinstance(data, dict) else None
     return isinstance(error, dict) and isinstance(error.get("message"), str)
-
-
-def models_body(names: list[str], created: int) -> bytes:
-    """Return the answer of GET /v1/models."""
-    data = [
-        {"id": name, "object": "model", "created": created, "owned_by": "driftgate"}
-        for name in names
-    ]
-    return msgspec.json.encode({"object": "list", "data": data})

@@ -50,14 +50,21 @@ _EXTRAS = ("rerank", "score", "tokenize", "detokenize", "pooling", "classify")
 
 
 class OpenAI:
-    """The paths below `/v1` that OpenAI's API names, and what vLLM adds."""
+    """The paths below `/v1` that OpenAI's API names, and what vLLM adds.
+
+    Attributes
+    ----------
+    asked : dict of str to Operation
+        What is asked by POST, by its path.
+    """
 
     name = "openai"
 
     def __init__(self) -> None:
         self.texts: Texts = OpenAITexts()
+        self.asked = {PREFIX + path: operation for path, operation in _asked(self).items()}
         self._exact: dict[str, Mapping[str, Operation]] = {
-            PREFIX + path: {"POST": operation} for path, operation in _asked(self).items()
+            path: {"POST": operation} for path, operation in self.asked.items()
         }
         self._families = {
             first: Operation(name, self, stateful=True, repeatable=False)
@@ -78,8 +85,10 @@ class OpenAI:
         if methods is not None:
             found = methods.get(method)
             if found is None:
-                allowed = " or ".join(name for name in methods if name != "HEAD")
-                raise MethodNotAllowed(f"`{path}` takes {allowed}, not {method}.")
+                taken = " or ".join(name for name in methods if name != "HEAD")
+                raise MethodNotAllowed(
+                    f"`{path}` takes {taken}, not {method}.", allowed=", ".join(methods)
+                )
             return found
         if path in _REFUSED:
             raise NotFound(f"There is no path `{path}` here.")

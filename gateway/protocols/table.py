@@ -1,11 +1,13 @@
 """All wire protocols, and which of them a request speaks."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from gateway.errors import NotFound
 from gateway.protocols.anthropic import PATH as ANTHROPIC_PATH
 from gateway.protocols.anthropic import Anthropic
-from gateway.protocols.openai_paths import OpenAI
+from gateway.protocols.openai_paths import PREFIX, OpenAI
 from gateway.protocols.passing import PassThrough
 from gateway.protocols.protocol import Operation, WireProtocol
 
@@ -14,7 +16,15 @@ ANTHROPIC = Anthropic()
 PROTOCOLS: tuple[WireProtocol, ...] = (OPENAI, ANTHROPIC, PassThrough())
 """In the order in which they are asked for a path; the last takes what is left below `/v1`."""
 
+_USUAL: Mapping[str, Operation] = MappingProxyType({**OPENAI.asked, **ANTHROPIC.asked})
+"""What is asked by POST at a path of its own: found without looking for tricks."""
+
 _BAD_PATH = re.compile(r"//|(/|%2f)\.{1,2}(/|%2f|$)|%2e|%5c|%00|\\", re.IGNORECASE)
+
+
+def is_inference_path(path: str) -> bool:
+    """Say whether a path is for models; the others are about the gateway itself."""
+    return path.startswith(PREFIX)
 
 
 def find_operation(method: str, path: str) -> Operation:
@@ -26,6 +36,9 @@ def find_operation(method: str, path: str) -> Operation:
         No protocol has the path, or it tries to climb out of where it is.
     MethodNotAllowed
     """
+    usual = _USUAL.get(path)
+    if usual is not None and method == "POST":
+        return usual
     if _BAD_PATH.search(path):
         raise NotFound(f"There is no path `{path}` here.")
     for protocol in PROTOCOLS:

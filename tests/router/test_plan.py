@@ -20,9 +20,9 @@ def _table(version: int = 1, **routes: dict[str, Any]) -> RoutingTable:
 
 
 def _plan(table: RoutingTable, model: str = "chat", **more: Any) -> Plan:
-    plan = make_plan(table, **{"model": model, "sticky_key": None, "draw": 0.5, **more})
-    assert plan is not None
-    return plan
+    route = table.find(model)
+    assert route is not None
+    return make_plan(route, **{"sticky_key": None, "draw": 0.5, **more})
 
 
 def test_a_route_of_the_models_own_name_comes_before_the_rest() -> None:
@@ -33,16 +33,25 @@ def test_a_route_of_the_models_own_name_comes_before_the_rest() -> None:
 
 def test_a_model_without_a_route_has_no_plan() -> None:
     """Without `*`, an unknown name is nobody's."""
-    table = _table(chat={"split": {"a": 1}})
-    assert make_plan(table, model="other", sticky_key=None, draw=0.5) is None
+    assert _table(chat={"split": {"a": 1}}).find("other") is None
 
 
-def test_a_forced_route_ignores_the_model() -> None:
-    """The named route is used; one that does not exist does not fall to the rest."""
-    table = _table(chat={"split": {"a": 1}}, rest={"split": {"b": 1}})
-    assert _plan(table, "other", forced_route="chat").variant == "a"
-    unknown = make_plan(table, model="chat", sticky_key=None, draw=0.5, forced_route="no")
-    assert unknown is None
+def test_no_model_is_for_the_rest_or_for_where_all_routes_lead() -> None:
+    """Where routes lead to different upstreams, nobody can say which one is meant."""
+    apart: dict[str, Any] = {"chat": {"split": {"a": 1}}, "code": {"split": {"b": 1}}}
+    assert _table(**apart).find("") is None
+    assert _plan(_table(**apart, rest={"split": {"c": 1}}), "").variant == "c"
+    together = _table(chat={"split": {"a": 0.9, "b": 0.1}}, code={"split": {"a": 1}})
+    assert _plan(together, "", pinned=True).variant == "a"
+
+
+def test_a_pinned_request_goes_to_the_main_upstream_alone() -> None:
+    """Whatever the draw and the key: no other has what it asks for, and none gets a copy."""
+    route = {"split": {"a": 0.2, "b": 0.8}, "fallback": ("c",), "shadow": {"c": 1.0}}
+    table = _table(chat=route)
+    for draw in (0.0, 0.5, 0.99):
+        plan = _plan(table, sticky_key=b"someone", draw=draw, pinned=True)
+        assert (plan.variant, plan.candidates, plan.shadows) == ("b", ("b",), ())
 
 
 def test_candidates_are_the_variant_then_the_chain_without_repetitions() -> None:
@@ -63,7 +72,6 @@ def test_a_user_stays_with_their_variant_whatever_is_drawn() -> None:
     table, rng = _table(chat={"split": {"a": 0.5, "b": 0.5}}), Random(1)
     plans = [_plan(table, sticky_key=b"ada", draw=rng.random()) for _ in range(50)]
     assert len({plan.variant for plan in plans}) == 1
-    assert all(plan.sticky for plan in plans)
 
 
 def test_shadow_shares_hold_and_are_independent() -> None:

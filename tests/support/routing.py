@@ -60,9 +60,7 @@ class Bench:
     @property
     def plan(self) -> Plan:
         """Return the plan of a request."""
-        plan = make_plan(self.table, model="chat", sticky_key=None, draw=0.5)
-        assert plan is not None
-        return plan
+        return make_plan(self.table.routes["chat"], sticky_key=None, draw=0.5)
 
     async def ask(self, *, stream: bool = False) -> Answer:
         """Send one request, with an outcome of its own."""
