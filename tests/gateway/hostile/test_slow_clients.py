@@ -102,11 +102,7 @@ def test_an_end_in_the_middle_ends_it(sent: bytes, strict: RunningWorker) -> Non
     """A client that stops sending for good before its request is whole is let go at once."""
     wire = Wire(strict.port)
     try:
-        wire.talk(sent, answers=0)
-        time.sleep(0.01)
-        wire._socket.setblocking(True)
-        wire._socket.sendall(sent)
-        wire._socket.setblocking(False)
+        wire.deliver(sent)
         wire.finish_sending()
         heard = wire.talk(b"", answers=None, bound_s=1.0)
     finally:

@@ -73,6 +73,11 @@ GOOD = _good()
 _CHUNKS = OK + TYPE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
+def _slowly(part: bytes, pause_s: float, times: int) -> tuple[Step, ...]:
+    pair: tuple[Step, Step] = (part, Pause(pause_s))
+    return pair * times
+
+
 def _packed(data: bytes, repeat: int = 1) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join(packer.compress(data) for _ in range(repeat)) + packer.flush()
@@ -87,7 +92,7 @@ HEADS = [
     Case("a field without an end", (OK + b"A: ", *([b"x" * 60_000] * 20))),
     Case("1,000 fields", (OK + b"".join(b"A%d: x\r\n" % n for n in range(1_000)) + b"\r\n",)),
     Case("100,000 fields", (OK + b"a: b\r\n" * 100_000 + b"\r\n",)),
-    Case("fields without an end, slowly", (OK, *([b"a: b\r\n", Pause(0.1)] * 30)), (502, 504)),
+    Case("fields without an end, slowly", (OK, *_slowly(b"a: b\r\n", 0.1, 30)), (502, 504)),
     Case("interim answers without an end", (b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,)),
     Case("hints without an end", (b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" * 5_000,)),
     Case("two hints", (b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" * 2, _sized(GOOD)), (200,)),
@@ -240,10 +245,11 @@ STATUSES = [
             "9" * 40,
             "Fri, 31 Dec 9999 23:59:59 GMT",
             "soon",
-            "0",
             "\xff",
         )
     ),
+    # It may be asked again at once.
+    Case("429, retry after 0", (whole(429, b"{}", "Retry-After: 0"),), (200, 429)),
 ]
 
 SLOW = [
@@ -256,7 +262,7 @@ SLOW = [
         tuple(step for byte in OK * 9 for step in (bytes([byte]), Pause(0.03))),
         (502, 504),
     ),
-    Case("a body in drips", (_CHUNKS, *([chunk(b" "), Pause(0.05)] * 60)), (504,)),
+    Case("a body in drips", (_CHUNKS, *_slowly(chunk(b" "), 0.05, 60)), (504,)),
 ]
 
 CASES = [*HEADS, *FRAMINGS, *BODIES, *STATUSES, *SLOW]
@@ -315,7 +321,7 @@ BEFORE = [
     Case("a line without an end", _events(*[b"data: " + b"x" * 60_000] * 60)),
     Case(
         "comments without an end",
-        (STREAM_HEAD, *([chunk(b": x\n\n"), Pause(0.05)] * 60)),
+        (STREAM_HEAD, *_slowly(chunk(b": x\n\n"), 0.05, 60)),
         (504,),
     ),
     Case("a megabyte of comments", (*_events(b": x\n\n" * 200000), STALL), (502, 504)),
@@ -347,7 +353,7 @@ AFTER = [
     Case("half of an object", (chunk(b'data: {"choices":[\n\n'),)),
     Case("HTML", (chunk(b"<html>502</html>\n\n"),)),
     Case("a bad chunk size", (b"zz\r\n",)),
-    Case("comments without an end", tuple([chunk(b": x\n\n"), Pause(0.05)] * 60)),
+    Case("comments without an end", _slowly(chunk(b": x\n\n"), 0.05, 60)),
     Case("deep JSON", (chunk(b"data: " + b"[" * 100_000 + b"\n\n"),)),
 ]
 

@@ -6,6 +6,7 @@ connection lives on, and what reached the upstream.
 """
 
 import asyncio
+import contextlib
 import json
 import re
 import select
@@ -232,9 +233,21 @@ class Wire:
                 self._receive()
         return heard
 
+    def deliver(self, data: bytes) -> None:
+        """Send bytes whatever comes back, unless the connection has ended."""
+        left = memoryview(data)
+        deadline_s = time.monotonic() + BOUND_S
+        while left and not self.heard.ended:
+            readable, writable, _ = select.select([self._socket], [self._socket], [], BOUND_S)
+            assert time.monotonic() < deadline_s, "nothing is taken"
+            if writable:
+                left = self._send(left)
+            if readable:
+                self._receive()
+
     def finish_sending(self) -> None:
         """Send FIN."""
-        if not self.heard.ended:
+        with contextlib.suppress(OSError):  # It may be gone already.
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
