@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.protocols.openai_text import answer_text, prompt_text
+from gateway.protocols.table import protocol_named
 from monitors.signals.extract import extract
 from storage.records import End, Signals
 
@@ -16,9 +16,10 @@ def _signals(end: End) -> Signals:
     payload = end.payload
     if payload is None:
         return extract(None, None, end.prediction)
-    prompt = None if payload.request_truncated else prompt_text(payload.request)
     prediction = end.prediction
+    texts = protocol_named(prediction.protocol).texts
+    prompt = None if payload.request_truncated else texts.prompt(payload.request)
     failed = prediction.status >= 400 or prediction.reason is not None
     failed = failed or payload.response_truncated
-    answer = None if failed else answer_text(payload.response, payload.response_type)
+    answer = None if failed else texts.answer(payload.response, payload.response_type)
     return extract(prompt, answer, prediction)

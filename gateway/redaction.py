@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.protocols.openai_text import answer_text
+from gateway.protocols.protocol import Texts
+from gateway.protocols.table import OPENAI
 
 MARK = "[redacted]"
 MARGIN_BYTES = 4_096
@@ -30,29 +31,32 @@ class Redactor:
         """Say whether there is anything to take out."""
         return bool(self._patterns)
 
-    def body(self, body: bytes, content_type: str) -> bytes:
-        """Return a body without what the patterns match; another one only where they do."""
+    def body(self, body: bytes, content_type: str, texts: Texts = OPENAI.texts) -> bytes:
+        """Return a body without what the patterns match; another one only where they do.
+
+        Parameters
+        ----------
+        texts : Texts
+            Of the protocol: it reads the words that a stream cuts into events.
+        """
         if not self._patterns or not body:
             return body
         if len(body) > MAX_PARSED_BYTES:
             return self._raw(body)
         try:
             if content_type.startswith("text/event-stream"):
-                return self._raw(self._stream(body, content_type))
+                return self._raw(self._stream(body, content_type, texts))
             data = msgspec.json.decode(body)
             cleaned = self._value(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._raw(body)
         return self._raw(body if cleaned == data else msgspec.json.encode(cleaned))
 
-    def _stream(self, body: bytes, content_type: str) -> bytes:
+    def _stream(self, body: bytes, content_type: str, texts: Texts) -> bytes:
         """Return the stream, or its text as one event where a pattern matches that."""
-        text = answer_text(body, content_type) or ""
+        text = texts.answer(body, content_type) or ""
         cleaned = self._text(text)
-        if cleaned == text:
-            return body
-        choice = {"index": 0, "delta": {"content": cleaned}, "finish_reason": None}
-        return b"data: " + msgspec.json.encode({"choices": [choice]}) + b"\n\ndata: [DONE]\n\n"
+        return body if cleaned == text else texts.stream_of(cleaned)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -208,13 +208,19 @@ class MessageEvents:
 
 
 class Anthropic:
-    """The paths below `/v1/messages`."""
+    """The paths below `/v1/messages`.
+
+    Attributes
+    ----------
+    asked : dict of str to Operation
+        What is asked by POST, by its path.
+    """
 
     name = "anthropic"
 
     def __init__(self) -> None:
         self.texts: Texts = AnthropicTexts()
-        self._messages = Operation(
+        messages = Operation(
             name="messages",
             protocol=self,
             body="json",
@@ -226,7 +232,7 @@ class Anthropic:
             events=MessageEvents,
             strict=True,
         )
-        self._count = Operation(
+        counting = Operation(
             name="count_tokens",
             protocol=self,
             body="json",
@@ -236,17 +242,19 @@ class Anthropic:
             answer=read_count,
             strict=True,
         )
+        self.asked = {PATH: messages, PATH + "/count_tokens": counting}
         self._batches = Operation("message_batches", self, stateful=True, repeatable=False)
 
     def find(self, method: str, path: str) -> Operation | None:
         """Return the operation of a path below `/v1/messages`."""
         if not path.startswith(PATH):
             return None
-        below = path[len(PATH) :]
-        if below in {"", "/count_tokens"}:
+        asked = self.asked.get(path)
+        if asked is not None:
             if method != "POST":
                 raise MethodNotAllowed(f"`{path}` takes POST, not {method}.")
-            return self._count if below else self._messages
+            return asked
+        below = path[len(PATH) :]
         return self._batches if below == "/batches" or below.startswith("/batches/") else None
 
     def is_error(self, body: bytes) -> bool:
