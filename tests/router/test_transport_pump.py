@@ -2,15 +2,20 @@
 
 import asyncio
 import socket
+from itertools import pairwise
+from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.fake_answers import CLOSE, Pause
 from support.fake_upstream import FakeUpstream
 from support.raw_server import raw_server, read_head
 from support.transport_kit import LOOPS, Run, chat, client, raw, read_all, run_on
 
 from router.errors import Reason, UpstreamFault
-from router.http_connection import BUFFER_BYTES
+from router.http_connection import BUFFER_BYTES, HttpConnection
+from router.upstream import UpstreamRequest
 
 run = pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"], name="run")(run_on)
 
@@ -275,3 +280,86 @@ def test_requests_are_not_held_back_by_nagle(run: Run) -> None:
 
     with FakeUpstream() as fake:
         run(scenario(fake))
+
+
+class Wire(asyncio.Transport):
+    """A transport that nothing is behind."""
+
+    def __init__(self) -> None:
+        super().__init__({"socket": socket.socket(socket.AF_UNIX)})
+
+    def write(self, data: object) -> None:
+        """Forget."""
+
+    def is_closing(self) -> bool:
+        """Say no."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Say that everything is sent."""
+        return 0
+
+    def abort(self) -> None:
+        """Stay."""
+
+    def pause_reading(self) -> None:
+        """Go on all the same."""
+
+    def resume_reading(self) -> None:
+        """Go on."""
+
+
+class Nobody:
+    """Owns connections and does not care."""
+
+    def give_back(self, connection: HttpConnection, *, reusable: bool) -> None:
+        """Note whether the connection is sound."""
+        self.reusable = reusable
+
+    def forget(self, connection: HttpConnection) -> None:
+        """Do nothing."""
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_what_is_pumped_is_what_was_sent(data: st.DataObject) -> None:
+    """Any body, framed either way, cut anywhere, with pauses anywhere, arrives byte for byte."""
+    parts = data.draw(st.lists(st.binary(min_size=1, max_size=40), max_size=8))
+    body, sized = b"".join(parts), data.draw(st.booleans())
+    if sized:
+        wire = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    else:
+        framed = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts]
+        wire = CHUNKED + b"".join(framed) + b"0\r\nX-Trailer: 1\r\n\r\n"
+    cuts = data.draw(st.lists(st.integers(0, len(wire)), max_size=12))
+    pieces = [wire[start:end] for start, end in pairwise(sorted({0, len(wire), *cuts}))]
+    moves = data.draw(st.lists(st.sampled_from(["arrive", "turn", "resume"]), max_size=40))
+    pauses = data.draw(st.sets(st.integers(1, 20)))
+
+    async def scenario() -> None:
+        owner = Nobody()
+        connection = HttpConnection("u", owner, asyncio.get_running_loop())
+        transport = Wire()
+        connection.connection_made(transport)
+        response = connection.start(b"", UpstreamRequest(b"GET", b"/"))
+        sink, waiting = Sink(*pauses), list(pieces)
+        async with asyncio.TaskGroup() as group:
+            pump = group.create_task(response.pump(sink))
+            for move in moves:
+                if move == "turn":
+                    await asyncio.sleep(0)
+                elif move == "resume":
+                    response.resume()
+                elif waiting:
+                    connection.data_received(waiting.pop(0))
+            for piece in waiting:
+                connection.data_received(piece)
+            while not pump.done():
+                response.resume()
+                await asyncio.sleep(0)
+        response.release()
+        cast("socket.socket", transport.get_extra_info("socket")).close()
+        assert b"".join(sink.chunks) == body
+        assert owner.reusable
+
+    asyncio.run(scenario())
