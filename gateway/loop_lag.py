@@ -1,6 +1,7 @@
 """How late the event loop is: what every callback of a worker waits before it runs."""
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 from router.clock import Clock
@@ -24,6 +25,8 @@ class LoopLag:
         The smaller of the last two ticks' lateness: a single stall is over when it is noticed,
         a loop with more work than it can do is late again and again (the reasoning of CoDel,
         RFC 8289, section 3).
+    on_tick : callable, optional
+        Called after each tick.
     """
 
     __slots__ = (
@@ -35,6 +38,7 @@ class LoopLag:
         "_sum_s",
         "_ticks",
         "_timer",
+        "on_tick",
         "standing_s",
     )
 
@@ -48,6 +52,7 @@ class LoopLag:
         self._sum_s = 0.0
         self._ticks = 0
         self.standing_s = 0.0
+        self.on_tick: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Measure the running loop from now on; again is harmless."""
@@ -68,6 +73,8 @@ class LoopLag:
         self._longest_s = max(self._longest_s, late_s)
         self._sum_s += late_s
         self._ticks += 1
+        if self.on_tick is not None:
+            self.on_tick()
 
     def take(self) -> Lateness:
         """Return the lateness since the last call, and begin a new period.

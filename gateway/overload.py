@@ -1,10 +1,14 @@
 """When this worker is full: requests wait for others to end, in a bounded queue, or are refused.
 
 Two things fill a worker. Requests that take long: `limits.in_flight` of them are answered at once,
-`limits.queue` wait behind them, and nobody queues for longer than `limits.queue_wait`; who would
-not be served by then is refused on arrival. Requests that come faster than the processor can take
-them: then the event loop runs late, and while it is late by `limits.loop_lag` new requests are
-refused, which costs a fraction of answering them, so that those under way end in time.
+`limits.queue` wait behind them for `limits.queue_wait` at most. Waiting is also what keeps clients
+that repeat at once from being refused thousands of times a second, each time at a third of the cost
+of an answer: with room for all connections in the queue, it is once a `queue_wait` for each.
+Requests that come faster than the processor can take them: then the event loop runs late. From a
+tenth of `limits.loop_lag` on, fewer are let in at once, a fifth fewer each tick of the measurement,
+and more again when the loop is in time (additive increase, multiplicative decrease, as TCP and
+Netflix's concurrency-limits do); the rest waits, which costs nothing. While the loop is late by all
+of `limits.loop_lag`, new requests are refused, so that those under way end in time.
 """
 
 from typing import NamedTuple
@@ -14,6 +18,12 @@ from gateway.errors import Overloaded
 from gateway.loop_lag import LoopLag
 from router.clock import Clock
 from router.concurrency import Gate
+
+MIN_LIMIT = 64
+"""However late the loop, so many may be inside: enough to keep a processor busy."""
+
+_DECREASE = 0.8
+_INCREASE = 0.1
 
 
 class OverloadStatistics(NamedTuple):
@@ -27,12 +37,15 @@ class OverloadStatistics(NamedTuple):
         So far, for lack of room.
     late : int
         So far, because the event loop was late.
+    limit : int
+        How many may be inside now; below `limits.in_flight` while the loop runs late.
     """
 
     inside: int
     waiting: int
     refused: int
     late: int
+    limit: int
 
 
 class OverloadGate:
@@ -48,19 +61,22 @@ class OverloadGate:
         Started by whoever owns the loop.
     """
 
-    __slots__ = ("_gate", "_lag_limit_s", "_late", "_queue_wait_s", "lag")
+    __slots__ = ("_gate", "_lag_limit_s", "_late", "_limit", "_limits", "lag")
 
     def __init__(self, limits: LimitsConfig, clock: Clock, lag: LoopLag) -> None:
         self.lag = lag
-        self._gate = Gate(clock, limit=limits.in_flight, max_queue=limits.queue)
-        self._queue_wait_s = limits.queue_wait
+        self._gate = Gate(clock, limit=limits.in_flight, max_queue=limits.queue, patient=True)
+        self._limits = limits
+        self._limit = limits.in_flight
         self._lag_limit_s = limits.loop_lag
         self._late = 0
+        lag.on_tick = self._adapt
 
     def reconfigure(self, limits: LimitsConfig) -> None:
         """Take the limits of another configuration; who is inside or waiting stays."""
+        self._limits = limits
+        self._limit = limits.in_flight
         self._gate.resize(limit=limits.in_flight, max_queue=limits.queue)
-        self._queue_wait_s = limits.queue_wait
         self._lag_limit_s = limits.loop_lag
 
     def try_enter(self) -> bool:
@@ -73,7 +89,7 @@ class OverloadGate:
         Raises
         ------
         Overloaded
-            The queue is full or too long, no room came in time, or the event loop is late.
+            The queue is full, no room came in time, or the event loop is late.
         """
         if self.lag.standing_s >= self._lag_limit_s:
             self._late += 1
@@ -81,7 +97,7 @@ class OverloadGate:
                 f"This worker is overloaded: its event loop is {self.lag.standing_s:.2g} s late;"
                 " try again later."
             )
-        if not await self._gate.wait(self._queue_wait_s):
+        if not await self._gate.wait(self._limits.queue_wait):
             raise Overloaded(
                 "This worker is full: it has as many requests as `gateway.limits.in_flight` and"
                 " `gateway.limits.queue` allow; try again later."
@@ -94,4 +110,16 @@ class OverloadGate:
     def statistics(self) -> OverloadStatistics:
         """Return the numbers of this moment."""
         now = self._gate.statistics()
-        return OverloadStatistics(now.inside, now.waiting, now.refused, self._late)
+        return OverloadStatistics(now.inside, now.waiting, now.refused, self._late, self._limit)
+
+    def _adapt(self) -> None:
+        """Let fewer in while the loop is late, more when it is in time."""
+        before, most = self._limit, self._limits.in_flight
+        if self.lag.standing_s > self._lag_limit_s / 10:
+            inside = self._gate.statistics().inside
+            least = min(MIN_LIMIT, most)
+            self._limit = max(least, int(min(before, inside) * _DECREASE))
+        elif before < most:
+            self._limit = min(most, before + max(1, int(before * _INCREASE)))
+        if self._limit != before:
+            self._gate.resize(limit=self._limit, max_queue=self._limits.queue)

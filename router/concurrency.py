@@ -1,10 +1,11 @@
 """Admission by concurrency: so many at once, a bounded queue behind them, a bounded wait in it.
 
 Whoever finds the queue longer than can be served within its wait is refused at once: it would have
-waited in vain, and what is refused early costs least (Google, "Site Reliability Engineering",
-chapters 21 and 22: queues shorter than what can be served before the caller's deadline). The queue
-is served in order of arrival; since it never holds more than a wait's worth of work, serving the
-newest first would shorten nobody's wait by more than that.
+waited in vain, and may go elsewhere meanwhile (Google, "Site Reliability Engineering", chapters 21
+and 22: queues shorter than what can be served before the caller's deadline). A patient gate keeps
+it all the same: for callers that can go nowhere else, a wait is what slows down those who ask again
+at once, and refusing them costs nearly as much as serving them. The queue is served in order of
+arrival, and the wait bounds what that costs anybody.
 """
 
 import asyncio
@@ -58,6 +59,8 @@ class Gate:
         At least 1.
     max_queue : int
         0 keeps nobody waiting.
+    patient : bool
+        Keep also those waiting who, by the pace so far, would not be served in time.
     """
 
     __slots__ = (
@@ -67,13 +70,15 @@ class Gate:
         "_limit",
         "_max_queue",
         "_pace_s",
+        "_patient",
         "_refused",
         "_samples",
         "_waiters",
     )
 
-    def __init__(self, clock: Clock, *, limit: int, max_queue: int) -> None:
+    def __init__(self, clock: Clock, *, limit: int, max_queue: int, patient: bool = False) -> None:
         self._clock = clock
+        self._patient = patient
         self._limit = limit
         self._max_queue = max_queue
         self._inside = 0
@@ -148,7 +153,7 @@ class Gate:
         if waiting >= self._max_queue:
             return False
         # The first in the queue may always wait: a place that comes free finds a taker at once.
-        return not waiting or self._expected_wait_s() <= timeout_s
+        return self._patient or not waiting or self._expected_wait_s() <= timeout_s
 
     def _expected_wait_s(self) -> float:
         return (len(self._waiters) + 1) * self._pace_s if self._is_pace_known() else 0.0

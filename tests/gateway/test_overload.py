@@ -9,7 +9,7 @@ from support.virtual_time import LoopClock, ManualClock, run_virtually
 from gateway.config import LimitsConfig
 from gateway.errors import Overloaded
 from gateway.loop_lag import TICK_S, LoopLag
-from gateway.overload import OverloadGate
+from gateway.overload import MIN_LIMIT, OverloadGate
 from router.clock import SystemClock
 
 
@@ -37,7 +37,7 @@ def test_short_burst_waits_instead_of_failing() -> None:
         gate = gate_of(in_flight=10, queue=10, queue_wait="1s")
         results = await asyncio.gather(*(answer(gate, 0.5) for _ in range(20)))
         assert results == ["answered"] * 20
-        assert gate.statistics() == (0, 0, 0, 0)
+        assert gate.statistics()[:4] == (0, 0, 0, 0)
 
     run_virtually(main())
 
@@ -87,9 +87,43 @@ def test_late_loop_refuses_new_requests_until_it_is_in_time() -> None:
             await gate.wait()
         gate.lag.observe(0.01)
         assert await answer(gate, 0.0) == "answered"
-        assert gate.statistics() == (0, 0, 0, 1)
+        assert gate.statistics()[:4] == (0, 0, 0, 1)
 
     run_virtually(main())
+
+
+def test_late_loop_lets_fewer_in_and_more_again_when_it_is_in_time() -> None:
+    """The limit falls by a fifth of those inside a tick, never below a floor, and recovers."""
+
+    async def main() -> None:
+        gate, loop = gate_of(in_flight=1000, queue=500), asyncio.get_running_loop()
+        tasks = [loop.create_task(answer(gate, 0.1)) for _ in range(400)]
+        await asyncio.sleep(0)
+        gate.lag.observe(0.06)
+        assert gate.statistics().limit == 1000
+        seen = []
+        for _ in range(12):
+            gate.lag.observe(0.06)
+            seen.append(gate.statistics().limit)
+        assert seen[:3] == [320, 256, 204]
+        assert seen[-1] == MIN_LIMIT
+        late = loop.create_task(answer(gate, 0.0))
+        await asyncio.sleep(0.05)
+        assert gate.statistics().waiting == 1
+        assert await asyncio.gather(*tasks, late) == ["answered"] * 401
+        for _ in range(40):
+            gate.lag.observe(0.0)
+        assert gate.statistics().limit == 1000
+
+    run_virtually(main())
+
+
+def test_floor_is_no_higher_than_the_limit() -> None:
+    """A limit below the floor is kept as it is, however late the loop."""
+    gate = OverloadGate(LimitsConfig(in_flight=5), ManualClock(), LoopLag(ManualClock()))
+    for _ in range(5):
+        gate.lag.observe(0.3)
+    assert gate.statistics().limit == 5
 
 
 def test_other_limits_are_taken_on_reload() -> None:

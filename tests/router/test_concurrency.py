@@ -108,6 +108,22 @@ def test_request_that_would_wait_in_vain_is_refused_at_once() -> None:
     run_virtually(main())
 
 
+def test_patient_gate_keeps_waiting_who_may_not_be_served() -> None:
+    """It refuses on arrival only when its queue is full, whatever the pace."""
+
+    async def main() -> None:
+        gate = Gate(LoopClock(), limit=1, max_queue=30, patient=True)
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(use(gate, 1.0) for _ in range(20)))
+        assert gate.statistics().pace_s == pytest.approx(1.0, rel=0.15)
+        tasks = [loop.create_task(use(gate, 1.0, timeout_s=5.5)) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        assert gate.statistics().waiting == 19
+        assert (await asyncio.gather(*tasks)).count(True) == 6
+
+    run_virtually(main())
+
+
 def test_first_in_the_queue_may_always_wait() -> None:
     """However slow the pace, one request waits, so that a place that comes free is used."""
 
