@@ -120,7 +120,7 @@ async def read_body(exchange: Exchange, operation: Operation, max_bytes: int) ->
             return RequestBody(body, body, _peek_unknown(body, operation))
         boundary = boundary_of(content_type)
         if boundary is not None and not coding_of(exchange.header(b"content-encoding")):
-            return await _form(exchange, boundary, max_bytes)
+            return await _form(exchange, boundary, max_bytes, must_know=kind == "form")
     length = exchange.body_length
     if length is not None and length <= HELD_BYTES:
         body = await exchange.body() if length else b""
@@ -166,8 +166,13 @@ def _peek_unknown(body: bytes, operation: Operation) -> Peek:
         return Peek()
 
 
-async def _form(exchange: Exchange, boundary: bytes, max_bytes: int) -> RequestBody:
-    """Read a form up to its model; what follows need not be held when it is long."""
+async def _form(
+    exchange: Exchange, boundary: bytes, max_bytes: int, *, must_know: bool
+) -> RequestBody:
+    """Read a form up to its model; what follows need not be held when it is long.
+
+    `must_know` reads on to the end for a model; else one that comes late stays unknown.
+    """
     length = exchange.body_length
     if length is not None and length <= HELD_BYTES:
         body = await exchange.body()
@@ -189,7 +194,7 @@ async def _form(exchange: Exchange, boundary: bytes, max_bytes: int) -> RequestB
             head = b"".join(pieces)
             pieces = [head]
             fields = read_fields(head, boundary).fields
-            if _model_field(fields) is not None:
+            if _model_field(fields) is not None or (size > HELD_BYTES and not must_know):
                 return _of_form(head, fields, StreamedBody(exchange, head, length=length))
     head = b"".join(pieces)
     return _of_form(head, read_fields(head, boundary).fields, None)

@@ -1,4 +1,6 @@
+import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +53,13 @@ def call(
     )
 
 
+def body_of(one: ClientCall, config: UpstreamConfig) -> bytes:
+    """Return the body that an upstream gets."""
+    body = one.request_for(config).body
+    assert isinstance(body, bytes)
+    return body
+
+
 def sent(one: ClientCall, config: UpstreamConfig) -> dict[bytes, list[bytes]]:
     """Return the headers that an upstream gets."""
     found: dict[bytes, list[bytes]] = {}
@@ -67,7 +76,7 @@ def test_body_is_the_clients(model: str | None) -> None:
 
 def test_models_name_is_the_upstreams() -> None:
     """An upstream's own model name replaces the client's."""
-    assert json.loads(call().request_for(upstream(model="other")).body)["model"] == "other"
+    assert json.loads(body_of(call(), upstream(model="other")))["model"] == "other"
 
 
 def test_configured_key_replaces_the_clients() -> None:
@@ -119,7 +128,7 @@ def test_usage_is_asked_for(body: bytes, operation: str, *, adds: bool) -> None:
     """A stream whose client did not ask for usage asks for it, and hides it again."""
     one = call(body, operation)
     assert one.adds_usage is adds
-    request = json.loads(one.request_for(upstream()).body)
+    request = json.loads(body_of(one, upstream()))
     asked = request.get("stream_options", {}).get("include_usage", False)
     assert asked is (adds or b"usage" in body)
     tap = one.new_tap(upstream())
@@ -143,3 +152,105 @@ def test_tap_fits_the_request(body: bytes, operation: str, kind: type) -> None:
     assert type(first) is kind
     assert first is not second
     assert one.tap is second
+
+
+ANTHROPIC = {"protocol": "anthropic"}
+KEY = (b"x-api-key", b"sk-client")
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value"),
+    [
+        (ANTHROPIC, b"x-api-key", b"sk-own"),
+        ({}, b"authorization", b"Bearer sk-own"),
+    ],
+    ids=["anthropic", "openai"],
+)
+def test_key_is_shown_as_the_upstream_reads_it(
+    config: dict[str, str], name: bytes, value: bytes
+) -> None:
+    """Anthropic reads `x-api-key`, everyone else `Authorization`; the client's is never shown."""
+    one = call(STREAM, "messages", [AUTH, KEY])
+    found = sent(one, upstream(api_key="sk-own", **config))
+    assert found[name] == [value]
+    assert "sk-client" not in str(found)
+
+
+@pytest.mark.parametrize("shown", [AUTH, KEY], ids=["bearer", "x-api-key"])
+def test_clients_key_of_either_kind_goes_on_to_anthropic(shown: tuple[bytes, bytes]) -> None:
+    """Anthropic's clients show their key in one way or the other; an upstream gets it so."""
+    one = call(STREAM, "messages", [shown], forward=True)
+    assert sent(one, upstream(**ANTHROPIC))[shown[0].lower()] == [shown[1]]
+
+
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [([], b"2023-06-01"), ([(b"Anthropic-Version", b"2026-10-21")], b"2026-10-21")],
+    ids=["default", "clients"],
+)
+def test_anthropics_version_is_always_there(headers: Headers, version: bytes) -> None:
+    """A client's version passes; a default stands in for none."""
+    found = sent(call(STREAM, "messages", headers), upstream(**ANTHROPIC))
+    assert found[b"anthropic-version"] == [version]
+
+
+@pytest.mark.parametrize(
+    ("operation", "config", "suits"),
+    [
+        ("chat", {}, True),
+        ("chat", ANTHROPIC, False),
+        ("messages", {}, True),
+        ("messages", ANTHROPIC, True),
+        ("files", ANTHROPIC, True),
+        ("other", ANTHROPIC, True),
+        ("chat", {"url": None, "engine": "llama.cpp"}, True),
+        ("messages", {"url": None, "engine": "llama.cpp"}, False),
+        ("files", {"url": None, "engine": "llama.cpp"}, False),
+    ],
+)
+def test_upstreams_suit_what_they_speak(
+    operation: str, config: dict[str, Any], *, suits: bool
+) -> None:
+    """The engine speaks chat, completions and embeddings; Anthropic its own protocol."""
+    assert call(STREAM, operation).suits(upstream(**config)) is suits
+
+
+@pytest.mark.parametrize(
+    ("operation", "method", "repeatable"),
+    [
+        ("chat", b"POST", True),
+        ("files", b"POST", False),
+        ("files", b"DELETE", False),
+        ("files", b"GET", True),
+    ],
+)
+def test_only_what_does_no_harm_is_repeated(
+    operation: str, method: bytes, *, repeatable: bool
+) -> None:
+    """What creates or removes something is sent once."""
+    assert replace(call(BODY, operation), method=method).repeatable is repeatable
+
+
+def test_coded_body_is_sent_as_it_came() -> None:
+    """A body that was inflated to be read goes on as the client coded it."""
+    coded = gzip.compress(BODY)
+    headers = [(b"Content-Encoding", b"gzip")]
+    one = replace(call(headers=headers), body=coded, text=BODY)
+    assert one.request_for(upstream()).body is coded
+    assert sent(one, upstream())[b"content-encoding"] == [b"gzip"]
+
+
+def test_renamed_coded_body_is_sent_plain() -> None:
+    """Where the model's name is replaced the body goes on without its coding."""
+    headers = [(b"Content-Encoding", b"gzip")]
+    one = replace(call(headers=headers), body=gzip.compress(BODY), text=BODY)
+    assert json.loads(body_of(one, upstream(model="other")))["model"] == "other"
+    assert b"content-encoding" not in sent(one, upstream(model="other"))
+
+
+def test_model_of_a_query_is_replaced_there() -> None:
+    """A realtime conversation names its model in the query."""
+    asked = find_operation("GET", "/v1/realtime")
+    one = replace(call(), operation=asked, target=b"/realtime?a=1&model=m&b=2", body=b"")
+    target = one.request_for(upstream(model="o/ther")).target
+    assert target == b"/realtime?a=1&model=o%2Fther&b=2"

@@ -2,6 +2,7 @@ import gzip
 import itertools
 import json
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
 
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2}
-CODERS = {b"gzip": gzip.compress, b"deflate": zlib.compress}
+CODERS: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 ROLE = event(chunk(role="assistant", content=""))
 WORD = event(chunk(content="word"))
 STOP = event(chunk(finish="stop"))
