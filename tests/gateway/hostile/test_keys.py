@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.fake_upstream import FakeUpstream
-from support.hostile.keys import KEY, ROWS
+from support.hostile.keys import ACCEPTED, KEY, REFUSED
 from support.hostile.kit import CONFIG, HostileWorker, Row, check
 from support.worker import RunningWorker
 
@@ -23,10 +23,17 @@ def guarded(
         yield running
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_only_the_right_key_opens(row: Row, guarded: RunningWorker, upstream: FakeUpstream) -> None:
+@pytest.mark.parametrize("rows", [REFUSED, ACCEPTED], ids=["refused", "accepted"])
+def test_only_the_right_key_opens(
+    rows: list[Row],
+    guarded: RunningWorker,
+    upstream: FakeUpstream,
+    subtests: pytest.Subtests,
+) -> None:
     """Everything else is 401 in the error shape, and no key of ours goes to an upstream."""
-    check(row, guarded, upstream)
-    for seen in upstream.requests:
-        assert KEY.decode() not in repr(seen.headers) + seen.target
-        assert seen.header("authorization") == "Bearer sk-of-the-upstream"
+    for row in rows:
+        with subtests.test(row.name):
+            check(row, guarded, upstream)
+            for seen in upstream.requests:
+                assert KEY.decode() not in repr(seen.headers) + seen.target
+                assert seen.header("authorization") == "Bearer sk-of-the-upstream"

@@ -2,17 +2,19 @@
 
 import pytest
 from support.fake_upstream import FakeUpstream
-from support.hostile.kit import Row, check
-from support.hostile.table import ROWS
+from support.hostile.kit import check
+from support.hostile.table import GROUPS, ROWS
 from support.worker import RunningWorker
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_row_gets_its_class_of_answer(
-    row: Row, worker: RunningWorker, upstream: FakeUpstream
+@pytest.mark.parametrize("group", GROUPS)
+def test_rows_get_their_class_of_answer(
+    group: str, worker: RunningWorker, upstream: FakeUpstream, subtests: pytest.Subtests
 ) -> None:
     """A 4xx that names the thing, or a closed connection; never a 5xx and never a hang."""
-    check(row, worker, upstream)
+    for row in GROUPS[group]:
+        with subtests.test(row.name):
+            check(row, worker, upstream)
 
 
 def test_no_row_stands_twice() -> None:

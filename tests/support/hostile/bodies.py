@@ -355,5 +355,3 @@ KINDS = [
         (400,),
     ),
 ]
-
-ROWS = [*SYNTAX, *TEXT, *DEPTH, *NUMBERS, *TWICE, *TYPES, *ELSEWHERE, *KINDS]

@@ -327,5 +327,3 @@ UPGRADES = [
         closes=True,
     ),
 ]
-
-ROWS = [*LENGTHS, *CODINGS, *CHUNKS, *PIPELINES, *EXPECTATIONS, *UPGRADES]

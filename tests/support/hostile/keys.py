@@ -113,5 +113,3 @@ ACCEPTED = [
     ),
     Row("key: none, for the health check", get(b"/healthz"), (200,)),
 ]
-
-ROWS = [*REFUSED, *ACCEPTED]

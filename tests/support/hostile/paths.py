@@ -139,5 +139,3 @@ QUERIES = [
     ),
     Row("query behind a wrong path", get(b"/nowhere?" + b"x" * 4_000) + ALIVE, (404, 200)),
 ]
-
-ROWS = [*WAYS_UP, *DISGUISES, *CONTROL, *QUERIES]

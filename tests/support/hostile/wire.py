@@ -245,5 +245,3 @@ SIZES = [
     Row("one field of 60 kB", lambda: _with(b"A: " + b"x" * 60_000), (200,)),
     Row("90 equal fields", _with(b"A: x\r\n" * 90 + b"B:"), (200,)),
 ]
-
-ROWS = [*PROTOCOLS, *LINES, *METHODS, *TARGETS, *HOSTS, *SIZES]
