@@ -131,8 +131,10 @@ class ClientCall:
 
     def new_tap(self, upstream: UpstreamConfig) -> AnyTap:
         """Return a fresh tap; the newest is kept for the record."""
-        self.tap = self._tap(forwards=self._forwards(upstream))
-        return self.tap
+        self.tap = tap = self._tap(forwards=self._forwards(upstream))
+        if self.method == b"HEAD":
+            tap.bodiless = True
+        return tap
 
     def _rename(self, request: UpstreamRequest, old: str, new: str) -> None:
         """Write an upstream's own model name in place of the client's, where that can be done."""

@@ -28,6 +28,8 @@ class StreamTap(BaseTap):
     _direct = False
     _told = False
     _whole = False
+    _fresh = True
+    _fault: UpstreamFault | None = None
     _inflater: Inflater | None = None
     _unread = False
 
@@ -73,6 +75,8 @@ class StreamTap(BaseTap):
             An event is an error, or not what this protocol sends.
         """
         self._keep(chunk)
+        if self._fault is not None:
+            raise self._fault
         if self.received_bytes > self.max_bytes:
             raise self._invalid(f"the answer is longer than {self.max_bytes} bytes")
         # Nearly every chunk of an LLM is one event of one `data:` line.
@@ -99,6 +103,8 @@ class StreamTap(BaseTap):
         """
         if not self.stream or self._unread:
             return
+        if self._fault is not None:
+            raise self._fault
         last = self._splitter.flush()
         if last is not None and not self._whole:
             self._judge_last(last)
@@ -131,8 +137,9 @@ class StreamTap(BaseTap):
             events = self._splitter.feed(text)
         except (EventTooLongError, *UNREADABLE) as error:
             raise self._invalid(str(error)) from error
+        self._fresh = self.content_events == 0
         for event in events:
-            if self._whole:
+            if self._whole or self._fault is not None:
                 break
             self._judge(event)
         if self._inflater is not None:
@@ -176,18 +183,25 @@ class StreamTap(BaseTap):
             self.content_events += 1
             self._ready.append(raw)
         else:
+            self._fresh = self.content_events == 0
             self._settle(seen, raw)
 
     def _settle(self, seen: int, raw: bytes) -> None:
         """Show an event, count it, and note what it ends."""
         shown = self._inflater is None and not (self.hide_usage and seen & USAGE_ONLY)
         if seen & FAILED:
-            if self.content_events:
-                # The client has seen a part: the upstream's own words are the best.
-                self._told = True
-                if shown:
-                    self._ready.append(raw)
-            raise self._failed("the stream carries an error event")
+            fault = self._failed("the stream carries an error event")
+            if not self.content_events:
+                raise fault
+            # The client is to see a part: the upstream's own words are the best.
+            self._told = True
+            if shown:
+                self._ready.append(raw)
+            if not self._fresh:
+                raise fault
+            # Content came with it and commits: how bytes are cut must not decide who is asked.
+            self._fault = fault
+            return
         if seen & CONTENT:
             self.content_events += 1
         if shown:

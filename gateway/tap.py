@@ -49,6 +49,8 @@ class BaseTap:
         The answer's own end mark was read; whatever follows is dropped.
     coding : bytes
         Content coding of the answer, b"" for none; it passes as it is.
+    bodiless : bool
+        The answer to a HEAD: it says how long a body would be, and has none.
     """
 
     stream = False
@@ -59,6 +61,7 @@ class BaseTap:
     coding = b""
     received_bytes = 0
     truncated = False
+    bodiless = False
     _kept_bytes = 0
 
     def __init__(
@@ -130,6 +133,8 @@ class BaseTap:
     def refusal(self) -> bytes | None:
         """Return what replaces a refusal that clients would not understand; None keeps it."""
         protocol = self.operation.protocol
+        if self.bodiless:
+            return None
         if (self.coding and self.coding not in READABLE) or protocol.is_error(self.text):
             return None
         return protocol.error_body(

@@ -99,6 +99,18 @@ def test_upstreams_own_error_is_shown() -> None:
     assert judge.last_words("message", "upstream_error") == b""
 
 
+def test_error_that_comes_with_the_first_content_is_shown_with_it() -> None:
+    """However a stream is cut, an error after content is told within the stream."""
+    judge = tap()
+    assert judge.feed(START + WORD + ERROR + WORD)
+    assert judge.take() == START + WORD + ERROR
+    with pytest.raises(UpstreamFault) as raised:
+        judge.end()
+    assert raised.value.reason is Reason.UPSTREAM_ERROR
+    with pytest.raises(UpstreamFault):
+        judge.feed(WORD)
+
+
 def test_cut_is_told_as_an_event_with_a_name() -> None:
     """Our own words in a broken stream are an `error` event: clients skip events without names."""
     judge = tap()
