@@ -1,5 +1,6 @@
 """From a request's head and body to what can be routed and recorded."""
 
+from collections.abc import Callable
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -10,12 +11,13 @@ from gateway.protocols.peeking import check_model
 from gateway.protocols.protocol import Operation
 from gateway.protocols.table import find_operation
 from gateway.recording import RequestRecord, parse_tags
-from gateway.request_body import read_body
+from gateway.request_body import of_json, read_body
 from gateway.snapshot import Snapshot
 from gateway.trace import continue_trace
 from storage.ids import IdSource
 
 PREFIX = "/v1"
+_FRESH = frozenset({b"no-cache", b"no-store"})
 _NO_LOG = frozenset({b"1", b"true", b"yes"})
 
 
@@ -51,7 +53,10 @@ async def admit(
     method, query = exchange.method, exchange.query
     operation = find_operation(method, exchange.path)
     limits, header = snapshot.limits, exchange.header
-    body = await read_body(exchange, operation, limits.body_bytes)
+    if operation.body == "json" and header(b"content-encoding") is None:
+        body = of_json(await exchange.body(), operation)
+    else:
+        body = await read_body(exchange, operation, limits.body_bytes)
     peek = body.peek
     if operation.model_in == "query":
         peek.model = _model_in(query)
@@ -97,7 +102,7 @@ async def admit(
         call=call,
         forced_route=forced.decode("latin-1") if forced else None,
         traceparent=traceparent,
-        use_cache=operation.cacheable and not pinned and not _bypasses_cache(exchange, call),
+        use_cache=operation.cacheable and not pinned and not _bypasses_cache(header, call),
         operation=operation,
         pinned=pinned,
     )
@@ -111,12 +116,12 @@ def _model_in(query: bytes) -> str:
     return ""
 
 
-def _bypasses_cache(exchange: Exchange, call: ClientCall) -> bool:
+def _bypasses_cache(header: Callable[[bytes], bytes | None], call: ClientCall) -> bool:
     """Say whether the client asked for a fresh answer (RFC 9111 §5.2.1), or cannot share one."""
-    if call.forward_credentials and exchange.header(b"x-api-key") is not None:
+    if call.forward_credentials and header(b"x-api-key") is not None:
         return True  # The cache tells owners apart by `Authorization` alone.
-    control = exchange.header(b"cache-control")
-    return control is not None and bool({b"no-cache", b"no-store"} & _directives(control))
+    control = header(b"cache-control")
+    return control is not None and not _FRESH.isdisjoint(_directives(control))
 
 
 def _directives(value: bytes) -> set[bytes]:

@@ -121,6 +121,9 @@ class ClientCall:
             self.body if self.source is None else self.source,
             self.upgrade,
         )
+        if self.source is not None:
+            # Whoever asks before sending learns of a refusal before sending, too.
+            request.expect_continue = any(name.lower() == b"expect" for name, _ in self.headers)
         model, asked = upstream.model, self.peek.model
         if model is not None and asked and model != asked:
             self._rename(request, asked, model)

@@ -1,7 +1,8 @@
 """Bodies of requests: read whole where that is needed, passed on piece by piece where not."""
 
 import zlib
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
 from gateway.exchange import Exchange
@@ -56,8 +57,7 @@ class StreamedBody:
         return part
 
 
-@dataclass(frozen=True, slots=True)
-class FormBody:
+class FormBody(msgspec.Struct, frozen=True):
     """A multipart body, and where its field `model` stands.
 
     Attributes
@@ -74,8 +74,7 @@ class FormBody:
     source: StreamedBody | None
 
 
-@dataclass(slots=True)
-class RequestBody:
+class RequestBody(msgspec.Struct):
     """What was read of a request.
 
     Attributes
@@ -94,6 +93,13 @@ class RequestBody:
     coding: bytes = b""
     form: FormBody | None = None
     source: StreamedBody | None = None
+
+
+def of_json(body: bytes, operation: Operation) -> RequestBody:
+    """Peek at a body without a coding; raises InvalidRequest."""
+    peek = operation.peek
+    assert peek is not None
+    return RequestBody(body, body, peek(body))
 
 
 async def read_body(exchange: Exchange, operation: Operation, max_bytes: int) -> RequestBody:
@@ -129,13 +135,13 @@ async def read_body(exchange: Exchange, operation: Operation, max_bytes: int) ->
 
 
 def _json(body: bytes, operation: Operation, exchange: Exchange, max_bytes: int) -> RequestBody:
-    peek = operation.peek
-    assert peek is not None
     coding = coding_of(exchange.header(b"content-encoding"))
     if not coding:
-        return RequestBody(body, body, peek(body))
+        return of_json(body, operation)
     text = _inflated(body, coding, max_bytes)
-    return RequestBody(body, text, peek(text), coding)
+    found = of_json(text, operation)
+    found.raw, found.coding = body, coding
+    return found
 
 
 def _inflated(body: bytes, coding: bytes, max_bytes: int) -> bytes:

@@ -145,8 +145,8 @@ def peek(body: bytes) -> Peek:
 def peek_lax(body: bytes) -> Peek:
     """Read what routing needs of a JSON body whose operation can do without a model."""
     found = decode_peek(body, _peek)
-    messages = bytes(found.messages)
-    if messages and messages[:1] not in {b"[", b"n"}:
+    messages = found.messages
+    if messages is not _NOT_GIVEN and bytes(messages)[:1] not in {b"[", b"n"}:
         raise InvalidRequest("`messages` must be an array of messages.", param="messages")
     return found
 
