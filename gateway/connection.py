@@ -271,9 +271,10 @@ class Connection(asyncio.Protocol):
         shared = self._shared
         shared.in_flight += 1
         try:
-            if shared.in_flight > shared.limits.in_flight:
+            if shared.in_flight > shared.limits.in_flight + shared.limits.queue:
                 raise Overloaded(
-                    "this worker has as many requests as `gateway.limits.in_flight` allows"
+                    "this worker has as many requests as `in_flight` and `queue` of"
+                    " `gateway.limits` allow"
                 )
             await shared.handler(exchange)
             if not exchange.finished and not self._closing:

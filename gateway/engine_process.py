@@ -35,7 +35,9 @@ EXIT_UNUSABLE = 2
 DRAIN_S = 20.0
 CLOSE_S = 5.0
 BACKLOG = 256
-LIMITS = LimitsConfig(body_bytes=4_194_304, connections=1_024, in_flight=512, keep_alive=600.0)
+LIMITS = LimitsConfig(
+    body_bytes=4_194_304, connections=1_024, in_flight=512, queue=0, keep_alive=600.0
+)
 
 _KEPT_NAMES = frozenset({
     "HOME", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "LANG", "LD_LIBRARY_PATH", "PATH",

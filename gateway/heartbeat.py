@@ -69,5 +69,6 @@ class Heartbeat:
             retries_denied=dispatch.denied,
             refused=dict(plane.refused),
             loop_lag_mean_s=lateness.mean_s,
+            upstream_waiting=dispatch.waiting,
             waiting=self._gate.statistics().waiting if self._gate is not None else 0,
         )

@@ -5,6 +5,7 @@ import msgspec
 from router.breaker import Breaker, effect_of
 from router.budget import RetryBudget
 from router.clock import Clock
+from router.concurrency import Gate
 from router.config import RouteConfig, UpstreamConfig
 from router.errors import Reason, UpstreamFault
 from router.outcome import AttemptResult, Call, Outcome, Tap
@@ -13,12 +14,13 @@ from router.upstream import Headers, Upstream, UpstreamResponse
 
 
 class Lane(msgspec.Struct):
-    """One upstream with its breaker."""
+    """One upstream with its breaker and its gate."""
 
     name: str
     config: UpstreamConfig
     upstream: Upstream
     breaker: Breaker
+    gate: Gate
 
 
 class Trip(msgspec.Struct):
@@ -93,6 +95,8 @@ class Answer(msgspec.Struct):
         The body has ended and was judged; nothing more is to be read.
     response : UpstreamResponse or None
         Open while the body goes on; None once it was given back.
+    entered : bool
+        A place at the upstream is held; `release` gives it back.
     fallback_from : str or None
         The plan's variant, when another upstream answered in its place.
     deadline_s : float
@@ -110,6 +114,7 @@ class Answer(msgspec.Struct):
     chunks: list[bytes] = []
     complete: bool = False
     response: UpstreamResponse | None = None
+    entered: bool = False
     _settled: bool = False
 
     @property
@@ -158,10 +163,13 @@ class Answer(msgspec.Struct):
         self.release()
 
     def release(self) -> None:
-        """Give the connection back, or close it if the body has not ended."""
+        """Give connection and place back; it is closed if the body has not ended."""
         response, self.response = self.response, None
         if response is not None:
             response.release()
+        if self.entered:
+            self.entered = False
+            self.lane.gate.leave()
 
     def _judge(self, reason: Reason | None) -> None:
         if self._settled:

@@ -141,7 +141,7 @@ class UpstreamConfig(Frozen):
     version: str | None = None  # what the record calls this deployment
     max_connections: int = Field(256, ge=1, le=65_536)  # of one worker, open at once
     max_concurrency: int | None = Field(None, ge=1)  # requests of one worker; max_connections
-    max_queue: int = Field(256, ge=0)  # requests that may wait for a connection
+    max_queue: int = Field(2_000, ge=0)  # requests that may wait, no longer than `connect`
     ca_file: CaFile | None = None  # additional trust for https
     verify_tls: bool = True  # false: any certificate is taken
     server_name: str | None = Field(None, min_length=1)  # TLS name, in place of the URL's host

@@ -9,6 +9,7 @@ from router.answer import Answer, Lane, Trip
 from router.breaker import Breaker, Effect
 from router.budget import RetryBudget
 from router.clock import Clock
+from router.concurrency import upstream_gate, wait_for_upstream
 from router.config import UpstreamConfig
 from router.deadline import Deadline
 from router.errors import Reason, RouteExhausted, UpstreamFault
@@ -36,12 +37,15 @@ class DispatchStatistics(NamedTuple):
         Permits refused so far.
     breakers : dict of str to str
         Upstream to `closed`, `open` or `half_open`.
+    waiting : dict of str to int
+        Upstream to requests waiting for one of its places.
     """
 
     active: int
     repeats: int
     denied: int
     breakers: dict[str, str]
+    waiting: dict[str, int]
 
 
 class Dispatcher:
@@ -83,16 +87,19 @@ class Dispatcher:
     ) -> None:
         """Use other upstreams from the next attempt on.
 
-        One whose configuration is unchanged keeps its breaker; attempts under way keep theirs.
+        One whose configuration is unchanged keeps its breaker and its gate; attempts under way
+        keep theirs.
         """
         old = self._lanes
         self._lanes = {}
         for name, upstream in upstreams.items():
             config = configs[name]
             if name in old and old[name].config == config:
-                self._lanes[name] = Lane(name, config, upstream, old[name].breaker)
+                breaker, gate = old[name].breaker, old[name].gate
             else:
-                self._lanes[name] = Lane(name, config, upstream, Breaker(self._clock, self._rng))
+                breaker = Breaker(self._clock, self._rng)
+                gate = upstream_gate(config, self._clock)
+            self._lanes[name] = Lane(name, config, upstream, breaker, gate)
 
     async def run(self, plan: Plan, call: Call, outcome: Outcome) -> Answer:
         """Return the first answer worth showing; nothing reached the client before.
@@ -149,6 +156,7 @@ class Dispatcher:
             repeats=sum(budget.repeats for budget in budgets),
             denied=sum(budget.denied for budget in budgets),
             breakers={name: lane.breaker.state.phase.value for name, lane in self._lanes.items()},
+            waiting={name: lane.gate.statistics().waiting for name, lane in self._lanes.items()},
         )
 
     def _is_final(self, trip: Trip, fault: UpstreamFault) -> bool:
@@ -175,7 +183,9 @@ class Dispatcher:
             if epoch is not None:
                 return lane, epoch
         step = self._next_candidate(trip)
-        if step is None or self._may_fall_back(trip, lane, step[0]):
+        # Leaving an upstream that took nothing, because it is full, adds no load anywhere.
+        spared = fault.reason is Reason.UPSTREAM_BUSY
+        if step is None or spared or self._may_fall_back(trip, lane, step[0]):
             return step
         step[0].breaker.record(step[1], Effect.NOTHING)
         return None
@@ -279,6 +289,10 @@ class Dispatcher:
             loop = self._loop = asyncio.get_running_loop()
         try:
             with Deadline(loop, left_s):
+                if not lane.gate.try_enter():
+                    wait_s = min(timeouts.connect, left_s)
+                    await wait_for_upstream(lane.gate, lane.config, wait_s)
+                answer.entered = True
                 response = await lane.upstream.send(
                     trip.call.request_for(lane.config),
                     connect_timeout_s=min(timeouts.connect, left_s),

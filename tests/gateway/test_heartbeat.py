@@ -37,4 +37,4 @@ def test_worker_reports_how_late_its_loop_was(tmp_path: Path) -> None:
         assert 0 <= one.loop_lag_mean_s <= one.loop_lag_s
     # Timers have a resolution: no loop was ever in time to the nanosecond ten times in a row.
     assert first.loop_lag_s > 0
-    assert (first.waiting, first.upstream_waiting) == (0, {})
+    assert (first.waiting, first.upstream_waiting) == (0, {"a": 0})

@@ -218,7 +218,7 @@ def test_connections_beyond_the_limit_are_told() -> None:
 
 
 def test_requests_beyond_the_limit_are_told() -> None:
-    """Above `in_flight` a request is answered 503 at once and its connection lives on."""
+    """Above `in_flight` and `queue` a request is answered 503 at once and its connection lives on."""
 
     async def scenario() -> None:
         release = asyncio.Event()
@@ -227,7 +227,7 @@ def test_requests_beyond_the_limit_are_told() -> None:
             await release.wait()
             await echo(exchange)  # type: ignore[arg-type]  # the server passes an Exchange
 
-        async with serving(waits, in_flight=1) as served:
+        async with serving(waits, in_flight=1, queue=0) as served:
             first, second = await served.client(), await served.client()
             await first.send(NEXT)
             await asyncio.sleep(0.05)
