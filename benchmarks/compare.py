@@ -5,6 +5,7 @@ round; CPU is what the kernel accounts to its processes over that turn.
 """
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -34,7 +35,7 @@ class Found:
     rate : list of float
         Requests a second under wrk.
     paced_us : list of float
-        CPU of the serving processes a request at the fixed rate.
+        CPU of the serving processes a request at the fixed rate; NaN when it cannot serve it.
     paced_p99_ms : list of float
         Latency at the fixed rate, waiting for a connection included.
     chunk_us, chunk_whole_us : list of float
@@ -115,6 +116,8 @@ def _busy_round(contender: Contender, found: Found, options: argparse.Namespace)
 def _paced_round(contender: Contender, found: Found, options: argparse.Namespace) -> None:
     # Nearer to its limit than this it would be a measurement of the queue before it.
     if found.rate[-1] * 0.7 < options.rate:
+        found.paced_us.append(math.nan)
+        found.paced_p99_ms.append(math.nan)
         return
     before_s = contender.serving_s()
     load = paced(contender, options.rate, options.connections, options.seconds)
@@ -172,7 +175,7 @@ def cpu_table(found: Findings, options: argparse.Namespace) -> str:
             spread(one.busy_whole_us),
             ratio(one.busy_us, floor.busy_us),
             ratio(one.busy_us, envoy.busy_us),
-            spread(one.paced_us) if one.paced_us else "cannot serve it",
+            spread(one.paced_us) if any(us > 0 for us in one.paced_us) else "cannot serve it",
             ratio(one.paced_us, floor.paced_us),
             ratio(one.paced_us, envoy.paced_us),
         ]

@@ -48,6 +48,8 @@ def running(
     timeout_s: float = 30.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the block ends; enter when it listens, at once without a port."""
+    # So that the block also ends, and its servers with it, when `timeout` stops a benchmark.
+    signal.signal(signal.SIGTERM, _leave)
     process = subprocess.Popen(
         command,
         cwd=cwd,
@@ -63,6 +65,10 @@ def running(
         yield process
     finally:
         end(process)
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def end(process: subprocess.Popen[bytes], timeout_s: float = 20.0) -> None:

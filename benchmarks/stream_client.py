@@ -35,8 +35,6 @@ class Streams:
         Streams that ended without ``[DONE]``.
     delay_s : list of float
         From a chunk's being sent to its being read, upstream to client, in no order.
-    spread_s : float
-        Seconds from the first to the last chunk.
     """
 
     expected: int = 0
@@ -44,7 +42,6 @@ class Streams:
     disordered: int = 0
     cut: int = 0
     delay_s: list[float] = field(default_factory=list)
-    spread_s: float = 0.0
 
     @property
     def lost(self) -> int:
@@ -111,8 +108,9 @@ def _receive(
             data = open_now[number].recv(65_536)
             # Connections are not closed before the end, so their numbers stay their own.
             parts[number].append((time.monotonic_ns(), data))
-            # The end of a chunked body: portkey fails on requests that ask to close (a 500).
-            if not data or data.endswith(b"0\r\n\r\n"):
+            # The end of a chunked body may itself come in pieces.
+            tail = data if len(data) > 4 else b"".join(part for _, part in parts[number][-5:])
+            if not data or tail.endswith(b"0\r\n\r\n"):
                 poll.unregister(number)
                 open_now.pop(number).detach()
     for number in parts:
@@ -122,7 +120,7 @@ def _receive(
 
 def _check(received: list[tuple[int, bytes]], found: Streams) -> None:
     """Take one connection's chunks into account."""
-    body, start, own, following, first_ns, last_ns = _Body(), 0, -1, 0, 0, 0
+    body, start, own, following = _Body(), 0, -1, 0
     for at_ns, data in received:
         body.feed(data)
         for stamp in _STAMP.finditer(body.text, start):
@@ -132,6 +130,4 @@ def _check(received: list[tuple[int, bytes]], found: Streams) -> None:
             found.disordered += number != own or order != following
             found.delay_s.append((at_ns - sent_ns) / 1e9)
             following, start = order + 1, stamp.end()
-            first_ns, last_ns = first_ns or at_ns, at_ns
     found.cut += b"[DONE]" not in body.text
-    found.spread_s = max(found.spread_s, (last_ns - first_ns) / 1e9)

@@ -1,6 +1,7 @@
 """Markdown tables of medians over rounds, and the line that says what was measured with what."""
 
 import datetime as dt
+import math
 import os
 import platform
 import statistics
@@ -17,13 +18,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Return median and range."""
-    if not values:
+    """Return median and range; NaN stands for a round without a value."""
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
         return "-"
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+    middle = f"{statistics.median(known):.{digits}f}"
+    if len(known) == 1:
+        return middle
+    return f"{middle} ({min(known):.{digits}f}-{max(known):.{digits}f})"
 
 
 def ratio(values: Sequence[float], floor: Sequence[float]) -> str:
