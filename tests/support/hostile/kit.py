@@ -132,6 +132,8 @@ def sound(request: SeenRequest) -> Iterator[Step]:
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         body = {"object": "list", "data": [one], "model": request.model, "usage": usage}
         yield whole(200, json.dumps(body).encode())
+    elif path.endswith("/count_tokens"):
+        yield whole(200, b'{"input_tokens": 1}')
     elif path.endswith("/messages"):
         yield whole(200, json.dumps(_message(request)).encode())
     elif path.endswith("/responses"):
