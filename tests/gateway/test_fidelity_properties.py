@@ -1,115 +1,32 @@
 """What goes through the gateway comes out as it went in, however it is cut: by example, many."""
 
-import http.client
-import json
-import socket
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import wild_answers as wild
-from support.fake_answers import Pause, SeenRequest, Step
-from support.fake_upstream import FakeUpstream
-from support.spool_rows import SpoolRows
-from support.wild_answers import DROPPED, KEPT, WildEvent, Wire
-from support.wild_reading import Said, said_by_answer, said_by_stream
-from support.worker import RunningWorker
+from support.fake_answers import SeenRequest
+from support.fidelity_rig import CHAT, Got, Rig, check_fields, running_rig
+from support.wild_answers import WildEvent, Wire
+from support.wild_reading import said_by_answer, said_by_stream
 
-from storage.records import End
-
-CONFIG = """
-upstreams:
-  a: {{url: "{a}"}}
-routes:
-  "*": {{split: {{a: 1.0}}, retry: {{attempts: 1}}}}
-engine: {{enabled: false}}
-"""
-CHAT = "/v1/chat/completions"
 MANY = settings(max_examples=150, deadline=None)
 ERROR = b'{"error": {"message": "no", "type": "t", "param": null, "code": null}}'
-
-
-class Got(NamedTuple):
-    """An answer as a client has it; field names are lower-case."""
-
-    status: int
-    fields: list[tuple[str, str]]
-    body: bytes
-
-    def kept(self) -> list[tuple[str, str]]:
-        """Return the end-to-end fields that tests draw."""
-        return [(name, value) for name, value in self.fields if name in KEPT]
-
-    def value(self, name: str) -> str:
-        """Return the value of a field."""
-        return dict(self.fields)[name]
-
-
-class Rig(NamedTuple):
-    """A worker and its upstream, for all examples of the module."""
-
-    upstream: FakeUpstream
-    worker: RunningWorker
-    spool: SpoolRows
-
-    def ask(self, head: str, body: bytes = b"", pieces: list[Step] | None = None) -> Got:
-        """Send a request, in pieces if they are given; read the answer to its end."""
-        head += f"\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n\r\n"
-        whole: list[Step] = [head.encode("latin-1") + body] if pieces is None else pieces
-        with socket.create_connection(("127.0.0.1", self.worker.port), timeout=20) as raw:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for piece in whole:
-                if isinstance(piece, bytes):
-                    raw.sendall(piece)
-                elif isinstance(piece, Pause):
-                    time.sleep(piece.seconds)
-            answer = http.client.HTTPResponse(raw, method=head.partition(" ")[0])
-            answer.begin()
-            with answer:
-                fields = [(name.lower(), value) for name, value in answer.getheaders()]
-                return Got(answer.status, fields, answer.read())
-
-    def chat(self, *, stream: bool, usage: bool = False) -> Got:
-        """Ask for a chat completion."""
-        body = {"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": stream}
-        if usage:
-            body["stream_options"] = {"include_usage": True}
-        head = f"POST {CHAT} HTTP/1.1\r\nContent-Type: application/json"
-        return self.ask(head, json.dumps(body).encode())
-
-    def row(self, got: Got) -> End:
-        """Return the record of an answer."""
-        identity = got.value("x-driftgate-id")
-        (row,) = [row for row in self.spool.read() if row.prediction.id == identity]
-        return row
-
-    def said(self, got: Got) -> Said:
-        """Return what the record keeps of what an answer said of itself."""
-        facts = self.row(got).prediction
-        return Said(*(getattr(facts, name) for name in Said._fields))
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Run a worker and its upstream."""
-    folder: Path = tmp_path_factory.mktemp("fidelity")
-    with (
-        FakeUpstream() as upstream,
-        RunningWorker(folder, CONFIG.format(a=upstream.url)) as worker,
-    ):
-        yield Rig(upstream, worker, SpoolRows(folder / "spool"))
+    with running_rig(tmp_path_factory.mktemp("fidelity")) as running:
+        yield running
 
 
-def check_fields(got: Got, wire: Wire) -> None:
-    """Check that what is end to end came, in order, and that the rest did not."""
-    names = [name for name, _ in got.fields]
-    assert got.kept() == wire.kept()
-    assert set(names) & set(DROPPED) == {"x-driftgate-upstream"}
-    assert [value for name, value in got.fields if name == "x-driftgate-upstream"] == ["a"]
+def chat(rig: Rig, *, stream: bool, usage: bool = False) -> Got:
+    """Ask for a chat completion."""
+    more = {"stream_options": {"include_usage": True}} if usage else {}
+    messages = [{"role": "user", "content": "?"}]
+    return rig.post(CHAT, model="m", messages=messages, stream=stream, **more)
 
 
 @MANY
@@ -118,7 +35,7 @@ def test_plain_answers_are_the_upstreams(rig: Rig, body: bytes, wire: Wire) -> N
     """A chat completion comes out to the byte; the record says what the whole says."""
     wire = wire.having(("Content-Type", "application/json"))
     rig.upstream.script(lambda _: wire.steps(body))
-    got = rig.chat(stream=False)
+    got = chat(rig, stream=False)
     assert (got.status, got.body) == (200, body)
     check_fields(got, wire)
     assert rig.said(got) == said_by_answer(body)
@@ -136,7 +53,7 @@ def test_streams_are_the_upstreams(
     wire = wire.having(("Content-Type", "text/event-stream; charset=utf-8"))
     sent = b"".join(event.raw for event in events)
     rig.upstream.script(lambda _: wire.steps(sent))
-    got = rig.chat(stream=True, usage=asks)
+    got = chat(rig, stream=True, usage=asks)
     seen = [event.raw for event in events if asks or not event.usage_only]
     assert (got.status, got.body) == (200, b"".join(seen))
     check_fields(got, wire)
@@ -153,7 +70,7 @@ def test_stream_without_its_end_mark_gets_it(rig: Rig, events: list[WildEvent], 
     wire = wire.having(("Content-Type", "text/event-stream"))
     sent = b"".join(event.raw for event in events[:-1])
     rig.upstream.script(lambda _: wire.steps(sent))
-    got = rig.chat(stream=True, usage=True)
+    got = chat(rig, stream=True, usage=True)
     assert got.body.startswith(sent)
     assert got.body[len(sent) :] == b"data: [DONE]\n\n"
 
@@ -165,7 +82,7 @@ def test_encoded_answers_are_the_upstreams(rig: Rig, body: bytes, wire: Wire, co
     wire = wire.having(("Content-Type", "application/json"), ("Content-Encoding", coding))
     sent = wild.encoded(body, coding)
     rig.upstream.script(lambda _: wire.steps(sent))
-    got = rig.chat(stream=False)
+    got = chat(rig, stream=False)
     assert (got.status, got.body, got.value("content-encoding")) == (200, sent, coding)
     assert rig.said(got) == said_by_answer(body)
 
@@ -184,7 +101,7 @@ def test_encoded_streams_are_the_upstreams(
     whole = b"".join(event.raw for event in events)
     sent = wild.encoded(whole, coding)
     rig.upstream.script(lambda _: wire.steps(sent))
-    got = rig.chat(stream=True)
+    got = chat(rig, stream=True)
     assert (got.status, got.body, got.value("content-encoding")) == (200, sent, coding)
     assert rig.said(got) == said_by_stream(whole)
 
@@ -275,7 +192,7 @@ def test_requests_are_the_clients(
     head = "\r\n".join([*lines, "Content-Type: application/json", "", ""]).encode()
     whole = head + (wild.chunked(body, chunks) if chunks else body)
     rig.upstream.requests.clear()
-    got = rig.ask(f"POST {CHAT}", pieces=wild.segments(whole, cuts, 0.0))
+    (got,) = rig.send(wild.segments(whole, cuts, 0.0), lines[:1])
     assert got.status == 200
     (seen,) = rig.upstream.requests
     assert seen.body == body

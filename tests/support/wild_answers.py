@@ -43,8 +43,8 @@ DROPPED = (
 """What belongs to the connection, to the upstream's site, or to the gateway."""
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-_TOKENS = st.integers(0, 2**31 - 1)
-_WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+TOKENS = st.integers(0, 2**31 - 1)
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 _VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_categories=["C", "Z"])
 _VALUES = st.lists(st.text(_VISIBLE, max_size=12), max_size=3).map(" ".join).map(str.strip)
 
@@ -143,18 +143,16 @@ def wires(
 
 def details(name: str) -> st.SearchStrategy[Any]:
     """Return what usage says in detail, if anything."""
-    counted = st.fixed_dictionaries(
-        {}, optional={name: _TOKENS | st.none(), "audio_tokens": _TOKENS}
-    )
+    counted = st.fixed_dictionaries({}, optional={name: TOKENS | st.none(), "audio_tokens": TOKENS})
     return st.none() | counted
 
 
 def usages() -> st.SearchStrategy[dict[str, Any]]:
     """Return the usage of a completion, as sparse or rich as servers give it."""
     return st.fixed_dictionaries(
-        {"prompt_tokens": _TOKENS, "completion_tokens": _TOKENS},
+        {"prompt_tokens": TOKENS, "completion_tokens": TOKENS},
         optional={
-            "total_tokens": _TOKENS,
+            "total_tokens": TOKENS,
             "prompt_tokens_details": details("cached_tokens"),
             "completion_tokens_details": details("reasoning_tokens"),
             "queue_time": st.floats(0, 9),
@@ -180,12 +178,12 @@ FINISHES = st.sampled_from(["stop", "length", "tool_calls", "content_filter", "o
 @st.composite
 def completions(draw: st.DrawFn) -> bytes:
     """Return the body of a plain chat completion."""
-    message: dict[str, Any] = {"role": "assistant", "content": draw(_WORDS)}
+    message: dict[str, Any] = {"role": "assistant", "content": draw(WORDS)}
     if draw(st.booleans()):
-        call = {"name": "f", "arguments": json.dumps({"x": draw(_WORDS)})}
+        call = {"name": "f", "arguments": json.dumps({"x": draw(WORDS)})}
         message["tool_calls"] = [{"id": "c", "type": "function", "function": call}]
     choice = {"index": 0, "message": message, "finish_reason": draw(FINISHES)}
-    body = {"id": draw(_WORDS), "object": "chat.completion", "created": 1, "choices": [choice]}
+    body = {"id": draw(WORDS), "object": "chat.completion", "created": 1, "choices": [choice]}
     body |= draw(
         st.fixed_dictionaries(
             {},
@@ -193,7 +191,7 @@ def completions(draw: st.DrawFn) -> bytes:
                 "usage": usages() | st.none(),
                 "model": st.sampled_from(["m-1", "org/m:2"]),
                 "system_fingerprint": st.none() | st.just("fp_1"),
-                "of_some_vendor": st.lists(_WORDS | st.none() | FLOATS),
+                "of_some_vendor": st.lists(WORDS | st.none() | FLOATS),
             },
         )
     )
@@ -210,7 +208,7 @@ class WildEvent:
 
 
 @st.composite
-def _event(draw: st.DrawFn, value: Any) -> bytes:
+def event_of(draw: st.DrawFn, value: Any) -> bytes:
     """Return an event in one of the ways in which it can be written."""
     text = value if isinstance(value, bytes) else draw(rendered(value))
     space = draw(st.sampled_from([b" ", b" ", b""]))
@@ -226,7 +224,7 @@ def _event(draw: st.DrawFn, value: Any) -> bytes:
 def _delta(draw: st.DrawFn) -> dict[str, Any]:
     """Return something that a chunk may add."""
     kind = draw(st.sampled_from(["content", "content", "tool", "refusal", "nothing", "reasoning"]))
-    word = draw(_WORDS)
+    word = draw(WORDS)
     if kind == "tool":
         call = {"index": 0, "function": {"arguments": word}}
         return {"tool_calls": [call]}
@@ -251,18 +249,18 @@ def streams(draw: st.DrawFn) -> list[WildEvent]:
     def chunk(delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
         return {**shared, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
-    values = [chunk({"role": "assistant", "content": draw(_WORDS)}, None)]
+    values = [chunk({"role": "assistant", "content": draw(WORDS)}, None)]
     values += [chunk(delta, None) for delta in draw(st.lists(_delta(), max_size=6))]
     last = chunk({}, draw(FINISHES))
     if place in {"with the finish", "everywhere"}:
         last["usage"] = usage
-    events = [WildEvent(draw(_event(value))) for value in [*values, last]]
+    events = [WildEvent(draw(event_of(value))) for value in [*values, last]]
     if place == "apart":
-        events.append(WildEvent(draw(_event({**shared, "choices": [], "usage": usage})), True))
-    return _with_comments(draw, [*events, WildEvent(draw(_event(b"[DONE]")))])
+        events.append(WildEvent(draw(event_of({**shared, "choices": [], "usage": usage})), True))
+    return with_comments(draw, [*events, WildEvent(draw(event_of(b"[DONE]")))])
 
 
-def _with_comments(draw: st.DrawFn, events: list[WildEvent]) -> list[WildEvent]:
+def with_comments(draw: st.DrawFn, events: list[WildEvent]) -> list[WildEvent]:
     """Put comments between events, and perhaps a byte order mark before all."""
     comments = st.sampled_from([b": ping\n\n", b":\r\n\r\n", b": \xf0\x9f\x91\x8b\r\r"])
     found: list[WildEvent] = []
