@@ -247,6 +247,11 @@ class Wire:
             if readable:
                 self._receive()
 
+    def poll(self) -> None:
+        """Read what is there, without waiting."""
+        if not self.heard.ended and select.select([self._socket], [], [], 0)[0]:
+            self._receive()
+
     def finish_sending(self) -> None:
         """Send FIN."""
         with contextlib.suppress(OSError):  # It may be gone already.
