@@ -256,9 +256,7 @@ def main() -> None:
         with contenders(options.peers, options.python, port) as running:
             found = measure_plain(running, options)
             measure_latency(running, direct, found, options)
-    print(
-        f"### Requests: {options.connections} connections, and one every {1 / options.rate:g} s\n"
-    )
+    print(f"### Requests: {options.connections} connections; and {options.rate:g} a second\n")
     print(cpu_table(found, options), "\n")
     print(f"### One at a time; direct: p50 {found['direct'].p50_ms:.3f} ms,", end=" ")
     print(f"p99 {found['direct'].p99_ms:.3f} ms\n")
