@@ -1,5 +1,6 @@
 """The hidden commands with which the supervisor starts its children."""
 
+import gc
 import os
 import socket
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import click
 
 from gateway.cli.serve import configure_logging
+
+GC_THRESHOLD = (20_000, 20, 50)
 
 _channel = click.option("--channel", type=int, required=True)
 _data_dir = click.option("--data-dir", type=click.Path(path_type=Path), required=True)
@@ -29,6 +32,10 @@ def worker(*, channel: int, data_dir: Path, fd: int, verbose: bool, name: str) -
 
     configure_logging(verbose=verbose)
     options = WorkerOptions(name, data_dir, socket.socket(fileno=fd), socket.socket(fileno=channel))
+    # Requests leave few cycles behind, and modules stay: looking at all of it every 700 objects
+    # costs a tenth of a request.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
     uvloop.run(Worker(options).run())
 
 
