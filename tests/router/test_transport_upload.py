@@ -191,6 +191,9 @@ def test_a_source_of_another_length_is_cut(run: Run, length: int, how: str) -> N
             assert fault.reason is Reason.INVALID_REQUEST
             assert how in str(fault)
             assert upstream.statistics() == (0, 0, 0)
+            # The cut may come before the fake has taken the connection at all.
+            await asyncio.to_thread(fake.wait_for, "connections", 1)
+            await asyncio.to_thread(fake.wait_until_idle)
         assert fake.requests == []
 
     with FakeUpstream() as fake:

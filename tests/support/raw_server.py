@@ -32,8 +32,8 @@ async def raw_server(handler: Handler) -> AsyncIterator[int]:
             task.cancel()
             writer.transport.abort()
         await asyncio.gather(*(task for task, _ in open_), return_exceptions=True)
-        # A transport says that it is closed in the loop's next turn.
-        await asyncio.sleep(0.001)
+        # A transport says that it is closed in a later turn of the loop.
+        await asyncio.sleep(0.01)
 
 
 async def read_head(reader: asyncio.StreamReader) -> bytes:
