@@ -27,6 +27,16 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
     b"cookie",
     b"forwarded",
     b"traceparent",
+    b"http2-settings",
+    # What proxies tell of the client and of the path: nobody here has said it.
+    b"x-real-ip",
+    b"x-client-ip",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"x-original-url",
+    b"x-rewrite-url",
+    b"x-original-host",
+    b"x-http-method-override",
 }
 _NOT_ANSWERED = _HOP_BY_HOP | {
     # Who serves, when and how is for this gateway to say.
@@ -78,6 +88,9 @@ def to_upstream(
     named: frozenset[bytes] | set[bytes] = _NOTHING
     for field in headers:
         lower = field[0].lower()
+        if b"_" in lower:
+            # Servers of the CGI family cannot tell `_` from `-`.
+            lower = lower.replace(b"_", b"-")
         if lower in _NOT_FORWARDED:
             if lower == b"connection" and field[1].lower() not in _USUAL:
                 named = _named_by_connection(headers)

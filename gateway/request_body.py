@@ -118,15 +118,20 @@ async def read_body(exchange: Exchange, operation: Operation, max_bytes: int) ->
     if kind == "json":
         return _json(await exchange.body(), operation, exchange, max_bytes)
     content_type = exchange.header(b"content-type") or b""
-    if kind in {"form", "unknown"}:
+    if kind == "form":
+        return await _form_or_json(exchange, operation, content_type, max_bytes)
+    if kind == "unknown":
         if content_type.lower().lstrip().startswith(b"application/json"):
             body = await exchange.body()
-            if kind == "form":
-                return _json(body, operation, exchange, max_bytes)
             return RequestBody(body, body, _peek_unknown(body, operation))
         boundary = boundary_of(content_type)
         if boundary is not None and not coding_of(exchange.header(b"content-encoding")):
-            return await _form(exchange, boundary, max_bytes, must_know=kind == "form")
+            return await _form(exchange, boundary, max_bytes, must_know=False)
+    return await _opaque(exchange)
+
+
+async def _opaque(exchange: Exchange) -> RequestBody:
+    """Hold a short body, pass a long one."""
     length = exchange.body_length
     if length is not None and length <= HELD_BYTES:
         body = await exchange.body() if length else b""
@@ -134,8 +139,31 @@ async def read_body(exchange: Exchange, operation: Operation, max_bytes: int) ->
     return RequestBody(b"", b"", Peek(), source=StreamedBody(exchange, length=length))
 
 
+async def _form_or_json(
+    exchange: Exchange, operation: Operation, content_type: bytes, max_bytes: int
+) -> RequestBody:
+    if content_type.lower().lstrip().startswith(b"application/json"):
+        found = _json(await exchange.body(), operation, exchange, max_bytes)
+    else:
+        boundary = boundary_of(content_type)
+        if boundary is None:
+            raise InvalidRequest(
+                "The body must be JSON, or a form of type `multipart/form-data` with a `boundary`"
+                " of at most 70 characters."
+            )
+        if coding_of(exchange.header(b"content-encoding")):
+            raise UnsupportedCoding("Forms with a content coding cannot be read here.")
+        found = await _form(exchange, boundary, max_bytes, must_know=True)
+    if operation.model_required and not found.peek.model:
+        raise InvalidRequest(
+            "You must provide a `model` parameter: a field of the form.", param="model"
+        )
+    return found
+
+
 def _json(body: bytes, operation: Operation, exchange: Exchange, max_bytes: int) -> RequestBody:
-    coding = coding_of(exchange.header(b"content-encoding"))
+    codings = [value for name, value in exchange.headers if name.lower() == b"content-encoding"]
+    coding = coding_of(b", ".join(codings))
     if not coding:
         return of_json(body, operation)
     text = _inflated(body, coding, max_bytes)
@@ -156,7 +184,8 @@ def _inflated(body: bytes, coding: bytes, max_bytes: int) -> bytes:
         return inflate(body, coding, max_bytes)
     except TooLargeError as error:
         raise RequestTooLarge(
-            f"The request body inflates to more than {max_bytes} bytes."
+            f"The request body inflates to more than the {max_bytes} bytes of"
+            " `gateway.limits.body_bytes`."
         ) from error
     except zlib.error as error:
         raise InvalidRequest(f"The request body is not of its content coding: {error}") from error
@@ -182,6 +211,7 @@ async def _form(
     length = exchange.body_length
     if length is not None and length <= HELD_BYTES:
         body = await exchange.body()
+        _check_start(body, boundary, must_know=must_know)
         fields = read_fields(body, boundary).fields
         return _of_form(body, fields, None)
     pieces: list[bytes] = []
@@ -201,9 +231,17 @@ async def _form(
             pieces = [head]
             fields = read_fields(head, boundary).fields
             if _model_field(fields) is not None or (size > HELD_BYTES and not must_know):
+                _check_start(head, boundary, must_know=must_know)
                 return _of_form(head, fields, StreamedBody(exchange, head, length=length))
     head = b"".join(pieces)
+    _check_start(head, boundary, must_know=must_know)
     return _of_form(head, read_fields(head, boundary).fields, None)
+
+
+def _check_start(body: bytes, boundary: bytes, *, must_know: bool) -> None:
+    """Refuse a form with something before its first part: not every reader skips that."""
+    if must_know and len(body) > len(boundary) + 2 and not body.startswith(b"--" + boundary):
+        raise InvalidRequest("The form does not begin with its `boundary`.")
 
 
 def _model_field(fields: list[Field]) -> Field | None:
@@ -214,7 +252,12 @@ def _of_form(head: bytes, fields: list[Field], source: StreamedBody | None) -> R
     named = [field for field in fields if field.name in {b"model", b"stream", b"user"}]
     if len({field.name for field in named}) != len(named):
         raise InvalidRequest("The form has a field `model`, `stream` or `user` twice; send one.")
-    values = {field.name: field.value.decode("utf-8", "replace") for field in named}
+    try:
+        values = {field.name: field.value.decode("utf-8") for field in named}
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            "`model`, `stream` and `user` of a form must be UTF-8.", param="model"
+        ) from error
     peek = Peek(
         model=check_model(values.get(b"model", "")),
         stream=values.get(b"stream", "").lower() in {"true", "1"} or None,

@@ -126,7 +126,8 @@ class BaseTap:
         if self.coding not in READABLE:
             return self.body
         try:
-            return inflate(self.body, self.coding, max(self.keep_bytes, ERROR_BYTES))
+            # What was kept may be a part of it.
+            return Inflater(self.coding, max(self.keep_bytes, ERROR_BYTES)).feed(self.body)
         except (TooLargeError, zlib.error):
             return self.body
 

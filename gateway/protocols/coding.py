@@ -26,14 +26,20 @@ class Inflater:
         One of `READABLE`.
     max_bytes : int
         Of the inflated body, at most.
+
+    Attributes
+    ----------
+    complete : bool
+        What was fed so far is a whole body.
     """
 
-    __slots__ = ("_coding", "_left", "_state")
+    __slots__ = ("_coding", "_left", "_state", "complete")
 
     def __init__(self, coding: bytes, max_bytes: int) -> None:
         self._coding = coding
         self._left = max_bytes
         self._state: zlib._Decompress | None = None
+        self.complete = False
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what a piece inflates to.
@@ -55,6 +61,7 @@ class Inflater:
             pieces.append(piece)
             # A gzip body may have several members (RFC 1952 §2.2).
             chunk = self._state.unused_data
+            self.complete = self._state.eof
             if not self._state.eof:
                 break
             if self._coding == b"deflate":
@@ -70,5 +77,9 @@ class Inflater:
 
 
 def inflate(body: bytes, coding: bytes, max_bytes: int) -> bytes:
-    """Return a whole body inflated; raises as `Inflater.feed`."""
-    return Inflater(coding, max_bytes).feed(body)
+    """Return a whole body inflated; raises as `Inflater.feed`, also for a part of a body."""
+    inflater = Inflater(coding, max_bytes)
+    text = inflater.feed(body)
+    if not inflater.complete:
+        raise zlib.error("the body ends within its coding")
+    return text

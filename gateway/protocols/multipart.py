@@ -3,8 +3,11 @@
 import re
 from typing import NamedTuple
 
-_BOUNDARY = re.compile(rb"""boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))""", re.IGNORECASE)
-_NAME = re.compile(rb"""content-disposition:[^\r\n]*?[;\s]name="?([^";\r\n]*)"?""", re.IGNORECASE)
+_BOUNDARY = re.compile(
+    rb"""boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70})(?![^\s;"]))""", re.IGNORECASE
+)
+_DISPOSITION = re.compile(rb"content-disposition:([^\r\n]*)", re.IGNORECASE)
+_NAME = re.compile(rb"""[;\s]name=(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)
 _FILE = re.compile(rb"content-disposition:[^\r\n]*?;\s*filename\*?=", re.IGNORECASE)
 _MAX_PARTS = 200
 _MAX_HEAD = 4_096
@@ -73,7 +76,9 @@ def read_fields(body: bytes, boundary: bytes) -> Fields:
 def _take(body: bytes, fields: list[Field], place: tuple[int, int, int]) -> None:
     at, head_end, end = place
     head = body[at:head_end]
-    name = _NAME.search(head)
-    if name is not None and _FILE.search(head) is None:
+    disposition = _DISPOSITION.search(head)
+    names = _NAME.findall(disposition[1]) if disposition is not None else []
+    # A part named twice is another one to every reader.
+    if len(names) == 1 and _FILE.search(head) is None:
         start = min(head_end + 4, end)
-        fields.append(Field(name[1], body[start:end], start, end))
+        fields.append(Field(names[0][0] or names[0][1], body[start:end], start, end))

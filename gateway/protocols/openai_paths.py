@@ -23,7 +23,7 @@ from gateway.protocols.protocol import Operation, Texts, WireProtocol
 PREFIX = "/v1/"
 
 # Paths below /v1 that change a model server instead of asking it (vLLM).
-_REFUSED = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
+_REFUSED = frozenset({"load_lora_adapter", "unload_lora_adapter"})
 _FAMILIES = {
     "files": "files",
     "uploads": "uploads",
@@ -90,11 +90,12 @@ class OpenAI:
                     f"`{path}` takes {taken}, not {method}.", allowed=", ".join(methods)
                 )
             return found
-        if path in _REFUSED:
-            raise NotFound(f"There is no path `{path}` here.")
         if path.startswith(_STORED_CHAT + "/"):
             return self._stored_chat
-        return self._families.get(path[len(PREFIX) :].partition("/")[0])
+        first = path[len(PREFIX) :].partition("/")[0]
+        if first.partition(";")[0] in _REFUSED:
+            raise NotFound(f"There is no path `{path}` here.")
+        return self._families.get(first)
 
     def is_error(self, body: bytes) -> bool:
         """Say whether a body is ``{"error": {"message": str, ...}}``."""
@@ -167,8 +168,8 @@ def _asked(protocol: WireProtocol) -> dict[str, Operation]:
         "images/generations": _json(protocol, "image"),
         "images/edits": _form(protocol, "image_edit"),
         "images/variations": _form(protocol, "image_variation"),
-        "audio/transcriptions": _form(protocol, "transcription"),
-        "audio/translations": _form(protocol, "translation"),
+        "audio/transcriptions": _form(protocol, "transcription", model_required=True),
+        "audio/translations": _form(protocol, "translation", model_required=True),
         **{path: _json(protocol, path) for path in _EXTRAS},
     }
 
@@ -186,12 +187,13 @@ def _json(protocol: WireProtocol, name: str, *, strict: bool = False) -> Operati
     )
 
 
-def _form(protocol: WireProtocol, name: str) -> Operation:
+def _form(protocol: WireProtocol, name: str, *, model_required: bool = False) -> Operation:
     return Operation(
         name=name,
         protocol=protocol,
         body="form",
         model_in="body",
+        model_required=model_required,
         peek=peek_lax,
         answer=read_object,
         events=TypedEvents,

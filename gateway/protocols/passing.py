@@ -6,6 +6,7 @@ from gateway.protocols.openai_text import OpenAITexts
 from gateway.protocols.protocol import Operation, Texts
 
 _NAME_CHARS = 64
+_OURS = "/v1/feedback/"  # nothing lies below this gateway's own path
 
 
 class PassThrough:
@@ -18,7 +19,7 @@ class PassThrough:
 
     def find(self, method: str, path: str) -> Operation | None:
         """Return an operation named after its path."""
-        if not path.startswith("/v1/"):
+        if not path.startswith("/v1/") or path.startswith(_OURS):
             return None
         return Operation(
             name=path[len("/v1/") :].strip("/")[:_NAME_CHARS],

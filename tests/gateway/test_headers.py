@@ -46,6 +46,14 @@ def test_only_authorization_is_forwarded() -> None:
     assert to_upstream(headers, keep_credentials=True) == [(b"Authorization", b"secret")]
 
 
+@pytest.mark.parametrize(
+    "name", [b"X-Real-IP", b"X-Original-URL", b"X_Forwarded_For", b"Transfer_Encoding", b"api_key"]
+)
+def test_what_a_proxy_would_say_stays(name: bytes) -> None:
+    """No client can speak as a proxy in front, nor hide a field behind an underscore."""
+    assert to_upstream([(name, b"1")], keep_credentials=False) == []
+
+
 @pytest.mark.parametrize("value", [b"X-Secret", b"close, x-secret", b"keep-alive ,\tX-SECRET"])
 def test_fields_named_by_connection_stay(value: bytes) -> None:
     """What `Connection` names is for this hop alone (RFC 9110 §7.6.1)."""

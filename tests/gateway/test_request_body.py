@@ -31,14 +31,15 @@ class Incoming:
 
     def __init__(self, body: bytes, *, chunked: bool = False, **headers: str) -> None:
         self._left = body
-        self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.headers = [
+            (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
+        ]
         self.body_length = None if chunked else len(body)
         self.reads = 0
 
     def header(self, name: bytes) -> bytes | None:
         """Return a header."""
-        value = self._headers.get(name.decode())
-        return value.encode() if value is not None else None
+        return next((value for key, value in self.headers if key == name), None)
 
     async def body(self) -> bytes:
         """Return the whole body."""
@@ -153,6 +154,26 @@ def test_form_without_end_or_model_is_refused() -> None:
     """What would have to be held is bounded."""
     with pytest.raises(RequestTooLarge, match="before the file"):
         read(WRITTEN, Incoming(file(2 * MAX), content_type=FORM))
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "says"),
+    [
+        (MODEL + END, "multipart/form-data", "boundary"),
+        (MODEL + END, FORM + "y" * 80, "boundary"),
+        (MODEL + END, "text/plain", "JSON"),
+        (b"before\r\n" + MODEL + END, FORM, "begin"),
+        (file(10) + END, FORM, "model"),
+        (b"", FORM, "model"),
+        (MODEL.replace(b"m\r\n", b"\xff\r\n") + END, FORM, "UTF-8"),
+        (MODEL.replace(b"name=", b'name="a"; name=') + END, FORM, "model"),
+    ],
+    ids=["none", "long", "other", "preamble", "no-model", "empty", "bytes", "named-twice"],
+)
+def test_forms_that_cannot_be_read_are_refused(body: bytes, content_type: str, says: str) -> None:
+    """A form that readers would read in different ways, or that names no model, is refused."""
+    with pytest.raises(InvalidRequest, match=says):
+        read(WRITTEN, Incoming(body, content_type=content_type))
 
 
 def test_form_with_two_models_is_refused() -> None:
