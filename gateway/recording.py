@@ -172,6 +172,7 @@ class Recorder:
             tags=record.tags,
             span_id=record.span_id,
             parent_span_id=record.parent_span_id,
+            tool_calls=facts.tool_calls,
         )
 
     def _payload(self, record: RequestRecord) -> Payload | None:

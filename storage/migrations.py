@@ -6,7 +6,7 @@ from typing import NamedTuple
 import duckdb
 
 from storage.errors import DatabaseUnreadable, MigrationFailed
-from storage.schema import VERSION_1, VERSION_TABLE
+from storage.schema import VERSION_1, VERSION_2, VERSION_TABLE
 from storage.times import to_timestamp
 
 
@@ -18,7 +18,10 @@ class Step(NamedTuple):
     statements: tuple[str, ...]
 
 
-STEPS: tuple[Step, ...] = (Step(1, "prediction log", VERSION_1),)
+STEPS: tuple[Step, ...] = (
+    Step(1, "prediction log", VERSION_1),
+    Step(2, "tool calls", VERSION_2),
+)
 """Only ever appended to; a step that has shipped is never edited."""
 
 

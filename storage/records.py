@@ -95,6 +95,8 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
         Of streams: request head read to first content-bearing event.
     latency_s, upstream_s, overhead_s : float
         Request head read to last byte; time spent waiting for upstreams; the difference.
+    tool_calls : int or None
+        Calls of tools that the answer asks for; None is unknown.
     """
 
     id: str
@@ -137,6 +139,7 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
     confidence: float | None = None
     span_id: str | None = None
     parent_span_id: str | None = None
+    tool_calls: int | None = None
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True):

@@ -165,3 +165,5 @@ VERSION_1: tuple[str, ...] = (
     PAYLOAD_FILES,
     PAYLOADS,
 )
+
+VERSION_2: tuple[str, ...] = ("ALTER TABLE predictions ADD COLUMN tool_calls INTEGER",)
