@@ -18,7 +18,7 @@ from storage.frames import FrameKind, decode_stats
 from storage.records import WorkerStats
 from storage.segments import list_segments, read_frames
 
-ROUNDS = 4
+ROUNDS = 3
 WARM = 2  # after so many rounds every cache and pool has its size
 GROWTH_BYTES = 8 * 1024 * 1024
 

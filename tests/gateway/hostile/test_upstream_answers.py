@@ -265,7 +265,13 @@ SLOW = [
     Case("a body in drips", (_CHUNKS, *_slowly(chunk(b" "), 0.05, 60)), (504,)),
 ]
 
-CASES = [*HEADS, *FRAMINGS, *BODIES, *STATUSES, *SLOW]
+GROUPS = {
+    "heads": HEADS,
+    "framings": FRAMINGS,
+    "bodies": BODIES,
+    "statuses": STATUSES,
+    "waits": SLOW,
+}
 
 
 def _ask(worker: RunningWorker, upstream: FakeUpstream, steps: Iterable[Step], body: bytes) -> Wire:
@@ -294,19 +300,21 @@ def _check_nothing_leaks(answer: Answer) -> None:
         assert secret not in said
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("group", GROUPS)
 def test_a_plain_answer_gone_wrong_is_told(
-    case: Case, impatient: RunningWorker, upstream: FakeUpstream
+    group: str, impatient: RunningWorker, upstream: FakeUpstream, subtests: pytest.Subtests
 ) -> None:
     """The contract's status in the error shape, never a 500; the next request is served."""
-    (answer,) = _ask(impatient, upstream, case.steps, GOOD_BODY).heard.answers
-    assert answer.status in case.status, answer
-    if answer.status >= 400:
-        check_error(answer, says=case.says)
-        _check_nothing_leaks(answer)
-    if answer.status == 429:
-        assert 1 <= int(answer.headers.get("retry-after", "1")) <= 86_400
-    _next_is_served(impatient, upstream)
+    for case in GROUPS[group]:
+        with subtests.test(case.name):
+            (answer,) = _ask(impatient, upstream, case.steps, GOOD_BODY).heard.answers
+            assert answer.status in case.status, answer
+            if answer.status >= 400:
+                check_error(answer, says=case.says)
+                _check_nothing_leaks(answer)
+            if answer.status == 429:
+                assert 1 <= int(answer.headers.get("retry-after", "1")) <= 86_400
+            _next_is_served(impatient, upstream)
 
 
 def _events(*parts: bytes) -> tuple[Step, ...]:
@@ -358,31 +366,33 @@ AFTER = [
 ]
 
 
-@pytest.mark.parametrize("case", BEFORE, ids=lambda case: case.name)
 def test_a_stream_gone_wrong_before_content_is_told_by_status(
-    case: Case, impatient: RunningWorker, upstream: FakeUpstream
+    impatient: RunningWorker, upstream: FakeUpstream, subtests: pytest.Subtests
 ) -> None:
     """Nothing was shown yet, so the client gets a real status."""
-    (answer,) = _ask(impatient, upstream, case.steps, STREAM_BODY).heard.answers
-    assert answer.status in case.status, answer
-    if answer.status != 200:
-        check_error(answer)
-    _next_is_served(impatient, upstream)
+    for case in BEFORE:
+        with subtests.test(case.name):
+            (answer,) = _ask(impatient, upstream, case.steps, STREAM_BODY).heard.answers
+            assert answer.status in case.status, answer
+            if answer.status != 200:
+                check_error(answer)
+            _next_is_served(impatient, upstream)
 
 
-@pytest.mark.parametrize("case", AFTER, ids=lambda case: case.name)
 def test_a_stream_gone_wrong_after_content_says_so(
-    case: Case, impatient: RunningWorker, upstream: FakeUpstream
+    impatient: RunningWorker, upstream: FakeUpstream, subtests: pytest.Subtests
 ) -> None:
     """One error event ends it: no `[DONE]`, no finish reason that nobody gave."""
-    steps = (*_events(_TOKEN), Pause(0.05), *case.steps)
-    (answer,) = _ask(impatient, upstream, steps, STREAM_BODY).heard.answers
-    assert answer.status == 200
-    last = answer.body.rstrip(b"\n").rpartition(b"\n\n")[2].removeprefix(b"data: ")
-    assert set(json.loads(last)["error"]) == {"message", "type", "param", "code"}
-    assert b"[DONE]" not in answer.body
-    assert b'"finish_reason": "stop"' not in answer.body
-    _next_is_served(impatient, upstream)
+    for case in AFTER:
+        steps = (*_events(_TOKEN), Pause(0.05), *case.steps)
+        with subtests.test(case.name):
+            (answer,) = _ask(impatient, upstream, steps, STREAM_BODY).heard.answers
+            assert answer.status == 200
+            last = answer.body.rstrip(b"\n").rpartition(b"\n\n")[2].removeprefix(b"data: ")
+            assert set(json.loads(last)["error"]) == {"message", "type", "param", "code"}
+            assert b"[DONE]" not in answer.body
+            assert b'"finish_reason": "stop"' not in answer.body
+            _next_is_served(impatient, upstream)
 
 
 def test_a_second_answer_is_nobodys(impatient: RunningWorker, upstream: FakeUpstream) -> None:
