@@ -38,6 +38,11 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
     b"x-original-host",
     b"x-http-method-override",
 }
+# Servers of the CGI family cannot tell `_` from `-`.
+_NOT_FORWARDED |= {
+    name.replace(b"-", b"_") for name in _NOT_FORWARDED | _CREDENTIALS if b"-" in name
+}
+_NOT_FORWARDED_PREFIXES = (b"x-driftgate-", b"x_driftgate_", b"x-forwarded-", b"x_forwarded_")
 _NOT_ANSWERED = _HOP_BY_HOP | {
     # Who serves, when and how is for this gateway to say.
     b"alt-svc",
@@ -67,7 +72,6 @@ _NOT_ANSWERED_PREFIXES = (b"access-control-", b"x-driftgate-", b"x-forwarded-", 
 _USUAL = frozenset({b"keep-alive", b"close", b"upgrade"})
 _SUBPROTOCOL = b"sec-websocket-protocol"
 _KEY_IN_SUBPROTOCOL = b"openai-insecure-api-key."
-OWN_PREFIX = b"x-driftgate-"
 BEARER = frozenset({b"authorization"})
 _NOTHING: frozenset[bytes] = frozenset()
 
@@ -88,16 +92,13 @@ def to_upstream(
     named: frozenset[bytes] | set[bytes] = _NOTHING
     for field in headers:
         lower = field[0].lower()
-        if b"_" in lower:
-            # Servers of the CGI family cannot tell `_` from `-`.
-            lower = lower.replace(b"_", b"-")
         if lower in _NOT_FORWARDED:
             if lower == b"connection" and field[1].lower() not in _USUAL:
                 named = _named_by_connection(headers)
         elif lower in _CREDENTIALS:
             if keep_credentials and lower in kept:
                 found.append(field)
-        elif lower.startswith((OWN_PREFIX, b"x-forwarded-")):
+        elif lower.startswith(_NOT_FORWARDED_PREFIXES):
             continue
         elif lower == _SUBPROTOCOL and not keep_credentials:
             found.extend(_without_key(field))
