@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.config import Settings
 
-_SECRETS = {"api_key", "secret", "admin_key", "sha256", "headers"}
+_SECRETS = {"api_key", "secret", "admin_key", "sha256", "headers", "proxy"}
 _VALUE_CHARS = 60
 _MAPPING = "must be a mapping, `key: value` a line"
 # What pydantic says in its own words, in the words of a configuration file.
