@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.protocols.openai import is_error_object, models_body, peek
+from gateway.protocols.openai import is_error_object, peek
 from gateway.protocols.protocol import MAX_MODEL_CHARS
 
 
@@ -82,11 +82,3 @@ def test_error_object_is_told_from_others(body: Any, *, sound: bool) -> None:
 def test_no_json_is_no_error_object(body: bytes) -> None:
     """What is not JSON is no error object, and no error either."""
     assert not is_error_object(body)
-
-
-def test_models_are_listed_as_openai_does() -> None:
-    """The list has the shape that the official client reads."""
-    body = json.loads(models_body(["a", "b"], 5))
-    assert body["object"] == "list"
-    assert [one["id"] for one in body["data"]] == ["a", "b"]
-    assert {key for one in body["data"] for key in one} == {"id", "object", "created", "owned_by"}

@@ -137,7 +137,7 @@ def test_reading_a_folder_without_a_file_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("position", [0.0, 0.5])
+@pytest.mark.parametrize("position", [0.0, 0.3])
 def test_a_damaged_file_is_set_aside(tmp_path: Path, position: float) -> None:
     """The writer keeps the damaged file under another name and goes on with a fresh one."""
     Database.open(tmp_path, now_us=now_us).close()
