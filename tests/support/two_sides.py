@@ -23,9 +23,9 @@ upstreams:
   spec: {{url: "{url}/v1"{key}}}
   claude: {{url: "{url}/anthropic/v1", protocol: anthropic{key}}}
 routes:
-  named: {{split: {{spec: 1.0}}}}
-  claude-named: {{split: {{claude: 1.0}}}}
-  "*": {{split: {{{rest}: 1.0}}}}
+  named: {{split: {{spec: 1.0}}, retry: {{attempts: 1}}}}
+  claude-named: {{split: {{claude: 1.0}}, retry: {{attempts: 1}}}}
+  "*": {{split: {{{rest}: 1.0}}, retry: {{attempts: 1}}}}
 engine: {{enabled: false}}
 """
 _KEYS = 'gateway: {{keys: [{{name: c, tenant: someone, sha256: "{digest}"}}]}}'
