@@ -11,7 +11,7 @@ from gateway.protocols.peeking import check_model
 from gateway.protocols.protocol import Operation
 from gateway.protocols.table import find_operation
 from gateway.recording import RequestRecord, parse_tags
-from gateway.request_body import of_json, read_body
+from gateway.request_body import RequestBody, of_json, read_body
 from gateway.snapshot import Snapshot
 from gateway.trace import continue_trace
 from storage.ids import IdSource
@@ -50,18 +50,14 @@ async def admit(
     RequestError
         The request is refused; nothing is recorded.
     """
-    method, query = exchange.method, exchange.query
-    operation = find_operation(method, exchange.path)
+    operation = find_operation(exchange.method, exchange.path)
     limits, header = snapshot.limits, exchange.header
     if operation.body == "json" and header(b"content-encoding") is None:
         body = of_json(await exchange.body(), operation)
     else:
-        body = await read_body(exchange, operation, limits.body_bytes)
+        body = await _read(exchange, operation, limits.body_bytes)
     peek = body.peek
-    if operation.model_in == "query":
-        peek.model = _model_in(query)
     trace = continue_trace(header(b"traceparent"), ids)
-    traceparent = trace.traceparent
     record = RequestRecord(
         id=ids.new_id(),
         started_at=started_at,
@@ -79,33 +75,45 @@ async def admit(
         source=body.source,
         log_payload=header(b"x-driftgate-no-log") not in _NO_LOG,
     )
-    below = exchange.path[len(PREFIX) :].encode("latin-1")
     call = ClientCall(
-        method=method.encode(),
-        target=below + b"?" + query if query else below,
+        method=exchange.method.encode(),
+        target=_target(exchange),
         headers=exchange.headers,
         body=body.raw,
         operation=operation,
         peek=peek,
         limits=TapLimits(limits.answer_bytes, snapshot.keep_bytes, limits.event_bytes),
-        traceparent=traceparent,
+        traceparent=trace.traceparent,
         forward_credentials=not snapshot.keys,
         text=body.shown if body.coding else None,
         form=body.form,
         source=body.source,
         upgrade=exchange.upgrade if operation.upgrade else b"",
     )
-    forced = header(b"x-driftgate-route")
     pinned = operation.stateful or not peek.model or peek.refers
     return Admitted(
         record=record,
         call=call,
-        forced_route=forced.decode("latin-1") if forced else None,
-        traceparent=traceparent,
+        forced_route=(header(b"x-driftgate-route") or b"").decode("latin-1") or None,
+        traceparent=call.traceparent,
         use_cache=operation.cacheable and not pinned and not _bypasses_cache(header, call),
         operation=operation,
         pinned=pinned,
     )
+
+
+async def _read(exchange: Exchange, operation: Operation, max_bytes: int) -> RequestBody:
+    """Read what is no plain JSON, and where the model stands elsewhere, that."""
+    body = await read_body(exchange, operation, max_bytes)
+    if operation.model_in == "query":
+        body.peek.model = _model_in(exchange.query)
+    return body
+
+
+def _target(exchange: Exchange) -> bytes:
+    """Return path below `/v1` and query."""
+    below = exchange.path[len(PREFIX) :].encode("latin-1")
+    return below + b"?" + exchange.query if exchange.query else below
 
 
 def _model_in(query: bytes) -> str:

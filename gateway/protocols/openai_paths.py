@@ -113,34 +113,8 @@ class OpenAI:
 def _asked(protocol: WireProtocol) -> dict[str, Operation]:
     """Return what is asked by POST, by its path below `/v1`."""
     return {
-        "chat/completions": Operation(
-            name="chat",
-            protocol=protocol,
-            body="json",
-            model_in="body",
-            model_required=True,
-            cacheable=True,
-            usage_option=True,
-            engine=True,
-            peek=peek,
-            answer=read_chat,
-            events=ChatEvents,
-            strict=True,
-        ),
-        "completions": Operation(
-            name="completion",
-            protocol=protocol,
-            body="json",
-            model_in="body",
-            model_required=True,
-            cacheable=True,
-            usage_option=True,
-            engine=True,
-            peek=peek,
-            answer=read_chat,
-            events=ChatEvents,
-            strict=True,
-        ),
+        "chat/completions": _generation(protocol, "chat"),
+        "completions": _generation(protocol, "completion"),
         "embeddings": Operation(
             name="embedding",
             protocol=protocol,
@@ -172,6 +146,23 @@ def _asked(protocol: WireProtocol) -> dict[str, Operation]:
         "audio/translations": _form(protocol, "translation", model_required=True),
         **{path: _json(protocol, path) for path in _EXTRAS},
     }
+
+
+def _generation(protocol: WireProtocol, name: str) -> Operation:
+    return Operation(
+        name=name,
+        protocol=protocol,
+        body="json",
+        model_in="body",
+        model_required=True,
+        cacheable=True,
+        usage_option=True,
+        engine=True,
+        peek=peek,
+        answer=read_chat,
+        events=ChatEvents,
+        strict=True,
+    )
 
 
 def _json(protocol: WireProtocol, name: str, *, strict: bool = False) -> Operation:
