@@ -237,7 +237,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=10_000, help="one at a time, to each")
     parser.add_argument("--latency-seconds", type=float, default=120.0)
     parser.add_argument("--streams", type=int, default=100)
-    parser.add_argument("--chunks", type=int, default=100)
+    parser.add_argument("--chunks", type=int, default=250)
     options = parser.parse_args()
     options.peers = [name for name in options.peers.split(",") if name not in {"", "none", "nginx"}]
     unknown = sorted(set(options.peers) - set(PEERS))

@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--streams", type=int, default=100)
-    parser.add_argument("--chunks", type=int, default=100)
+    parser.add_argument("--chunks", type=int, default=250)
     options = parser.parse_args()
     print(conditions(), "\n")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
