@@ -270,6 +270,7 @@ EXPECTATIONS = [
     ),
 ]
 
+_REALTIME = b"/v1/realtime?model=chat"
 _WEBSOCKET = (b"Connection: Upgrade", b"Upgrade: websocket")
 _KEY = (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 
@@ -314,6 +315,55 @@ UPGRADES = [
         + _GOOD_CHUNK
         + b"0\r\n\r\n"
         + SMUGGLED,
+        (200,),
+        closes=True,
+        reaches=1,
+    ),
+    Row(
+        "h2c on realtime",
+        get(_REALTIME, b"Connection: Upgrade", b"Upgrade: h2c") + SMUGGLED,
+        (200,),
+        closes=True,
+        reaches=1,
+    ),
+    Row(
+        "a protocol nobody knows on realtime",
+        get(_REALTIME, b"Connection: Upgrade", b"Upgrade: TLS/1.0") + SMUGGLED,
+        (200,),
+        closes=True,
+        reaches=1,
+    ),
+    Row(
+        "two models in the query of realtime",
+        get(_REALTIME + b"&model=other", *_WEBSOCKET, *_KEY) + SMUGGLED,
+        (400,),
+        "model",
+        closes=True,
+    ),
+    Row(
+        "a model of bytes in the query of realtime",
+        get(b"/v1/realtime?model=%ff%00%0d%0a", *_WEBSOCKET, *_KEY) + SMUGGLED,
+        (400,),
+        "model",
+        closes=True,
+    ),
+    Row(
+        "a model of 600 characters in the query of realtime",
+        get(b"/v1/realtime?model=" + b"m" * 600, *_WEBSOCKET, *_KEY),
+        (400,),
+        "model",
+        closes=True,
+    ),
+    Row(
+        "a POST to realtime",
+        post(b"{}", _REALTIME, *_WEBSOCKET, *_KEY) + SMUGGLED,
+        (405,),
+        "GET",
+        closes=True,
+    ),
+    Row(
+        "a WebSocket with a body",
+        get(_REALTIME, *_WEBSOCKET, *_KEY, b"Content-Length: 5") + b"hello" + SMUGGLED,
         (200,),
         closes=True,
         reaches=1,
