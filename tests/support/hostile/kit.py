@@ -205,12 +205,16 @@ class Heard:
 
 
 class Wire:
-    """One connection of a client without manners; every wait has a bound."""
+    """One connection of a client without manners; every wait has a bound.
 
-    def __init__(self, port: int, *, head: bool = False) -> None:
+    `head` says that answers have no body, `parse` that they are looked at, at all.
+    """
+
+    def __init__(self, port: int, *, head: bool = False, parse: bool = True) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=BOUND_S)
         self._socket.setblocking(False)
         self.head = head
+        self._parse = parse
         self.heard = Heard()
 
     def talk(self, data: bytes, *, answers: int | None, bound_s: float = BOUND_S) -> Heard:
@@ -283,7 +287,7 @@ class Wire:
             heard.ended = True
             return
         heard.rest += data
-        while (answer := self._next()) is not None:
+        while self._parse and (answer := self._next()) is not None:
             heard.answers.append(answer)
 
     def _next(self) -> Answer | None:
