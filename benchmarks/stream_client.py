@@ -39,6 +39,8 @@ class Streams:
         Streams that ended without ``[DONE]``.
     delay_s : list of float
         From a chunk's being sent to its being read, upstream to client, in no order.
+    wall_s : float
+        From the first request to the last chunk.
     """
 
     expected: int = 0
@@ -46,6 +48,7 @@ class Streams:
     disordered: int = 0
     cut: int = 0
     delay_s: list[float] = field(default_factory=list)
+    wall_s: float = 0.0
 
     @property
     def lost(self) -> int:
@@ -81,12 +84,14 @@ def stream_upstream(chunks: int) -> Iterator[int]:
 def stream(contender: Contender, streams: int, chunks: int, timeout_s: float = 120.0) -> Streams:
     """Run so many streams at once, begun evenly over a second, and check every chunk."""
     gc.collect()
+    start_s = time.monotonic()
     gc.disable()  # its pauses would be measured as delay
     try:
         received, cut = _receive(contender, streams, timeout_s)
     finally:
         gc.enable()
-    found = Streams(expected=streams * chunks, cut=cut)
+    wall_s = time.monotonic() - start_s
+    found = Streams(expected=streams * chunks, cut=cut, wall_s=wall_s)
     for parts in received:
         _check(parts, found)
     return found

@@ -31,11 +31,11 @@ class Rounds:
         """Return a quantile of the delay, a round each."""
         return [quantile(load.delay_s, share) * 1e3 for load in self.loads]
 
-    def add(self, load: Streams, serving_s: float, wall_s: float) -> None:
+    def add(self, load: Streams, serving_s: float) -> None:
         """Take one round."""
         self.loads.append(load)
         self.chunk_us.append(serving_s / max(1, load.received) * 1e6)
-        self.busy.append(serving_s / wall_s)
+        self.busy.append(serving_s / load.wall_s)
 
 
 def row(name: str, one: Rounds, base: Rounds, floor: Rounds) -> list[str]:
@@ -97,10 +97,9 @@ def main() -> None:
         found = {contender.name: Rounds() for contender in running}
         for number in range(options.rounds):
             for contender in running:
-                before_s, start_s = contender.serving_s(), time.monotonic()
+                before_s = contender.serving_s()
                 load = stream(contender, options.streams, options.chunks)
-                wall_s = time.monotonic() - start_s
-                found[contender.name].add(load, contender.serving_s() - before_s, wall_s)
+                found[contender.name].add(load, contender.serving_s() - before_s)
                 time.sleep(1.0)
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
     print(f"### {options.streams} streams at once, one chunk each {INTERVAL_S * 1e3:g} ms\n")
