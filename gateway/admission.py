@@ -5,7 +5,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from gateway.client_call import ClientCall, TapLimits
+from gateway.client_call import ClientCall
 from gateway.exchange import Exchange
 from gateway.protocols.peeking import check_model
 from gateway.protocols.protocol import Operation
@@ -82,7 +82,7 @@ async def admit(
         body=body.raw,
         operation=operation,
         peek=peek,
-        limits=TapLimits(limits.answer_bytes, snapshot.keep_bytes, limits.event_bytes),
+        limits=snapshot.tap_limits,
         traceparent=trace.traceparent,
         forward_credentials=not snapshot.keys,
         text=body.shown if body.coding else None,

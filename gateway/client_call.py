@@ -1,6 +1,6 @@
 """One client request, as the router sees it: what is sent to each upstream that is tried."""
 
-from dataclasses import dataclass
+import msgspec
 
 from gateway.headers import BEARER, to_upstream
 from gateway.protocols.protocol import Operation, Peek
@@ -19,8 +19,7 @@ _ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
-@dataclass(slots=True)
-class TapLimits:
+class TapLimits(msgspec.Struct, frozen=True):
     """Bytes of an answer that taps keep.
 
     Attributes
@@ -38,8 +37,7 @@ class TapLimits:
     event_bytes: int = _EVENT_BYTES
 
 
-@dataclass(slots=True)
-class ClientCall:
+class ClientCall(msgspec.Struct):
     """A request whose body was peeked at where its operation asks for that.
 
     Attributes

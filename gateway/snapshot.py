@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.auth import keys_by_digest
+from gateway.client_call import TapLimits
 from gateway.config import KeyConfig, LimitsConfig, Settings
 from gateway.recording import Recorder
 from gateway.redaction import MARGIN_BYTES
@@ -35,6 +36,7 @@ class Snapshot:
     shadow_dispatcher: Dispatcher
     shadow_runners: Mapping[str, ShadowRunner]
     keep_bytes: int
+    tap_limits: TapLimits
 
 
 def build_snapshot(
@@ -45,15 +47,16 @@ def build_snapshot(
     shadow_dispatcher: Dispatcher,
 ) -> Snapshot:
     """Compose a snapshot from checked settings and open upstreams."""
+    limits = settings.gateway.limits
     caching = any(route.cache is not None for route in settings.routes.values())
     keep = settings.record.max_payload_bytes + (MARGIN_BYTES if settings.record.redact else 0)
     if caching:
-        keep = max(keep, settings.gateway.limits.answer_bytes)
+        keep = max(keep, limits.answer_bytes)
     return Snapshot(
         settings=settings,
         table=table,
         keys=keys_by_digest(settings.gateway.keys),
-        limits=settings.gateway.limits,
+        limits=limits,
         recorder=Recorder.of(settings.record, settings.upstreams),
         dispatcher=dispatcher,
         shadow_dispatcher=shadow_dispatcher,
@@ -63,4 +66,5 @@ def build_snapshot(
             if route.shadow
         },
         keep_bytes=keep,
+        tap_limits=TapLimits(limits.answer_bytes, keep, limits.event_bytes),
     )

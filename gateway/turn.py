@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -212,7 +211,9 @@ class Turn(msgspec.Struct):
             facts=Facts(),
         )
         log = RequestLog(plane.spool, snapshot.recorder, plane.clock, record, Outcome())
-        await run_shadow(snapshot.shadow_dispatcher, alone, replace(request.call, tap=None), log)
+        await run_shadow(
+            snapshot.shadow_dispatcher, alone, msgspec.structs.replace(request.call, tap=None), log
+        )
 
     def _end_early(self, status: int, reason: Reason) -> None:
         """Record what had come of an answer whose relay did not end."""

@@ -1,9 +1,9 @@
 import gzip
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.client_call import ClientCall, TapLimits
 from gateway.protocols.protocol import Peek
