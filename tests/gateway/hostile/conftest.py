@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from support.fake_upstream import FakeUpstream
-from support.hostile.kit import CONFIG, HostileWorker, sound
+from support.hostile.kit import CONFIG, HostileWorker
+from support.hostile.sound import sound
 from support.worker import RunningWorker
 
 

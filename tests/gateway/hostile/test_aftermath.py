@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 from support.fake_upstream import FakeUpstream
-from support.hostile.kit import ALIVE, CONFIG, HostileWorker, Wire, post, sound
+from support.hostile.kit import ALIVE, CONFIG, HostileWorker, Wire, post
+from support.hostile.sound import sound
 from support.hostile.table import ROWS
 
 from gateway.heartbeat import EVERY_S

@@ -23,7 +23,8 @@ from support.fake_answers import (
     whole,
 )
 from support.fake_upstream import FakeUpstream
-from support.hostile.kit import GOOD_BODY, HostileWorker, Wire, check_error, post, sound
+from support.hostile.kit import GOOD_BODY, HostileWorker, Wire, check_error, post
+from support.hostile.sound import sound
 from support.raw_client import Answer
 from support.worker import RunningWorker
 
