@@ -301,6 +301,8 @@ class Dispatcher:
                 answer.status = answer.attempt.status = response.status
                 answer.headers = response.headers
                 tap.head(response.status, response.headers)
+                if response.status == 101:
+                    return  # What follows is no body.
                 await self._read(answer, response)
         except TimeoutError as error:
             message = f"no answer within {left_s:.3g} s"
