@@ -4,12 +4,10 @@ import asyncio
 import logging
 import math
 from collections import deque
-from typing import cast
 
-from gateway.client_counts import client_of
+from gateway.client_line import ClientLine
 from gateway.errors import Overloaded, RequestError
-from gateway.intake import Intake
-from gateway.peer import peer_address, reset_connection, watch_half_close
+from gateway.peer import reset_connection, watch_half_close
 from gateway.request_reader import SLICE_BYTES, RequestHead, RequestReader
 from gateway.response_head import (
     HEAD_TIMEOUT,
@@ -19,91 +17,57 @@ from gateway.response_head import (
     refusal_of,
 )
 from gateway.server_exchange import ServerExchange
-from gateway.server_state import (
-    CROWDED_KEEP_SHARE,
-    LINGER_S,
-    WRITE_HIGH_BYTES,
-    Shared,
-)
+from gateway.server_state import CROWDED_KEEP_SHARE, Shared
 from gateway.tunnel import Tunnel
-from gateway.write_gate import WriteGate
 
 LOG = logging.getLogger(__name__)
 
 
-class Connection(asyncio.Protocol):
+class Connection(ClientLine):
     """Speaks HTTP/1.1 and HTTP/1.0 with one client.
 
     A client is gone when its connection is lost. The end of its input alone may be a half-close
     by a client that still reads: a request that waits for its answer is then kept if an interim
     response (100, RFC 9110 section 15.2) is taken without a reset, for HTTP/1.1 and as long as no
     answer was started; in every other case the end of input counts as gone, at once.
+
+    Bytes reach the reader in the order in which they came: whenever it may read, nothing is held
+    in `intake`. It may not while a complete request waits for its answer, or the client for room.
     """
 
     __slots__ = (
         "_active",
-        "_closing",
         "_deaf",
-        "_lost",
         "_newest",
         "_queue",
         "_reader",
         "_refusal",
-        "_shared",
-        "_transport",
         "_tunnel",
-        "client",
-        "clock",
-        "deadline_s",
-        "gate",
-        "heads",
-        "intake",
-        "limits",
-        "party",
         "task",
     )
 
     def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self.heads = shared.heads
-        self.limits = shared.limits
-        self.clock = shared.clock
-        self.client = self.party = ""
-        self.deadline_s = math.inf
+        super().__init__(shared)
         self._reader = RequestReader(self, limits=shared.limits, clock=shared.clock)
-        self._transport = cast("asyncio.Transport", None)
         self._active: ServerExchange | None = None
         self._newest: ServerExchange | None = None
         self._queue: deque[ServerExchange] = deque()
         self.task: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
-        self.intake = cast("Intake", None)
         self._refusal: Refusal | None = None
-        self.gate = WriteGate()
-        self._closing = False
         self._deaf = False
-        self._lost = False
-
-    @property
-    def closing(self) -> bool:
-        """True when no further request will be read."""
-        return self._shared.draining
 
     # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection, or say that there are too many."""
+        super().connection_made(transport)
         shared = self._shared
-        self._transport = cast("asyncio.Transport", transport)
-        self.intake = Intake(self._transport)
-        self.client = peer_address(transport)
-        self.party = client_of(self.client)
         try:
             refusal = shared.enter(self)
         except ConnectionRefusedError:
             self._transport.abort()
             return
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         self.deadline_s = shared.clock.monotonic() + shared.limits.header_timeout
         if refusal is not None:
             self._refuse(refusal)
@@ -121,7 +85,9 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Decide whether a client that sends no more still reads; True keeps the connection."""
         active = self._active
-        if self._closing or active is None or active.finished:
+        if self._closing:
+            return False
+        if active is None or active.finished:
             self.intake.ended = self._pending()
             return self.intake.ended
         if active.responded or not active.complete or not active.accepts_interim:
@@ -143,10 +109,6 @@ class Connection(asyncio.Protocol):
         self.intake.close()
         self.gate.open()
         self._cancel()
-
-    def pause_writing(self) -> None:
-        """Let `drain` wait: the client reads too slowly."""
-        self.gate.shut = True
 
     def resume_writing(self) -> None:
         """Let handlers write again; take up a request that waited for room."""
@@ -171,18 +133,6 @@ class Connection(asyncio.Protocol):
 
     # Called by exchanges.
 
-    def send(self, data: bytes) -> bool:
-        """Write to the client, dropped when it is gone; False when it reads too slowly."""
-        if self._lost:
-            return True
-        self._transport.write(data)
-        return not self.gate.shut
-
-    def want_body(self, wait_s: float) -> None:
-        """Read on; the sweep ends the wait."""
-        self.deadline_s = self._shared.clock.monotonic() + wait_s
-        self.intake.resume()
-
     def switch(self, head: bytes) -> Tunnel:
         """Send the head of a 101 answer and hand the transport over."""
         tunnel = self._tunnel = Tunnel(self._shared, self.intake, self.gate, self.party)
@@ -205,22 +155,10 @@ class Connection(asyncio.Protocol):
 
     # Called by the server.
 
-    def drop(self) -> None:
-        """Cut the connection and cancel its handler."""
-        if not self._lost:
-            self._closing = True
-            self._transport.abort()
-
     def check(self, now_s: float, *, crowded: bool) -> None:
         """Act on a deadline that has passed, and on a client that takes nothing."""
-        if self.gate.shut or self._closing:
-            unsent = self._transport.get_write_buffer_size()
-            if self.gate.stalled_s(unsent, now_s) > self._shared.limits.body_timeout:
-                self.drop()
-            if unsent:
-                if self._closing:
-                    self.deadline_s = now_s + LINGER_S
-                return
+        if (self.gate.shut or self._closing) and self._stuck(now_s):
+            return
         due_s = self.deadline_s
         if crowded and self._idle:
             due_s -= (1 - CROWDED_KEEP_SHARE) * self.limits.keep_alive
@@ -317,46 +255,38 @@ class Connection(asyncio.Protocol):
             self._dispatch(self._queue.popleft())
         elif self._refusal is not None:
             self._refuse(self._refusal)
+            return
         else:
             self._rest()
+        active = self._active
+        if not self._deaf and (active is None or not active.complete):
+            self._take_up()
 
     def _rest(self) -> None:
-        limits = self._shared.limits
-        wait_s = limits.header_timeout if self._reader.in_message else limits.keep_alive
-        self.deadline_s = self._shared.clock.monotonic() + wait_s
+        """Wait for a request, or for the rest of one whose turn it is now."""
+        reader, limits = self._reader, self.limits
+        now_s = self.clock.monotonic()
+        wait_s = limits.keep_alive
+        if reader.in_message:
+            reader.started_s = now_s
+            wait_s = limits.header_timeout
+        self.deadline_s = now_s + wait_s
+
+    def _take_up(self) -> None:
+        """Read what was held: the rest of the request that is answered now, or the next one."""
         backlog = self.intake.take()
         if backlog:
             self._read(backlog)
-            if self._closing or self._active is not None:
-                return
-        if self.intake.ended:
-            self._close(unread=False)
-        else:
-            self.intake.resume()
-
-    # Closing.
-
-    def _refuse(self, refusal: Refusal) -> None:
-        """Answer bytes that never became a request, and close."""
-        self._shared.refused_total += 1
-        body = self._shared.server_error("", refusal)
-        self._transport.write(self.heads.refusal(refusal.status, body))
-        self._close(unread=True)
-
-    def _close(self, *, unread: bool) -> None:
-        """Flush and close; `unread` input would reset the connection before the answer is read.
-
-        So the output is ended first and input dropped for a while (RFC 9112, section 9.6).
-        """
-        self._closing = True
-        self._queue.clear()
-        self.intake.take()
-        self.deadline_s = self._shared.clock.monotonic() + LINGER_S
-        if unread and not self.intake.ended:
-            self.intake.resume()
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+        active = self._active
+        if self._closing:
+            return
+        if active is None:
+            if self.intake.ended:
+                self._close(unread=False)
+            else:
+                self.intake.resume()
+        elif self.intake.ended and not active.complete:
+            active.break_off("the client ended its input within the body")
 
     def _expire(self) -> None:
         if self._closing:
