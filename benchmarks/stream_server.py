@@ -10,6 +10,7 @@ import heapq
 import select
 import socket
 import time
+from contextlib import suppress
 
 from nginx import ANSWER, MODELS
 
@@ -95,11 +96,14 @@ class PacedServer:
                 self._send_next(*heapq.heappop(self._due))
 
     def _accept(self) -> None:
-        connection, _ = self._listening.accept()
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._clients[connection.fileno()] = Client(connection)
-        self._poll.register(connection, select.EPOLLIN)
+        """Take all who wait: one a turn would be few, as turns are long with many streams."""
+        with suppress(BlockingIOError):
+            while True:
+                connection, _ = self._listening.accept()
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._clients[connection.fileno()] = Client(connection)
+                self._poll.register(connection, select.EPOLLIN)
 
     def _receive(self, client: Client) -> None:
         try:
