@@ -6,6 +6,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from gateway.client_call import ClientCall
+from gateway.errors import InvalidRequest
 from gateway.exchange import Exchange
 from gateway.protocols.peeking import check_model
 from gateway.protocols.protocol import Operation
@@ -88,7 +89,8 @@ async def admit(
         text=body.shown if body.coding else None,
         form=body.form,
         source=body.source,
-        upgrade=exchange.upgrade if operation.upgrade else b"",
+        # Any other protocol would be a raw connection past everything that is checked here.
+        upgrade=exchange.upgrade if operation.upgrade and exchange.upgrade == b"websocket" else b"",
     )
     pinned = operation.stateful or not peek.model or peek.refers
     return Admitted(
@@ -118,10 +120,12 @@ def _target(exchange: Exchange) -> bytes:
 
 def _model_in(query: bytes) -> str:
     """Return the parameter `model` of a query, "" when there is none."""
-    for part in query.split(b"&"):
-        if part.startswith(b"model="):
-            return check_model(unquote_plus(part[len(b"model=") :].decode("latin-1")))
-    return ""
+    named = [part for part in query.split(b"&") if part.startswith(b"model=")]
+    if len(named) > 1:
+        raise InvalidRequest("The query names two models; send one `model`.", param="model")
+    if not named:
+        return ""
+    return check_model(unquote_plus(named[0][len(b"model=") :].decode("latin-1")))
 
 
 def _bypasses_cache(header: Callable[[bytes], bytes | None], call: ClientCall) -> bool:
