@@ -62,11 +62,11 @@ class Relay(msgspec.Struct):
             body = shown = refusal
             headers = [(b"Content-Type", b"application/json")]
         self._note(tap, shown)
-        answer.finish(None)
         await self.log.end(status, Reason.UPSTREAM_REJECTED if tap.is_client_error else None)
         overhead_s = self.clock.monotonic() - record.started_s - record.upstream_s
         own = (b"x-driftgate-overhead-ms", b"%.3f" % (max(0.0, overhead_s) * 1000))
-        self.exchange.start(status, [*headers, *self.own_headers, own], length=len(body))
+        length = _content_length(answer.headers) if tap.bodiless else len(body)
+        self.exchange.start(status, [*headers, *self.own_headers, own], length=length)
         self.exchange.finish(body)
         return Relayed(status, headers, body, complete=not tap.is_client_error)
 

@@ -1,5 +1,7 @@
 """One request's way into the prediction log: BEGIN and END, each exactly once."""
 
+from collections.abc import Awaitable
+
 import msgspec
 
 from gateway.recording import Recorder, RequestRecord
@@ -30,11 +32,11 @@ class RequestLog(msgspec.Struct):
         self.spool.begin(self.record.begin())
         await self.spool.flushed()
 
-    async def end(self, status: int, reason: Reason | None = None) -> None:
-        """Write END, before the last byte leaves; see `begin`."""
+    def end(self, status: int, reason: Reason | None = None) -> Awaitable[bool]:
+        """Write END, before the last byte leaves: await what it returns; see `begin`."""
         if not self.ended:
             self._queue_end(status, reason)
-            await self.spool.flushed()
+        return self.spool.flushed()
 
     def end_now(self, status: int, reason: Reason | None) -> None:
         """Write END without waiting: for requests whose client is gone."""

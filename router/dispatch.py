@@ -133,7 +133,7 @@ class Dispatcher:
         trip = Trip(plan, call, outcome, budget, deadline_s)
         budget.enter()
         try:
-            step = self._first(trip)
+            step = self._next_candidate(trip) or self._force(trip)
             while step is not None:
                 lane, epoch = step
                 try:
@@ -165,9 +165,6 @@ class Dispatcher:
             return True
         # What an upstream may have begun to do, and must not do twice, is not asked for again.
         return fault.sent and not trip.call.repeatable
-
-    def _first(self, trip: Trip) -> tuple[Lane, int] | None:
-        return self._next_candidate(trip) or self._force(trip)
 
     async def _next(self, trip: Trip, lane: Lane, fault: UpstreamFault) -> tuple[Lane, int] | None:
         """Return where to try after a fault, with the epoch to report with; None is nowhere."""
@@ -280,8 +277,8 @@ class Dispatcher:
     async def _receive(self, answer: Answer) -> None:
         """Send, and read to the commit point or to the judged end, whatever comes first."""
         tap, lane, trip = answer.tap, answer.lane, answer.trip
-        timeouts = trip.route.timeouts
-        left_s = self._left_s(trip)
+        timeouts = trip.plan.route.timeouts
+        left_s = trip.deadline_s - answer.attempt.started_s
         if tap.stream:
             left_s = min(left_s, timeouts.first_token)
         loop = self._loop
@@ -303,27 +300,26 @@ class Dispatcher:
                 tap.head(response.status, response.headers)
                 if response.status == 101:
                     return  # What follows is no body.
-                await self._read(answer, response)
+                chunks, size_bytes = answer.chunks, 0
+                while chunk := await response.read():
+                    size_bytes += len(chunk)
+                    if size_bytes > self._answer_bytes:
+                        raise self._too_long(response)
+                    chunks.append(chunk)
+                    if tap.feed(chunk):
+                        return
+                tap.end()
+                answer.complete = True
         except TimeoutError as error:
             message = f"no answer within {left_s:.3g} s"
             raise UpstreamFault(message, reason=Reason.UPSTREAM_TIMEOUT) from error
 
-    async def _read(self, answer: Answer, response: UpstreamResponse) -> None:
-        """Read to the commit point, or to the end of the body: then the answer is complete."""
-        tap, chunks, size_bytes = answer.tap, answer.chunks, 0
-        while chunk := await response.read():
-            size_bytes += len(chunk)
-            if size_bytes > self._answer_bytes:
-                raise UpstreamFault(
-                    f"the answer is longer than {self._answer_bytes} bytes",
-                    reason=Reason.UPSTREAM_INVALID,
-                    status=response.status,
-                )
-            chunks.append(chunk)
-            if tap.feed(chunk):
-                return
-        tap.end()
-        answer.complete = True
+    def _too_long(self, response: UpstreamResponse) -> UpstreamFault:
+        return UpstreamFault(
+            f"the answer is longer than {self._answer_bytes} bytes",
+            reason=Reason.UPSTREAM_INVALID,
+            status=response.status,
+        )
 
     def _left_s(self, trip: Trip) -> float:
         return trip.deadline_s - self._clock.monotonic()

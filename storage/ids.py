@@ -64,8 +64,8 @@ def _hex(entropy: bytes, size: int) -> str:
 
 
 def _nonzero(digits: str) -> str:
-    # The all-zero id means "invalid" to every receiver.
-    return digits if digits.strip("0") else f"{1:0{len(digits)}x}"
+    # The all-zero id means "invalid" to every receiver; few begin with a zero at all.
+    return digits if digits[0] != "0" or digits.strip("0") else f"{1:0{len(digits)}x}"
 
 
 class IdSource:
