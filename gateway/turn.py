@@ -111,7 +111,7 @@ class Turn(msgspec.Struct):
                 record.upstream_s += clock.monotonic() - answer.attempt.started_s
             own = self._own_headers(len(answer.attempts))
             if answer.status == 101:
-                await relay_tunnel(self.exchange, answer, log, own)
+                await relay_tunnel(self.exchange, answer, tap, log, own)
                 return None
             relay = Relay(self.exchange, log, clock, plan.route.timeouts, own, self._keep_bytes)
             if not tap.stream:

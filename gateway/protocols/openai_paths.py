@@ -11,6 +11,7 @@ from gateway.protocols.openai import (
     read_chat,
     read_embedding,
 )
+from gateway.protocols.openai_realtime import RealtimeEvents
 from gateway.protocols.openai_text import OpenAITexts
 from gateway.protocols.openai_typed import (
     TypedEvents,
@@ -75,7 +76,13 @@ class OpenAI:
         chat = self._exact[_STORED_CHAT]
         self._exact[_STORED_CHAT] = {**chat, "GET": stored, "HEAD": stored}
         realtime = Operation(
-            "realtime", self, body="none", model_in="query", repeatable=False, upgrade=True
+            name="realtime",
+            protocol=self,
+            body="none",
+            model_in="query",
+            repeatable=False,
+            upgrade=True,
+            events=RealtimeEvents,
         )
         self._exact["/v1/realtime"] = {"GET": realtime}
 

@@ -1,6 +1,7 @@
 """Realtime conversations of the official client: the WebSocket passes through the gateway whole."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,18 @@ async def converse_later(side: Side) -> list[Any]:
     return seen
 
 
-def socket_of(side: Side, key: str = "") -> ClientConnection:
+def socket_of(side: Side, key: str = "", compression: str | None = "deflate") -> ClientConnection:
     """Open a realtime WebSocket without the official client."""
     url = side.url.replace("http://", "ws://") + "/v1/realtime?model=named"
     headers = {"Authorization": f"Bearer {key or side.key}"}
-    return connect(url, additional_headers=headers, max_size=None, proxy=None, open_timeout=10)
+    return connect(
+        url,
+        additional_headers=headers,
+        compression=compression,
+        max_size=None,
+        proxy=None,
+        open_timeout=10,
+    )
 
 
 @pytest.mark.parametrize("model", ["gpt-spec", "named"])
@@ -86,13 +94,34 @@ def test_conversation_is_the_same(sides: Sides, model: str) -> None:
 
 def test_conversation_is_recorded(sides: Sides) -> None:
     """A conversation is one row: its model, its route, the switch of protocols."""
-    converse(sides.gateway, "named")
+    events = converse(sides.gateway, "named")
     (row,) = sides.rows(1)
     facts = row.prediction
     assert (facts.operation, facts.protocol, facts.status) == ("realtime", "openai", 101)
     assert (facts.route, facts.model_asked, facts.upstream) == ("named", "named", "spec")
     assert facts.reason is None
-    assert facts.latency_s > 0
+    used = [event["response"]["usage"] for event in events if event["type"] == LAST]
+    assert facts.prompt_tokens == sum(usage["input_tokens"] for usage in used)
+    assert facts.response_tokens == sum(usage["output_tokens"] for usage in used)
+    assert (facts.model_answered, facts.finish_reason) == ("named", "completed")
+    assert facts.ttft_s is not None
+    assert 0 <= facts.ttft_s <= facts.latency_s
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_facts_of_a_conversation(sides: Sides, compression: str | None) -> None:
+    """The tokens are known with and without compression, whatever the message before."""
+    with socket_of(sides.gateway, compression=compression) as connection:
+        connection.recv(timeout=10)
+        connection.send(b"\x00" * 100_000)
+        connection.recv(timeout=10)
+        connection.send('{"type": "response.create"}')
+        while json.loads(connection.recv(timeout=10))["type"] != LAST:
+            pass
+        assert (connection.protocol.extensions != []) == (compression is not None)
+    (row,) = sides.rows(1)
+    assert row.prediction.response_tokens
+    assert row.prediction.reason is None
 
 
 def test_conversation_of_the_async_client(sides: Sides) -> None:
