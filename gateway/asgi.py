@@ -212,7 +212,7 @@ class AsgiExchange(Incoming):
         self._start = None
         lower = [(name.lower(), value) for name, value in headers]
         bodyless = status in {204, 304}
-        if length is None and not bodyless:
+        if length is None and not (bodyless or (self._silent and not whole_bytes)):
             length = whole_bytes
         if length is not None and status != 204:
             lower.append((b"content-length", b"%d" % length))

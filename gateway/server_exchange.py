@@ -174,7 +174,8 @@ class ServerExchange(Incoming):
         bodyless = status in _BODYLESS
         if length is None:
             if last and not bodyless:
-                length = chunk_bytes
+                # HEAD asks for what GET would say; that GET's body were empty is said by nobody.
+                length = chunk_bytes if chunk_bytes or self.method != "HEAD" else None
             else:
                 self._chunked = http11 and not bodyless
                 self._until_close = not (http11 or bodyless)

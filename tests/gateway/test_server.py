@@ -207,6 +207,26 @@ def test_answers_without_a_body_send_none(method: bytes, status: int) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("length", [None, 42], ids=["unknown", "declared"])
+def test_head_declares_only_what_get_would(length: int | None) -> None:
+    """An answer to HEAD passes a declared length and makes none up."""
+
+    async def handler(exchange: Exchange) -> None:
+        exchange.start(404, [], length=length)
+        exchange.finish()
+
+    async def scenario() -> None:
+        async with serving(handler) as served:
+            client = await served.client()
+            for _ in range(2):
+                await client.send(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+                answer = await client.answer(head_only=True)
+                assert answer.headers.get("content-length") == (length and str(length))
+                assert "transfer-encoding" not in answer.headers
+
+    run(scenario())
+
+
 def test_expect_continue_is_sent_when_the_body_is_asked_for() -> None:
     """100 comes once the handler calls `body`, then the answer."""
 
