@@ -118,16 +118,18 @@ class Recorder:
         """Return the whole record of a request that is about to be answered completely."""
         latency_s = now_s - record.started_s
         tries = tuple(
-            Attempt(
-                attempt_no=a.attempt_no,
-                upstream=a.upstream,
-                started_at=a.started_at,
-                latency_s=(a.ended_s if a.ended_s is not None else now_s) - a.started_s,
-                status=a.status,
-                reason=a.reason,
-                ttft_s=a.ttft_s,
-            )
-            for a in attempts
+            [
+                Attempt(
+                    a.attempt_no,
+                    a.upstream,
+                    a.started_at,
+                    (a.ended_s if a.ended_s is not None else now_s) - a.started_s,
+                    a.status,
+                    a.reason,
+                    a.ttft_s,
+                )
+                for a in attempts
+            ]
         )
         return End(self._facts(record, len(tries), latency_s), tries, self._payload(record))
 

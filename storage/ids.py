@@ -13,8 +13,8 @@ _STAMP_LIMIT = 1 << 60
 
 def stamp_of(now_us: int) -> int:
     """Milliseconds in the upper 48 bits, the fraction of the millisecond in the lower 12."""
-    milliseconds, rest_us = divmod(now_us, 1000)
-    return (milliseconds << 12) | (rest_us * 4096 // 1000)
+    # 1 ms is 4096 stamps: 512 / 125 of them a microsecond, in one division.
+    return (now_us << 9) // 125
 
 
 def _format(stamp: int, digits: str) -> str:
