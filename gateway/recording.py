@@ -9,6 +9,8 @@ from typing import Protocol
 import msgspec
 
 from gateway.protocols.facts import Facts
+from gateway.protocols.protocol import Texts
+from gateway.protocols.table import protocol_named
 from gateway.redaction import MARGIN_BYTES, MAX_PARSED_BYTES, Redactor
 from router.config import Price, UpstreamConfig
 from router.errors import Reason
@@ -185,8 +187,11 @@ class Recorder:
         if config.sample < 1.0 and int(record.id[-8:], 16) >= config.sample * 0x1_0000_0000:
             return None
         limit = config.max_payload_bytes
-        request = self._redact(record.request, "application/json")
-        response = self._redact(record.response, record.response_type)
+        request, response = record.request, record.response
+        if self.redactor:
+            texts = protocol_named(record.protocol).texts
+            request = self._redact(request, "application/json", texts)
+            response = self._redact(response, record.response_type, texts)
         return Payload(
             request=request[:limit],
             response=response[:limit],
@@ -195,12 +200,10 @@ class Recorder:
             response_type=record.response_type,
         )
 
-    def _redact(self, body: bytes, content_type: str) -> bytes:
-        if not self.redactor:
-            return body
+    def _redact(self, body: bytes, content_type: str, texts: Texts) -> bytes:
         # What is far beyond the cut is not worth the event loop's time.
         bound = max(self.config.max_payload_bytes + MARGIN_BYTES, MAX_PARSED_BYTES)
-        return self.redactor.body(body[:bound], content_type)
+        return self.redactor.body(body[:bound], content_type, texts)
 
     def _cost_usd(self, record: RequestRecord) -> float | None:
         """Return the price of the tokens used; None where price or usage is unknown."""

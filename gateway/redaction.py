@@ -5,11 +5,12 @@ into events, so patterns are matched against what the bodies say.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from gateway.protocols.json_text import event_objects
 from gateway.protocols.protocol import Texts
 from gateway.protocols.table import OPENAI
 
@@ -18,6 +19,12 @@ MARGIN_BYTES = 4_096
 """A body is kept so much longer than it is stored, or half a secret could stay at the cut."""
 MAX_PARSED_BYTES = 1_048_576
 """A longer body is not read, its bytes are matched as they are."""
+
+_GROWING = ("choices", "delta")  # what of an event goes on where the one before has stopped
+_PLACES = ("index", "output_index", "content_index", "item_id")
+_MAX_DEPTH = 16
+
+Place = tuple[object, ...]
 
 
 class Redactor:
@@ -53,10 +60,18 @@ class Redactor:
         return self._raw(body if cleaned == data else msgspec.json.encode(cleaned))
 
     def _stream(self, body: bytes, content_type: str, texts: Texts) -> bytes:
-        """Return the stream, or its text as one event where a pattern matches that."""
-        text = texts.answer(body, content_type) or ""
-        cleaned = self._text(text)
-        return body if cleaned == text else texts.stream_of(cleaned)
+        """Return the stream, or its text alone as one event where a pattern matches its pieces."""
+        joined: dict[Place, list[str]] = {}
+        for event in event_objects(body):
+            at = tuple(event.get(name) for name in _PLACES)
+            for key in _GROWING:
+                for place, piece in _pieces(event.get(key), (at, key)):
+                    joined.setdefault(place, []).append(piece)
+        said = ("".join(pieces) for pieces in joined.values())
+        if all(self._text(text) == text for text in said):
+            return body
+        # What else was said in pieces, such as arguments of tools, is left out.
+        return texts.stream_of(self._text(texts.answer(body, content_type) or ""))
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -76,3 +91,18 @@ class Redactor:
         for pattern in self._raw_patterns:
             body = pattern.sub(MARK.encode(), body)
         return body
+
+
+def _pieces(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    """Yield every text within a part of an event, and where it belongs."""
+    if isinstance(value, str):
+        yield place, value
+    elif len(place) > _MAX_DEPTH:
+        return
+    elif isinstance(value, list):
+        for item in value:
+            yield from _pieces(item, place)
+    elif isinstance(value, dict):
+        at = value.get("index")
+        for key, item in value.items():
+            yield from _pieces(item, (*place, at, key))

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from gateway.protocols.facts import Facts
 from gateway.recording import MAX_TAGS, Recorder, RequestRecord, hashed_user_key, parse_tags
-from gateway.tap import Facts
 from router.config import UpstreamConfig
 from router.errors import Reason
 from router.outcome import AttemptResult
@@ -155,6 +155,22 @@ def test_redaction_reaches_both_bodies() -> None:
     assert payload.request == b"key [redacted] and [redacted] and [redacted]"
     assert payload.response == b"[redacted] [redacted]"
     assert one.request.startswith(b"key sk-abc1")
+
+
+def test_secret_cut_into_events_of_another_protocol() -> None:
+    """A secret that Anthropic's events cut in two is not stored, what is around it is."""
+    policy = recorder(redact=(r"\d{4}-\d{4}",))
+    stream = b"".join(
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"text_delta","text":"%b"}}\n\n' % piece
+        for piece in (b"pay 1234", b"-5678 now")
+    )
+    one = record(protocol="anthropic", response=stream, response_type="text/event-stream")
+    payload = end(one, policy).payload
+    assert payload is not None
+    assert b"1234" not in payload.response
+    assert b"5678" not in payload.response
+    assert b"pay [redacted] now" in payload.response
 
 
 def test_secret_at_the_cut_is_redacted() -> None:

@@ -1,7 +1,10 @@
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from gateway.protocols.table import ANTHROPIC
 from gateway.redaction import MAX_PARSED_BYTES, Redactor
 
 REDACTOR = Redactor([r"sk-[a-z0-9é]+", r"\b\d{4}-\d{4}\b"])
@@ -35,6 +38,64 @@ def test_secret_cut_into_events_is_found(pieces: tuple[str, ...]) -> None:
     assert b"1234" not in cleaned
     assert b"5678" not in cleaned
     assert b"pay [redacted] now" in cleaned
+
+
+def cut(pieces: Callable[[str], Any]) -> bytes:
+    """Return a stream that says a secret in pieces, each in an event of some form."""
+    events = [pieces(piece) for piece in ("pay 1234", "-56", "78 now")]
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+CUT = {
+    "arguments": lambda piece: {
+        "choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}}]
+    },
+    "reasoning": lambda piece: {"choices": [{"delta": {"reasoning_content": piece}}]},
+    "completion": lambda piece: {"choices": [{"text": piece}]},
+    "second choice": lambda piece: {"choices": [{"index": 1, "delta": {"content": piece}}]},
+    "response": lambda piece: {"type": "response.output_text.delta", "delta": piece},
+    "two choices": lambda piece: {
+        "choices": [{"index": n, "delta": {"content": piece}} for n in range(2)]
+    },
+}
+
+
+@pytest.mark.parametrize("form", CUT)
+def test_secret_is_found_in_whatever_grows(form: str) -> None:
+    """No form in which a stream says something in pieces hides a secret."""
+    cleaned = REDACTOR.body(cut(CUT[form]), "text/event-stream")
+    assert b"1234" not in cleaned
+    assert b"5678" not in cleaned
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [("text_delta", "text"), ("input_json_delta", "partial_json"), ("thinking", "thinking")],
+)
+def test_secret_cut_into_anthropics_events(delta: tuple[str, str]) -> None:
+    """Anthropic's blocks are read as its protocol says them; what stays is of its protocol, too."""
+    kind, key = delta
+    stream = cut(
+        lambda piece: {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": kind, key: piece},
+        }
+    )
+    cleaned = REDACTOR.body(stream, "text/event-stream", ANTHROPIC.texts)
+    assert b"1234" not in cleaned
+    expected = "pay [redacted] now" if key == "text" else ""
+    assert ANTHROPIC.texts.answer(cleaned, "text/event-stream") == expected
+
+
+def test_different_places_are_no_one_text() -> None:
+    """What two choices say is not read as one."""
+    events = [
+        {"choices": [{"index": n, "delta": {"content": piece}}]}
+        for n, piece in enumerate(("1234", "-5678"))
+    ]
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    assert REDACTOR.body(body, "text/event-stream") == body
 
 
 @pytest.mark.parametrize("body", [b"key sk-abc", b'{"cut": "sk-abc', b"\xff sk-abc"])
