@@ -21,13 +21,14 @@ from router.http_response import HttpResponse
 from router.line import Line
 from router.tunnel import Tunnel
 from router.upload import Upload
-from router.upstream import UpstreamRequest
+from router.upstream import Headers, UpstreamRequest
 
 BUFFER_BYTES = 256 * 1024
-HEAD_BYTES = 64 * 1024
+HEAD_BYTES = 64 * 1024  # also of all that surrounds the parts of one body, trailers included
 HEAD_FIELDS = 100
 INTERIM_COST_BYTES = 1024  # what a 1xx answer counts against HEAD_BYTES, so that they end
 JOINED_WRITE_BYTES = 64 * 1024
+CHUNK_OVERHEAD_BYTES = 16  # around a part of the body that is no extension: size and line ends
 
 
 class Owner(Protocol):
@@ -65,7 +66,7 @@ class HttpConnection(Line):
         "_owner",
         "_parser",
         "_poll",
-        "_raw_head_bytes",
+        "_quiet_bytes",
         "_response",
         "_tunnel",
         "_upgrade",
@@ -83,7 +84,7 @@ class HttpConnection(Line):
         self._poll = select.poll()
         self._upgrade = b""
         self._head_bytes = 0
-        self._raw_head_bytes = 0
+        self._quiet_bytes = 0
         self._keep_alive = False
 
     def start(self, head: bytes, request: UpstreamRequest) -> HttpResponse:
@@ -97,7 +98,7 @@ class HttpConnection(Line):
             self._parser = HttpResponseParser(self)
         self._response = response
         self._head_bytes = 0
-        self._raw_head_bytes = 0
+        self._quiet_bytes = 0
         self._keep_alive = False
         self._upgrade = request.upgrade
         body = request.body
@@ -174,8 +175,7 @@ class HttpConnection(Line):
                 self.abort()
             return
         response.started = True
-        if not response.head_complete:
-            self._raw_head_bytes += len(data)
+        self._quiet_bytes += len(data)
         try:
             parser.feed_data(data)
         except HttpParserUpgrade as error:
@@ -183,10 +183,12 @@ class HttpConnection(Line):
         except HttpParserError as error:
             self._break(response, error)
         else:
+            if self._quiet_bytes < 0:
+                self._quiet_bytes = 0
+            elif self._quiet_bytes > HEAD_BYTES and not response.complete:
+                self._break(response, _too_large())
             if response.buffered_bytes > BUFFER_BYTES:
                 self.pause()
-            elif self._raw_head_bytes > HEAD_BYTES and not response.head_complete:
-                self._break(response, _too_large())
 
     def eof_received(self) -> None:
         """End a body that only the end of the connection ends; the transport closes itself."""
@@ -218,16 +220,15 @@ class HttpConnection(Line):
             raise _BadFramingError("more than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header field; trailer fields count but are dropped."""
+        """Take a header field; trailer fields are dropped."""
         response = self._response
         assert response is not None
+        if response.head_complete:
+            return
         headers = response.headers
         if len(headers) >= HEAD_FIELDS:
             raise _too_large()
-        if not response.head_complete:
-            headers.append((name, value))
-        else:
-            self._count_head(len(name) + len(value) + 4)
+        headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Take the status, or skip an interim answer."""
@@ -235,12 +236,14 @@ class HttpConnection(Line):
         assert response is not None
         assert parser is not None
         status = parser.get_status_code()
-        if self._raw_head_bytes > HEAD_BYTES:
+        if self._quiet_bytes > HEAD_BYTES:
             # What came with the head's last bytes is not the head's: now it can be counted.
             self._count_head(sum(len(name) + len(value) + 4 for name, value in response.headers))
         if status < 200:
             self._take_interim(response, status)
             return
+        self._quiet_bytes = 0
+        _check_coding(response.headers)
         self._keep_alive = parser.should_keep_alive()
         upload = self.upload
         if upload is not None and not upload.complete and (upload.asking or status >= 300):
@@ -256,6 +259,7 @@ class HttpConnection(Line):
         """Take a part of the body."""
         response = self._response
         assert response is not None
+        self._quiet_bytes -= len(body) + CHUNK_OVERHEAD_BYTES
         sink = response.sink
         if sink is not None:
             # An error of the sink comes back out of `feed_data`.
@@ -336,4 +340,13 @@ class HttpConnection(Line):
 
 
 def _too_large() -> _BadFramingError:
-    return _BadFramingError(f"head of more than {HEAD_FIELDS} fields or {HEAD_BYTES} bytes")
+    return _BadFramingError(
+        f"more than {HEAD_FIELDS} fields, or {HEAD_BYTES} bytes of head or around the body's chunks"
+    )
+
+
+def _check_coding(headers: Headers) -> None:
+    """Refuse a body whose end or meaning would be guessed (RFC 9112, section 6.1)."""
+    for name, value in headers:
+        if len(name) == 17 and name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+            raise _BadFramingError("a Transfer-Encoding other than `chunked`")

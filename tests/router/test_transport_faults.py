@@ -18,6 +18,7 @@ from router.upstream import UpstreamRequest
 run = pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"], name="run")(run_on)
 
 OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,14 @@ def test_broken_answer_is_a_fault_of_a_sent_request(
         OK + b"Content-Length: 99999999999999999999999\r\n\r\na",
         OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\na",
         OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab",
+        OK + b"Transfer-Encoding: gzip\r\n\r\na",
+        OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\ntransfer-encoding: x\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        CHUNKED + b"1;" + b"x" * 1_000_000,
+        CHUNKED + b"0" * 1_000_000,
+        CHUNKED + b"0\r\nX-A: " + b"x" * 1_000_000,
+        CHUNKED + b"0\r\n" + b"X-A: 1\r\n" * 100_000,
+        CHUNKED + (b"1;" + b"x" * 4_000 + b"\r\na\r\n") * 300,
         OK + b"X-A: 1\r\n folded: 2\r\n\r\n",
         OK + b"X-A: a\0b\r\n\r\n",
         OK + b"X A: 1\r\n\r\n",
@@ -105,6 +114,18 @@ def test_head_at_the_limits_passes(run: Run) -> None:
     with FakeUpstream(
         raw(OK, fields[:1000], Pause(0.02), rest[:-40], Pause(0.02), rest[-40:])
     ) as fake:
+        run(scenario(fake))
+
+
+def test_many_small_chunks_are_an_ordinary_body(run: Run) -> None:
+    """What frames each of a hundred thousand chunks does not add up to too much."""
+
+    async def scenario(fake: FakeUpstream) -> None:
+        async with client(fake.url) as upstream:
+            assert await fetch(upstream, chat()) == b"a" * 100_000
+            assert upstream.statistics() == (0, 1, 0)
+
+    with FakeUpstream(raw(CHUNKED, *[b"0001;x=y\r\na\r\n" * 1_000] * 100, b"0\r\n\r\n")) as fake:
         run(scenario(fake))
 
 
