@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from gateway.api import alerts, baselines, health, report, status
+from gateway.api import alerts, baselines, data_plane_document, health, report, status
 from gateway.browsers import forged
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
@@ -58,6 +58,7 @@ def build_app(state: ControlState) -> FastAPI:
     app.state.control = state
     _add_own_routes(app, state)
     app.include_router(health.router())
+    app.include_router(data_plane_document.router(), prefix="/api/v1")
     for module in (report, baselines, status, alerts):
         app.include_router(module.router(state), prefix="/api/v1")
     _add_errors(app)

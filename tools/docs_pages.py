@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from gateway.cli.main import COMMANDS  # noqa: E402  (after the path is set)
 from gateway.config import Settings  # noqa: E402  (after the path is set)
+from gateway.openapi_document import document_text  # noqa: E402  (after the path is set)
 from router.durations import DurationSeconds  # noqa: E402  (after the path is set)
 
 WRITTEN = "<!-- Written by `make docs` from the code; change it there. -->"
@@ -203,7 +204,11 @@ def _help(words: list[str]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or say which are out of date."""
-    pages = {"configuration.md": configuration_page(), "cli.md": command_line_page()}
+    pages = {
+        "configuration.md": configuration_page(),
+        "cli.md": command_line_page(),
+        "openapi.json": document_text(),
+    }
     for name, text in pages.items():
         path = ROOT / "docs" / name
         if arguments != ["--check"]:
