@@ -78,7 +78,7 @@ async def admit(
     )
     call = ClientCall(
         method=exchange.method.encode(),
-        target=_target(exchange),
+        target=_target(exchange, operation),
         headers=exchange.headers,
         body=body.raw,
         operation=operation,
@@ -112,9 +112,10 @@ async def _read(exchange: Exchange, operation: Operation, max_bytes: int) -> Req
     return body
 
 
-def _target(exchange: Exchange) -> bytes:
-    """Return path below `/v1` and query."""
-    below = exchange.path[len(PREFIX) :].encode("latin-1")
+def _target(exchange: Exchange, operation: Operation) -> bytes:
+    """Return the path, from below `/v1` on where it is there, and query."""
+    path = exchange.path if operation.root else exchange.path[len(PREFIX) :]
+    below = path.encode("latin-1")
     return below + b"?" + exchange.query if exchange.query else below
 
 

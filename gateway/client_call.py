@@ -43,7 +43,7 @@ class ClientCall(msgspec.Struct):
     Attributes
     ----------
     target : bytes
-        Path below /v1 and query.
+        Path below /v1 and query; the whole path where the operation is at the `root`.
     body : bytes
         As it came, b"" when it is not held.
     coding : bytes
@@ -119,6 +119,7 @@ class ClientCall(msgspec.Struct):
             self.body if self.source is None else self.source,
             self.upgrade,
         )
+        request.root = self.operation.root
         if self.source is not None:
             # Whoever asks before sending learns of a refusal before sending, too.
             request.expect_continue = any(name.lower() == b"expect" for name, _ in self.headers)

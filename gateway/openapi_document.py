@@ -31,6 +31,15 @@ _ASKED = (
     "/v1/detokenize",
     "/v1/pooling",
     "/v1/classify",
+    "/rerank",
+    "/v2/rerank",
+    "/score",
+    "/tokenize",
+    "/detokenize",
+    "/pooling",
+    "/classify",
+    "/embed",
+    "/v2/embed",
     "/v1/messages",
     "/v1/messages/count_tokens",
 )
@@ -107,7 +116,7 @@ def document_text() -> str:
 def _asked(path: str) -> Json:
     operation = find_operation("POST", path)
     found: Json = {
-        "operationId": operation.name,
+        "operationId": "root" + path.replace("/", "_") if operation.root else operation.name,
         "tags": [operation.protocol.name],
         "summary": f"Ask for `{operation.name}`",
         "parameters": _references("parameters", _own_parameters()),

@@ -33,6 +33,11 @@ class Address:
     authority: str
     base_path: str
 
+    @property
+    def root_path(self) -> str:
+        """Return what lies before the paths beside the API: the base path without its `/v1`."""
+        return self.base_path.removesuffix("/v1")
+
 
 def parse_address(
     config: UpstreamConfig, *, socket_path: str | None = None, base_path: str | None = None

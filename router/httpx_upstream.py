@@ -161,8 +161,9 @@ class HttpxUpstream:
         self._heads.build(request)
         address, body = self._address, request.body
         scheme = "https" if address.tls else "http"
+        base = address.root_path if request.root else address.base_path
         extensions: dict[str, Any] = {
-            "target": address.base_path.encode("ascii") + request.target,
+            "target": base.encode("ascii") + request.target,
             "trace": trip.trace,
         }
         if self._config.server_name is not None:

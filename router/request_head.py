@@ -36,12 +36,22 @@ class HeadBuilder:
     address : Address
     """
 
-    __slots__ = ("_host_field", "_lines", "_name", "_names", "_prefix")
+    __slots__ = (
+        "_host_field",
+        "_lines",
+        "_name",
+        "_names",
+        "_prefix",
+        "_root_lines",
+        "_root_prefix",
+    )
 
     def __init__(self, name: str, address: Address) -> None:
         self._name = name
         self._names: dict[bytes, bytes] = {}
         self._lines: dict[tuple[bytes, bytes], bytes] = {}
+        self._root_lines: dict[tuple[bytes, bytes], bytes] = {}
+        self._root_prefix = b" " + address.root_path.encode("ascii")
         self._prefix = b" " + address.base_path.encode("ascii")
         self._host_field = f" HTTP/1.1\r\nHost: {address.authority}".encode("ascii")
 
@@ -54,7 +64,8 @@ class HeadBuilder:
             INVALID_REQUEST when method, target or fields cannot be sent as they are.
         """
         method, target, body = request.method, request.target, request.body
-        start = self._lines.get((method, target)) or self._line(method, target)
+        lines = self._root_lines if request.root else self._lines
+        start = lines.get((method, target)) or self._line(method, target, lines)
         headers, names = request.headers, self._names
         try:
             fields = [names[name] + value for name, value in headers]
@@ -89,7 +100,7 @@ class HeadBuilder:
             lines.append(b"Expect: 100-continue")
         return b"\r\n".join((*lines, b"", b""))
 
-    def _line(self, method: bytes, target: bytes) -> bytes:
+    def _line(self, method: bytes, target: bytes, lines: dict[tuple[bytes, bytes], bytes]) -> bytes:
         """Return the request line and Host, and remember them."""
         if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
             raise self._unsendable(f"the method {method!r} is not one")
@@ -97,9 +108,10 @@ class HeadBuilder:
             _SUSPECT.search(target) is not None and _leaves_base(target)
         ):
             raise self._unsendable(f"the target {target!r} is not a plain path")
-        line = b"".join((method, self._prefix, target, self._host_field))
+        prefix = self._root_prefix if lines is self._root_lines else self._prefix
+        line = b"".join((method, prefix, target, self._host_field))
         if b"?" not in target and len(target) <= KNOWN_BYTES:
-            _remember(self._lines, (method, target), line)
+            _remember(lines, (method, target), line)
         return line
 
     def _field_start(self, name: bytes) -> bytes:

@@ -63,6 +63,9 @@ class UpstreamRequest:
     expect_continue : bool
         Ask before sending a `BodySource` (``Expect: 100-continue``): the source is not read before
         the upstream said yes, or said nothing for a while.
+    root : bool
+        The target lies beside the upstream's API instead of below it: a `/v1` at the end of the
+        base URL is left out.
     """
 
     method: bytes
@@ -71,6 +74,7 @@ class UpstreamRequest:
     body: bytes | BodySource = b""
     upgrade: bytes = b""
     expect_continue: bool = False
+    root: bool = False
 
 
 class UpstreamResponse(Protocol):

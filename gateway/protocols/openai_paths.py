@@ -47,11 +47,18 @@ _FAMILIES = {
 
 _STORED_CHAT = "/v1/chat/completions"
 _EXTRAS = ("rerank", "score", "tokenize", "detokenize", "pooling", "classify")
-"""Of vLLM, and of those who follow it."""
+"""Of vLLM, and of those who follow it; they are below `/v1` and at the root."""
+_AT_ROOT = {
+    **{"/" + path: path for path in _EXTRAS},
+    "/v2/rerank": "rerank",
+    "/v2/embed": "embed",
+    "/embed": "embed",
+}
+"""What vLLM, SGLang, llama-server and text-embeddings-inference serve outside `/v1`."""
 
 
 class OpenAI:
-    """The paths below `/v1` that OpenAI's API names, and what vLLM adds.
+    """The paths below `/v1` that OpenAI's API names, and what vLLM adds there and beside it.
 
     Attributes
     ----------
@@ -64,6 +71,7 @@ class OpenAI:
     def __init__(self) -> None:
         self.texts: Texts = OpenAITexts()
         self.asked = {PREFIX + path: operation for path, operation in _asked(self).items()}
+        self.asked |= {path: _json(self, name, root=True) for path, name in _AT_ROOT.items()}
         self._exact: dict[str, Mapping[str, Operation]] = {
             path: {"POST": operation} for path, operation in self.asked.items()
         }
@@ -172,7 +180,9 @@ def _generation(protocol: WireProtocol, name: str) -> Operation:
     )
 
 
-def _json(protocol: WireProtocol, name: str, *, strict: bool = False) -> Operation:
+def _json(
+    protocol: WireProtocol, name: str, *, strict: bool = False, root: bool = False
+) -> Operation:
     return Operation(
         name=name,
         protocol=protocol,
@@ -182,6 +192,7 @@ def _json(protocol: WireProtocol, name: str, *, strict: bool = False) -> Operati
         answer=read_object,
         events=None if strict else TypedEvents,
         strict=strict,
+        root=root,
     )
 
 

@@ -5,7 +5,10 @@ from gateway.protocols.openai import peek_lax
 from gateway.protocols.openai_text import OpenAITexts
 from gateway.protocols.protocol import Operation, Texts
 
-_NAME_CHARS = 64
+_NAMED = ("systemone", "decisions")
+"""Paths of model servers that no protocol here reads, but that records tell apart."""
+_OTHER = "other"
+_REPEATABLE = frozenset({"GET", "HEAD", "POST"})
 _OURS = "/v1/feedback/"  # nothing lies below this gateway's own path
 
 
@@ -16,19 +19,28 @@ class PassThrough:
 
     def __init__(self) -> None:
         self.texts: Texts = OpenAITexts()
+        self._operations = {
+            (name, repeatable): Operation(
+                name=name,
+                protocol=self,
+                body="unknown",
+                model_in="body",
+                repeatable=repeatable,
+                peek=peek_lax,
+            )
+            for name in (*_NAMED, _OTHER)
+            for repeatable in (True, False)
+        }
 
     def find(self, method: str, path: str) -> Operation | None:
-        """Return an operation named after its path."""
+        """Return the operation of a path that is known by name, else the one of all others.
+
+        Clients choose the paths: were operations named after them, there would be no end of names.
+        """
         if not path.startswith("/v1/") or path.startswith(_OURS):
             return None
-        return Operation(
-            name=path[len("/v1/") :].strip("/")[:_NAME_CHARS],
-            protocol=self,
-            body="unknown",
-            model_in="body",
-            repeatable=method in {"GET", "HEAD", "POST"},
-            peek=peek_lax,
-        )
+        name = path[len("/v1/") :]
+        return self._operations[name if name in _NAMED else _OTHER, method in _REPEATABLE]
 
     def is_error(self, body: bytes) -> bool:
         """Say whether there is one: what it looks like is between the two ends of its path."""

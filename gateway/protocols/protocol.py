@@ -187,6 +187,12 @@ class Operation:
         Judges a plain answer, which is then held until it is complete.
     events : callable or None
         Makes the judge of a streamed answer.
+    upgrade : bool
+        The connection may change to a WebSocket, whose messages `events` then reads.
+    keeps : bool
+        An answer's `id` names something that its upstream keeps, to be asked for again.
+    root : bool
+        Its path lies beside `/v1`, here and at upstreams.
     strict : bool
         False: answers are passed as they come, the readers only look on for the record.
     """
@@ -206,6 +212,8 @@ class Operation:
     answer: AnswerReader | None = None
     events: Callable[[], EventReader] | None = None
     strict: bool = False
+    keeps: bool = False
+    root: bool = False
 
     @property
     def edits_model(self) -> bool:

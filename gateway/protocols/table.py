@@ -31,7 +31,7 @@ _BAD_PATH = re.compile(
 
 def is_inference_path(path: str) -> bool:
     """Say whether a path is for models; the others are about the gateway itself."""
-    return path.startswith(PREFIX)
+    return path.startswith(PREFIX) or path in _USUAL
 
 
 def find_operation(method: str, path: str) -> Operation:

@@ -114,10 +114,13 @@ def test_tricks_with_paths_are_not_found(path: str) -> None:
         ("POST", "/v1/messages", "messages", "anthropic"),
         ("POST", "/v1/messages/count_tokens", "count_tokens", "anthropic"),
         ("GET", "/v1/messages/batches/b/results", "message_batches", "anthropic"),
-        ("POST", "/v1/audio/odd", "audio/odd", "other"),
-        ("POST", "/v1/messages_of_mine", "messages_of_mine", "other"),
-        ("POST", "/v1/Chat/completions", "Chat/completions", "other"),
-        ("POST", "/v1/" + "x" * 500, "x" * 64, "other"),
+        ("POST", "/tokenize", "tokenize", "openai"),
+        ("POST", "/v2/rerank", "rerank", "openai"),
+        ("POST", "/v1/decisions", "decisions", "other"),
+        ("POST", "/v1/audio/odd", "other", "other"),
+        ("POST", "/v1/messages_of_mine", "other", "other"),
+        ("POST", "/v1/Chat/completions", "other", "other"),
+        ("POST", "/v1/" + "x" * 500, "other", "other"),
     ],
 )
 def test_paths_name_their_operation(method: str, path: str, operation: str, protocol: str) -> None:

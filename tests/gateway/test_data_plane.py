@@ -430,8 +430,36 @@ def test_other_paths_pass_through(worker: RunningWorker, a: FakeUpstream) -> Non
     answer = httpx2.post(f"{worker.url}/v1/audio/odd?x=1", content=b"\x00\x01", headers=headers)
     assert a.requests[0].target.endswith("/audio/odd?x=1")
     assert a.requests[0].body == b"\x00\x01"
-    assert worker.records()[0].prediction.operation == "audio/odd"
+    assert worker.records()[0].prediction.operation == "other"
     assert answer.headers["x-driftgate-upstream"] == "a"
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/v2/rerank", "/score"])
+def test_paths_beside_the_api_stay_there(worker: RunningWorker, b: FakeUpstream, path: str) -> None:
+    """What model servers serve at their root is asked there, with the upstream's model name."""
+    httpx2.post(f"{worker.url}{path}?n=1", json={"model": "only-b", "prompt": "Hi"})
+    seen = b.requests[0]
+    assert (seen.method, seen.target) == ("POST", f"{path}?n=1")
+    assert json.loads(seen.body) == {"model": "renamed", "prompt": "Hi"}
+    found = worker.records()[0].prediction
+    assert (found.operation, found.route) == (path.rpartition("/")[2], "only-b")
+
+
+@pytest.mark.parametrize(
+    "path", ["/load_lora_adapter", "/v1/load_lora_adapter", "/sleep", "/tokenize/", "/metrics"]
+)
+def test_other_paths_beside_the_api_do_not_exist(
+    worker: RunningWorker, a: FakeUpstream, path: str
+) -> None:
+    """Nothing else of a model server's root can be reached."""
+    assert httpx2.post(worker.url + path, json={"model": "only-a"}).status_code == 404
+    assert a.requests == []
+
+
+def test_paths_beside_the_api_are_asked_by_post(worker: RunningWorker) -> None:
+    """They exist, and say how they are asked."""
+    answer = httpx2.get(f"{worker.url}/tokenize")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_models_lists_routes(worker: RunningWorker) -> None:

@@ -430,3 +430,15 @@ def test_http2_cut_is_unreachable(run: Run) -> None:
             assert fault.sent
 
     run(scenario())
+
+
+def test_root_is_beside_the_api(run: Run) -> None:
+    """A request for the root leaves the `/v1` of the base path out, as without a proxy."""
+
+    async def scenario(fake: FakeUpstream) -> None:
+        async with client(fake.url) as upstream:
+            await fetch(upstream, UpstreamRequest(b"POST", b"/score", root=True))
+        assert fake.requests[0].target == "/score"
+
+    with FakeUpstream() as fake:
+        run(scenario(fake))

@@ -342,6 +342,24 @@ def test_url_names_host_authority_and_base(
     assert (address.host, address.authority, address.base_path) == (host, authority, base_path)
 
 
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [("/v1", "/score"), ("/a/v1/", "/a/score"), ("/a", "/a/score"), ("", "/score")],
+)
+def test_root_is_beside_the_api(run: Run, base: str, expected: str) -> None:
+    """A request for the root leaves the `/v1` of the base path out, the next one does not."""
+
+    async def scenario(fake: FakeUpstream) -> None:
+        async with client(f"http://127.0.0.1:{fake.port}{base}") as upstream:
+            for root in (True, False, True):
+                await fetch(upstream, UpstreamRequest(b"POST", b"/score", root=root))
+        below = base.rstrip("/") + "/score"
+        assert [seen.target for seen in fake.requests] == [expected, below, expected]
+
+    with FakeUpstream() as fake:
+        run(scenario(fake))
+
+
 @pytest.mark.parametrize("url", ["http://h:99999", "http://a..b/v1", f"http://{'x' * 70}/v1"])
 def test_impossible_host_or_port_names_the_key(url: str) -> None:
     """A port beyond 65535 and a name that DNS cannot hold are refused with key path and value."""
