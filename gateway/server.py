@@ -16,6 +16,9 @@ from router.clock import Clock
 BACKLOG = 4_096
 """Asked of the kernel, which caps it at `net.core.somaxconn`."""
 
+ACCEPTS_A_TURN = 8
+"""Connections taken from one listening socket in one turn of the loop."""
+
 FIRST_REQUEST_GRACE_S = 1.0
 """While draining, how long a new connection may take to bring its first request."""
 
@@ -88,7 +91,11 @@ class Server:
             make = loop.create_server
             if listening.family == socket.AF_UNIX:
                 make = loop.create_unix_server  # type: ignore[assignment]  # same keywords used
-            self._listeners.append(await make(self._connection, sock=listening, backlog=BACKLOG))
+            # The loop accepts one connection a turn from each descriptor, and a turn is long when
+            # there is much to do: more descriptors of the same socket let a crowd in.
+            descriptors = [listening, *(listening.dup() for _ in range(ACCEPTS_A_TURN - 1))]
+            for one in descriptors:
+                self._listeners.append(await make(self._connection, sock=one, backlog=BACKLOG))
 
     def stop_accepting(self) -> None:
         """Close our end of the listening sockets; connections go on."""
