@@ -12,6 +12,7 @@ from gateway.errors import LogUnavailable, MethodNotAllowed, NotFound, RequestEr
 from gateway.exchange import Exchange
 from gateway.model_list import ModelList, is_model_path
 from gateway.overload import OverloadGate
+from gateway.pinning import Pins
 from gateway.protocols.table import is_inference_path, protocol_of
 from gateway.response_head import Refusal, refusal_of
 from gateway.snapshot import Snapshot
@@ -58,6 +59,7 @@ class DataPlane:
     ready: bool = False
     in_flight: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    pins: Pins = field(default_factory=Pins)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request."""

@@ -9,8 +9,10 @@ import msgspec
 
 from gateway.admission import Admitted
 from gateway.cache import CachedAnswer, ResponseCache, cache_key
+from gateway.client_call import AnyTap
 from gateway.errors import ModelNotFound, RequestError
 from gateway.exchange import Exchange
+from gateway.pinning import Pins, Place, kept_id
 from gateway.protocols.facts import Facts
 from gateway.recording import hashed_user_key
 from gateway.relay import Relay, Relayed
@@ -51,6 +53,7 @@ class Plane(Protocol):
     ids: IdSource
     cache: ResponseCache
     rng: random.Random
+    pins: Pins
 
 
 class Turn(msgspec.Struct):
@@ -102,14 +105,17 @@ class Turn(msgspec.Struct):
         except RouteExhausted as error:
             await self._exhausted(error)
             return None
+        tap = call.tap
+        assert tap is not None
         try:
-            tap = call.tap
-            assert tap is not None
             record.upstream, record.fallback_from = answer.upstream.name, answer.fallback_from
             record.upstream_s = log.outcome.upstream_s
             if not answer.complete:
                 record.upstream_s += clock.monotonic() - answer.attempt.started_s
             own = self._own_headers(len(answer.attempts))
+            if self.request.operation.keeps:
+                # Whoever has the first event of a response may ask for it at once.
+                self._remember(tap)
             if answer.status == 101:
                 await relay_tunnel(self.exchange, answer, tap, log, own)
                 return None
@@ -120,6 +126,14 @@ class Turn(msgspec.Struct):
             return await relay.stream(answer, tap)
         finally:
             answer.finish(Reason.CLIENT_CLOSED)
+            if self.request.operation.keeps:
+                self._remember(tap)
+
+    def _remember(self, tap: AnyTap) -> None:
+        """Note who keeps the object that was answered."""
+        record = self.request.record
+        place = Place(self.plan.route.name, record.upstream)
+        self.plane.pins.note(record.tenant, kept_id(tap), place)
 
     @property
     def _keep_bytes(self) -> int:
@@ -249,13 +263,18 @@ def new_turn(plane: Plane, exchange: Exchange, snapshot: Snapshot, request: Admi
     """
     record, peek = request.record, request.call.peek
     table, forced = snapshot.table, request.forced_route
+    place = plane.pins.find(record.tenant, request.call) if request.pinned else None
     route = table.routes.get(forced) if forced else table.find(record.model_asked)
+    if place is not None and not (forced or record.model_asked):
+        route = table.routes.get(place.route, route)
     if route is None:
         raise _no_route(snapshot, record.model_asked, forced)
+    keeper = place.upstream if place is not None else None
     key = sticky_key_of(
         route.config, header=exchange.header, body_user=peek.user or peek.safety_identifier
     )
-    plan = make_plan(route, sticky_key=key, draw=plane.rng.random(), pinned=request.pinned)
+    draw = plane.rng.random()
+    plan = make_plan(route, sticky_key=key, draw=draw, pinned=request.pinned, keeper=keeper)
     record.route, record.variant = plan.route.name, plan.variant
     record.user_key = hashed_user_key(record.tenant, key) if key else None
     log = RequestLog(plane.spool, snapshot.recorder, plane.clock, record, Outcome())

@@ -119,7 +119,12 @@ def build_table(
 
 
 def make_plan(
-    route: CompiledRoute, *, sticky_key: bytes | None, draw: float, pinned: bool = False
+    route: CompiledRoute,
+    *,
+    sticky_key: bytes | None,
+    draw: float,
+    pinned: bool = False,
+    keeper: str | None = None,
 ) -> Plan:
     """Decide who answers.
 
@@ -132,8 +137,12 @@ def make_plan(
         Random, in [0, 1), fresh for each request. It also decides the shadows, each on its own.
     pinned : bool
         Only the upstream that keeps an object can answer for it: the main one, and no other.
+    keeper : str, optional
+        With `pinned`: the upstream that is known to keep it, if it is one of the route.
     """
     if pinned:
+        if keeper is not None and has_upstream(route, keeper):
+            return Plan(route.config, keeper, (keeper,))
         return route.pinned
     if sticky_key is None:
         variant = choose_by_draw(route.variants, draw)
@@ -142,6 +151,11 @@ def make_plan(
     plan = route.plans[variant]
     shadows = _shadows(route, variant, draw) if route.shadows else ()
     return replace(plan, shadows=shadows) if shadows else plan
+
+
+def has_upstream(route: CompiledRoute, name: str) -> bool:
+    """Say whether a route may lead to an upstream."""
+    return name in route.plans or name in route.config.fallback
 
 
 def shadow_plan(table: RoutingTable, plan: Plan, shadow: str) -> Plan:

@@ -243,7 +243,9 @@ class Anthropic:
             strict=True,
         )
         self.asked = {PATH: messages, PATH + "/count_tokens": counting}
-        self._batches = Operation("message_batches", self, stateful=True, repeatable=False)
+        self._batches = Operation(
+            "message_batches", self, stateful=True, repeatable=False, keeps=True
+        )
 
     def find(self, method: str, path: str) -> Operation | None:
         """Return the operation of a path below `/v1/messages`."""

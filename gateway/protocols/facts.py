@@ -19,6 +19,8 @@ class Facts(msgspec.Struct, gc=False):
         Cached ones included, whatever the protocol counts.
     tool_calls : int or None
         Calls of tools that the answer asks for.
+    object_id : str or None
+        Under which the answer can be asked for again, where it is an object of that kind.
     """
 
     model_answered: str | None = None
@@ -29,6 +31,7 @@ class Facts(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     tool_calls: int | None = None
+    object_id: str | None = None
 
 
 def count(value: Any) -> int | None:

@@ -45,6 +45,7 @@ _FAMILIES = {
 }
 """First part of a path to the operation of all that lies below it, whatever the method."""
 
+_KEEPING_NOTHING = frozenset({"models", "realtime"})  # what they answer is called otherwise
 _STORED_CHAT = "/v1/chat/completions"
 _EXTRAS = ("rerank", "score", "tokenize", "detokenize", "pooling", "classify")
 """Of vLLM, and of those who follow it; they are below `/v1` and at the root."""
@@ -76,7 +77,9 @@ class OpenAI:
             path: {"POST": operation} for path, operation in self.asked.items()
         }
         self._families = {
-            first: Operation(name, self, stateful=True, repeatable=False)
+            first: Operation(
+                name, self, stateful=True, repeatable=False, keeps=first not in _KEEPING_NOTHING
+            )
             for first, name in _FAMILIES.items()
         }
         stored = Operation("stored_chat", self, stateful=True, repeatable=False)
@@ -151,6 +154,7 @@ def _asked(protocol: WireProtocol) -> dict[str, Operation]:
             answer=read_response,
             events=TypedEvents,
             strict=True,
+            keeps=True,
         ),
         "moderations": _json(protocol, "moderation", strict=True),
         "audio/speech": _json(protocol, "speech"),

@@ -53,6 +53,15 @@ class ResponsesPeek(Peek, gc=False):
         """Say whether one upstream keeps what this goes on from, or is to keep the work."""
         return bool(self.previous_response_id or self.conversation or self.background)
 
+    @property
+    def reference(self) -> str:
+        """Return the response, or the conversation, that this goes on from."""
+        if self.previous_response_id:
+            return self.previous_response_id
+        found = self.conversation
+        name = found.get("id") if isinstance(found, dict) else found
+        return name if isinstance(name, str) else ""
+
 
 class _TokenDetails(msgspec.Struct, gc=False):
     cached_tokens: Any = None
@@ -91,6 +100,7 @@ class _Incomplete(msgspec.Struct, gc=False):
 class Response(msgspec.Struct, gc=False):
     """A response object: whole as a plain answer, or within an event."""
 
+    id: Any = None
     output: list[_Item] | None = None
     status: str | None = None
     incomplete_details: _Incomplete | None = None
@@ -101,6 +111,8 @@ class Response(msgspec.Struct, gc=False):
 
     def note(self, facts: Facts) -> None:
         """Keep its facts; `status` stands for the finish reason it has none of."""
+        if isinstance(self.id, str):
+            facts.object_id = self.id
         if self.model:
             facts.model_answered = self.model
         if self.usage is not None:

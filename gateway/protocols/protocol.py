@@ -40,6 +40,8 @@ class Peek(msgspec.Struct):
         Who asks, in the client's words: the sticky key.
     refers : bool
         The body names something that one upstream keeps (`previous_response_id`, say).
+    reference : str
+        What it names, "" for nothing.
     """
 
     model: str = ""
@@ -52,6 +54,11 @@ class Peek(msgspec.Struct):
     def refers(self) -> bool:
         """Say whether only the upstream that keeps what it names can answer."""
         return False
+
+    @property
+    def reference(self) -> str:
+        """Return what one upstream keeps and the request goes on from."""
+        return ""
 
 
 class AnswerError(ValueError):

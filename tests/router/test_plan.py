@@ -54,6 +54,17 @@ def test_a_pinned_request_goes_to_the_main_upstream_alone() -> None:
         assert (plan.variant, plan.candidates, plan.shadows) == ("b", ("b",), ())
 
 
+def test_a_known_keeper_answers_where_the_route_leads_there() -> None:
+    """What is kept by a candidate, or by a stand-in, is asked for there; others are not asked."""
+    route = {"split": {"a": 0.2, "b": 0.8}, "fallback": ("c",), "shadow": {"c": 1.0}}
+    table = _table(chat=route, rest={"split": {"b": 1}})
+    for keeper in ("a", "c"):
+        plan = _plan(table, pinned=True, keeper=keeper)
+        assert (plan.variant, plan.candidates, plan.shadows) == (keeper, (keeper,), ())
+    assert _plan(table, "other", pinned=True, keeper="a").candidates == ("b",)
+    assert _plan(table, pinned=True, keeper="gone").candidates == ("b",)
+
+
 def test_candidates_are_the_variant_then_the_chain_without_repetitions() -> None:
     """An upstream stands once, the engine last, wherever the chain names them."""
     route = {"split": {"a": 0.5, "b": 0.5}, "fallback": ("local", "b", "a", "c")}
