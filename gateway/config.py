@@ -66,9 +66,9 @@ class LimitsConfig(Frozen):
     connections: int = Field(10_000, ge=1)  # open at once; from 3/4 of it on it is crowded
     connections_per_client: int = Field(1_024, ge=1)  # of an address but loopback; more: 429
     in_flight: int = Field(2_000, ge=1)  # requests being answered; more wait
-    queue: int = Field(8_000, ge=0)  # requests that may wait for others to end; more get 503
-    queue_wait: DurationSeconds = 1.0  # and for so long
-    loop_lag: DurationSeconds = 0.5  # while the event loop is this late, new requests get 503
+    queue: int = Field(10_000, ge=0)  # requests that may wait for others to end; more get 503
+    queue_wait: DurationSeconds = 5.0  # and for so long; then they get 503
+    loop_lag: DurationSeconds = 0.05  # while the event loop is so late, fewer are let in at once
     answer_bytes: int = Field(16_777_216, ge=1024)  # a plain answer held before it is sent
     event_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)  # of one event of a stream
 

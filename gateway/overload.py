@@ -1,14 +1,15 @@
 """When this worker is full: requests wait for others to end, in a bounded queue, or are refused.
 
 Two things fill a worker. Requests that take long: `limits.in_flight` of them are answered at once,
-`limits.queue` wait behind them for `limits.queue_wait` at most. Waiting is also what keeps clients
-that repeat at once from being refused thousands of times a second, each time at a third of the cost
-of an answer: with room for all connections in the queue, it is once a `queue_wait` for each.
-Requests that come faster than the processor can take them: then the event loop runs late. From a
-tenth of `limits.loop_lag` on, fewer are let in at once, a fifth fewer each tick of the measurement,
-and more again when the loop is in time (additive increase, multiplicative decrease, as TCP and
-Netflix's concurrency-limits do); the rest waits, which costs nothing. While the loop is late by all
-of `limits.loop_lag`, new requests are refused, so that those under way end in time.
+`limits.queue` wait behind them for `limits.queue_wait` at most. Requests that come faster than the
+processor can take them: then the event loop runs late. From `limits.loop_lag` on, fewer are let in
+at once, a fifth fewer each tick of the measurement, and more again when the loop is in time
+(additive increase, multiplicative decrease, as TCP and Netflix's concurrency-limits do). A few are
+enough to keep a processor busy, and cost it less than many: their memory stays in its caches.
+
+Who cannot be let in waits, which costs little; a refusal costs two thirds of an answer. Clients
+that repeat at once would be refused thousands of times a second and leave no time for answers. With
+room in the queue for as many as there may be connections, each is refused once a `queue_wait`.
 """
 
 from typing import NamedTuple
@@ -34,9 +35,7 @@ class OverloadStatistics(NamedTuple):
     inside, waiting : int
         Requests being answered; requests waiting for one of those to end.
     refused : int
-        So far, for lack of room.
-    late : int
-        So far, because the event loop was late.
+        So far.
     limit : int
         How many may be inside now; below `limits.in_flight` while the loop runs late.
     """
@@ -44,7 +43,6 @@ class OverloadStatistics(NamedTuple):
     inside: int
     waiting: int
     refused: int
-    late: int
     limit: int
 
 
@@ -61,15 +59,13 @@ class OverloadGate:
         Started by whoever owns the loop.
     """
 
-    __slots__ = ("_gate", "_lag_limit_s", "_late", "_limit", "_limits", "lag")
+    __slots__ = ("_gate", "_limit", "_limits", "lag")
 
     def __init__(self, limits: LimitsConfig, clock: Clock, lag: LoopLag) -> None:
         self.lag = lag
         self._gate = Gate(clock, limit=limits.in_flight, max_queue=limits.queue, patient=True)
         self._limits = limits
         self._limit = limits.in_flight
-        self._lag_limit_s = limits.loop_lag
-        self._late = 0
         lag.on_tick = self._adapt
 
     def reconfigure(self, limits: LimitsConfig) -> None:
@@ -77,11 +73,10 @@ class OverloadGate:
         self._limits = limits
         self._limit = limits.in_flight
         self._gate.resize(limit=limits.in_flight, max_queue=limits.queue)
-        self._lag_limit_s = limits.loop_lag
 
     def try_enter(self) -> bool:
-        """Let a request in at once, if there is room and the loop is in time."""
-        return self.lag.standing_s < self._lag_limit_s and self._gate.try_enter()
+        """Let a request in at once, if there is room."""
+        return self._gate.try_enter()
 
     async def wait(self) -> None:
         """Let a request in that `try_enter` did not, once there is room.
@@ -89,14 +84,8 @@ class OverloadGate:
         Raises
         ------
         Overloaded
-            The queue is full, no room came in time, or the event loop is late.
+            The queue is full, or no room came in time.
         """
-        if self.lag.standing_s >= self._lag_limit_s:
-            self._late += 1
-            raise Overloaded(
-                f"This worker is overloaded: its event loop is {self.lag.standing_s:.2g} s late;"
-                " try again later."
-            )
         if not await self._gate.wait(self._limits.queue_wait):
             raise Overloaded(
                 "This worker is full: it has as many requests as `gateway.limits.in_flight` and"
@@ -110,15 +99,16 @@ class OverloadGate:
     def statistics(self) -> OverloadStatistics:
         """Return the numbers of this moment."""
         now = self._gate.statistics()
-        return OverloadStatistics(now.inside, now.waiting, now.refused, self._late, self._limit)
+        return OverloadStatistics(now.inside, now.waiting, now.refused, self._limit)
 
     def _adapt(self) -> None:
         """Let fewer in while the loop is late, more when it is in time."""
         before, most = self._limit, self._limits.in_flight
-        if self.lag.standing_s > self._lag_limit_s / 10:
+        if self.lag.standing_s > self._limits.loop_lag:
+            # Of those inside, not of the limit: who stays long, as a stream does, must not make
+            # the limit fall to where nobody else can come in for as long.
             inside = self._gate.statistics().inside
-            least = min(MIN_LIMIT, most)
-            self._limit = max(least, int(min(before, inside) * _DECREASE))
+            self._limit = min(before, max(MIN_LIMIT, int(inside * _DECREASE)))
         elif before < most:
             self._limit = min(most, before + max(1, int(before * _INCREASE)))
         if self._limit != before:
