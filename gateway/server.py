@@ -9,15 +9,11 @@ from typing import NamedTuple
 from gateway.config import LimitsConfig
 from gateway.connection import Connection
 from gateway.exchange import Handler
+from gateway.listener import Listener
 from gateway.response_head import ResponseHeads, ServerError, openai_error
 from gateway.server_state import Shared
 from router.clock import Clock
-
-BACKLOG = 4_096
-"""Asked of the kernel, which caps it at `net.core.somaxconn`."""
-
-ACCEPTS_A_TURN = 8
-"""Connections taken from one listening socket in one turn of the loop."""
+from router.tasks import TaskSet
 
 FIRST_REQUEST_GRACE_S = 1.0
 """While draining, how long a new connection may take to bring its first request."""
@@ -80,22 +76,15 @@ class Server:
         shortest_s = min(limits.header_timeout, limits.body_timeout, limits.keep_alive)
         self._sweep_interval_s = max(0.01, min(1.0, shortest_s / 4))
         self._sweep_timer: asyncio.TimerHandle | None = None
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
+        self._arriving = TaskSet()
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on bound, listening stream sockets (TCP or Unix), which are ours from now on."""
         loop = asyncio.get_running_loop()
         self._sweep_timer = loop.call_later(self._sweep_interval_s, self._sweep)
         for listening in sockets:
-            listening.setblocking(False)
-            make = loop.create_server
-            if listening.family == socket.AF_UNIX:
-                make = loop.create_unix_server  # type: ignore[assignment]  # same keywords used
-            # The loop accepts one connection a turn from each descriptor, and a turn is long when
-            # there is much to do: more descriptors of the same socket let a crowd in.
-            descriptors = [listening, *(listening.dup() for _ in range(ACCEPTS_A_TURN - 1))]
-            for one in descriptors:
-                self._listeners.append(await make(self._connection, sock=one, backlog=BACKLOG))
+            self._listeners.append(Listener(listening, self._connection, self._arriving))
 
     def stop_accepting(self) -> None:
         """Close our end of the listening sockets; connections go on."""
@@ -113,8 +102,9 @@ class Server:
         """
         self.stop_accepting()
         shared = self._shared
-        shared.draining = True
         started_s = shared.clock.monotonic()
+        await self._arriving.wait(timeout_s)
+        shared.draining = True
         grace_s = min(FIRST_REQUEST_GRACE_S, timeout_s)
         for connection in list(shared.connections):
             connection.retire(started_s, grace_s=grace_s)
