@@ -25,7 +25,8 @@ class TapLimits(msgspec.Struct, frozen=True):
     Attributes
     ----------
     answer_bytes : int
-        Of a plain answer, which is held whole; a longer stream is cut, too.
+        Of a plain answer, which is held whole; a longer stream is cut, too, unless it is no
+        longer than one of its events may be.
     keep_bytes : int
         Of a stream, for the record and the cache.
     event_bytes : int
@@ -201,7 +202,8 @@ class ClientCall(msgspec.Struct):
                 operation,
                 limits.keep_bytes,
                 hide_usage=self.adds_usage,
-                max_bytes=limits.answer_bytes,
+                # An event that may be so long must not break the stream that it is in.
+                max_bytes=max(limits.answer_bytes, limits.event_bytes),
                 event_bytes=limits.event_bytes,
                 forwards_credentials=forwards,
             )
