@@ -89,8 +89,7 @@ async def admit(
         text=body.shown if body.coding else None,
         form=body.form,
         source=body.source,
-        # Any other protocol would be a raw connection past everything that is checked here.
-        upgrade=exchange.upgrade if operation.upgrade and exchange.upgrade == b"websocket" else b"",
+        upgrade=_upgrade(exchange, operation),
     )
     pinned = operation.stateful or not peek.model or peek.refers
     return Admitted(
@@ -117,6 +116,11 @@ def _target(exchange: Exchange, operation: Operation) -> bytes:
     path = exchange.path if operation.root else exchange.path[len(PREFIX) :]
     below = path.encode("latin-1")
     return below + b"?" + exchange.query if exchange.query else below
+
+
+def _upgrade(exchange: Exchange, operation: Operation) -> bytes:
+    """Return the protocol to change to; any but this would pass everything checked here by."""
+    return exchange.upgrade if operation.upgrade and exchange.upgrade == b"websocket" else b""
 
 
 def _model_in(query: bytes) -> str:
