@@ -1,7 +1,9 @@
 import asyncio
 
 import pytest
-from support.raw_client import echo, run, serving
+from support.raw_client import echo, run, serving, until
+
+from gateway.server_state import LINGER_S
 
 H = b"Host: h\r\n"
 POST = b"POST / HTTP/1.1\r\n" + H
@@ -218,7 +220,7 @@ def test_connections_beyond_the_limit_are_told() -> None:
 
 
 def test_requests_beyond_the_limit_are_told() -> None:
-    """Above `in_flight` and `queue` a request is answered 503 at once and its connection lives on."""
+    """Above `in_flight` and `queue` a request gets 503 at once, and its connection lives on."""
 
     async def scenario() -> None:
         release = asyncio.Event()
@@ -246,5 +248,22 @@ def test_the_absolute_form_is_read_as_its_path() -> None:
         async with serving(echo) as served:
             answer = await served.ask(b"GET http://evil/a/b?c=d HTTP/1.1\r\nHost: h\r\n\r\n")
             assert answer.body == b"GET /a/b?c=d|"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("first", [b"", NEXT], ids=["noise", "noise behind a request"])
+def test_a_refused_client_that_ends_its_input_is_let_go_at_once(first: bytes) -> None:
+    """Once both sides have ended, the connection does not linger."""
+
+    async def scenario() -> None:
+        async with serving(echo) as served:
+            client = await served.client()
+            await client.send(first + b"noise\r\n\r\n")
+            for status in [200] * bool(first) + [400]:
+                assert (await client.answer()).status == status
+            assert await client.at_end()
+            client.writer.write_eof()
+            await until(lambda: served.server.statistics().connections == 0, timeout_s=LINGER_S / 4)
 
     run(scenario())
