@@ -5,7 +5,7 @@ into events, so patterns are matched against what the bodies say.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -63,10 +63,10 @@ class Redactor:
         """Return the stream, or its text alone as one event where a pattern matches its pieces."""
         joined: dict[Place, list[str]] = {}
         for event in event_objects(body):
-            at = tuple(event.get(name) for name in _PLACES)
+            at = tuple([_name(event[name]) for name in _PLACES if name in event])
             for key in _GROWING:
-                for place, piece in _pieces(event.get(key), (at, key)):
-                    joined.setdefault(place, []).append(piece)
+                if key in event:
+                    _collect(event[key], (at, key), joined)
         said = ("".join(pieces) for pieces in joined.values())
         if all(self._text(text) == text for text in said):
             return body
@@ -93,16 +93,21 @@ class Redactor:
         return body
 
 
-def _pieces(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    """Yield every text within a part of an event, and where it belongs."""
+def _collect(value: Any, place: Place, joined: dict[Place, list[str]]) -> None:
+    """Add every text within a part of an event to what was said in its place before."""
     if isinstance(value, str):
-        yield place, value
-    elif len(place) > _MAX_DEPTH:
-        return
+        joined.setdefault(place, []).append(value)
+    elif isinstance(value, dict):
+        at = _name(value.get("index"))
+        for key, item in value.items():
+            # Most of what an event holds says nothing.
+            if item and len(place) < _MAX_DEPTH:
+                _collect(item, (*place, at, key), joined)
     elif isinstance(value, list):
         for item in value:
-            yield from _pieces(item, place)
-    elif isinstance(value, dict):
-        at = value.get("index")
-        for key, item in value.items():
-            yield from _pieces(item, (*place, at, key))
+            _collect(item, place, joined)
+
+
+def _name(value: Any) -> int | str | None:
+    """Return what can stand for a place; upstreams may send anything."""
+    return value if isinstance(value, int | str) else None

@@ -88,6 +88,22 @@ def test_secret_cut_into_anthropics_events(delta: tuple[str, str]) -> None:
     assert ANTHROPIC.texts.answer(cleaned, "text/event-stream") == expected
 
 
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, 1.5, None, "x"])
+def test_odd_places_hide_nothing(odd: Any) -> None:
+    """Whatever an upstream writes in place of an index, a cut secret is found."""
+    cleaned = REDACTOR.body(
+        cut(
+            lambda piece: {
+                "choices": [{"index": odd, "delta": {"content": piece}}],
+                "item_id": odd,
+            }
+        ),
+        "text/event-stream",
+    )
+    assert b"1234" not in cleaned
+    assert b"[redacted]" in cleaned
+
+
 def test_different_places_are_no_one_text() -> None:
     """What two choices say is not read as one."""
     events = [
