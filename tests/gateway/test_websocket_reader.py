@@ -129,3 +129,12 @@ def test_other_extensions_are_not_read() -> None:
     """Frames of an extension that is not known here could mean anything."""
     assert reader_of([(b"sec-websocket-extensions", b"x-other")]) is None
     assert reader_of([(b"sec-websocket-extensions", b"permessage-deflate, x-other")]) is None
+
+
+@given(pieces=st.lists(st.binary(max_size=60), max_size=12), deflate=st.booleans())
+def test_no_bytes_break_the_reading(pieces: list[bytes], *, deflate: bool) -> None:
+    """Whatever comes, a message within the bound comes out, or nothing."""
+    reader = MessageReader(max_bytes=50, deflate=deflate)
+    messages = [message for piece in pieces for message in reader.feed(piece)]
+    assert all(len(message) <= 50 for message in messages)
+    assert sum(map(len, messages)) <= sum(map(len, pieces)) or deflate
