@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from support.fake_answers import Pause, SeenRequest, Step, ok
 from support.fake_upstream import FakeUpstream
+from support.hammer import Hammer, Hammered
 from support.running import RunningGateway
 
 PLACES = 4
@@ -135,3 +136,65 @@ def test_short_burst_is_served_whole(tmp_path: Path) -> None:
         with RunningGateway(tmp_path / "data", config) as gateway:
             seen = asyncio.run(overload(gateway.data_url, 1000, 2 * PLACES / 1000))
     assert seen.statuses() == {200: 2 * PLACES}
+
+
+FEW, MANY = 32, 1_000
+HAMMER_S = 3.0
+HAMMER_ROUNDS = 2
+
+
+@dataclass
+class Work:
+    """What a worker did for its processor's time."""
+
+    answers: int = 0
+    cpu_s: float = 0.0
+
+
+async def _hammer(
+    hammer: Hammer, gateway: RunningGateway, connections: int, work: Work
+) -> tuple[Hammered, float]:
+    """Hammer for a while; return what came of it, and how long `/readyz` took meanwhile."""
+    worker = gateway.child("_worker")
+    before = worker.cpu_times()
+    running = asyncio.create_task(hammer.run(gateway.data_url, connections, HAMMER_S))
+    await asyncio.sleep(0.8 * HAMMER_S)
+    began_s = time.monotonic()
+    async with httpx2.AsyncClient(timeout=20) as client:
+        ready = await client.get(f"{gateway.data_url}/readyz")
+    ready_s = time.monotonic() - began_s
+    assert ready.status_code == 200
+    seen = await running
+    after = worker.cpu_times()
+    work.answers += seen.statuses[200]
+    work.cpu_s += after.user + after.system - before.user - before.system
+    return seen, ready_s
+
+
+async def _few_and_many(path: Path) -> None:
+    few, many, held_bytes = Work(), Work(), []
+    async with Hammer() as hammer:
+        config = f"upstreams: {{a: {{url: '{hammer.url}'}}}}\nroutes: {{chat: {{split: {{a: 1}}}}}}"
+        with RunningGateway(path, config) as gateway:
+            for _ in range(HAMMER_ROUNDS):
+                await _hammer(hammer, gateway, FEW, few)
+                seen, ready_s = await _hammer(hammer, gateway, MANY, many)
+                held_bytes.append(memory_bytes(gateway))
+                assert set(seen.statuses) <= {200, 503}
+                assert seen.statuses[503] < 0.1 * seen.statuses[200]
+                assert seen.served == MANY
+                # Nobody waits longer than allowed, and what a busy machine adds.
+                assert seen.longest_s < 5.0 + 3.0
+                assert ready_s < 3.0
+    assert many.answers / many.cpu_s >= 0.6 * few.answers / few.cpu_s
+    assert held_bytes[-1] - held_bytes[0] < 16 * 1024 * 1024
+
+
+@pytest.mark.slow
+def test_clients_that_hammer_leave_the_worker_its_work(tmp_path: Path) -> None:
+    """With 1,000 connections a worker's processor does not answer much less than with 32.
+
+    Measured by the worker's own time: what other processes take of the machine changes nothing.
+    New clients come in, and nothing grows.
+    """
+    asyncio.run(_few_and_many(tmp_path / "data"))
