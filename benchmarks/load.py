@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from contender import Contender
@@ -18,10 +18,25 @@ BLOCK_S = 0.25  # at most
 
 
 class Saturated(NamedTuple):
-    """One wrk run: `rate` is requests a second."""
+    """One wrk run.
+
+    Attributes
+    ----------
+    requests : int
+        Answered, refusals included.
+    refused : int
+        Answered with something else than 2xx.
+    rate : float
+        Answers a second, refusals included.
+    p50_s, p99_s : float
+        Latency of all.
+    """
 
     requests: int
+    refused: int
     rate: float
+    p50_s: float
+    p99_s: float
 
 
 class Paced(NamedTuple):
@@ -46,22 +61,53 @@ def saturate(contender: Contender, connections: int, seconds: float) -> Saturate
     RuntimeError
         Some request failed.
     """
+    found = hammer(contender, connections, seconds)
+    if found.refused:
+        raise RuntimeError(f"{contender.name}: {found.refused} of {found.requests} were refused")
+    return found
+
+
+def hammer(
+    contender: Contender, connections: int, seconds: float, headers: Mapping[str, str] | None = None
+) -> Saturated:
+    """Load a contender with wrk, also beyond what it can take.
+
+    Raises
+    ------
+    RuntimeError
+        Some connection failed.
+    """
     request = contender.request
-    lines = [f"wrk.headers[{name!r}] = {value!r}" for name, value in request.all_headers().items()]
+    fields = {**request.all_headers(), **(headers or {})}
+    lines = [f"wrk.headers[{name!r}] = {value!r}" for name, value in fields.items()]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write("\n".join(['wrk.method = "POST"', f"wrk.body = {request.body()!r}", *lines]))
         script.flush()
         url = f"http://127.0.0.1:{contender.port}{request.path}"
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
         command += ["--timeout", "30s", "-s", script.name, url]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"(\d+) requests in", text)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    assert found is not None
-    assert rate is not None
-    if "Non-2xx" in text or "Socket errors" in text:
+    if "Socket errors" in text:
         raise RuntimeError(f"{contender.name}: {text}")
-    return Saturated(int(found[1]), float(rate[1]))
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    return Saturated(
+        int(_said(r"(\d+) requests in", text)[1]),
+        int(refused[1]) if refused else 0,
+        float(_said(r"Requests/sec:\s+([\d.]+)", text)[1]),
+        *(_latency_s(share, text) for share in (50, 99)),
+    )
+
+
+def _latency_s(percentile: int, text: str) -> float:
+    found = _said(rf"{percentile}%\s+([\d.]+)(us|ms|s|m)\s", text)
+    return float(found[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}[found[2]]
+
+
+def _said(pattern: str, text: str) -> re.Match[str]:
+    found = re.search(pattern, text)
+    if found is None:
+        raise RuntimeError(f"wrk does not say {pattern!r}: {text}")
+    return found
 
 
 class OpenLoop:
