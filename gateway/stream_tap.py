@@ -8,6 +8,10 @@ from router.errors import Reason, UpstreamFault
 from router.upstream import Headers
 
 
+_NO_USAGE = b',"usage":null'
+"""What every event carries once usage is asked for. Within a string its quotes were escaped."""
+
+
 class StreamTap(BaseTap):
     """Judges every event; hands on what the client is to see.
 
@@ -181,6 +185,8 @@ class StreamTap(BaseTap):
             raise self._invalid(f"an event is not what the protocol sends: {error}") from error
         if seen == CONTENT:
             self.content_events += 1
+            if self.hide_usage:
+                raw = raw.replace(_NO_USAGE, b"", 1)
             self._ready.append(raw)
         else:
             self._fresh = self.content_events == 0
@@ -205,7 +211,7 @@ class StreamTap(BaseTap):
         if seen & CONTENT:
             self.content_events += 1
         if shown:
-            self._ready.append(raw)
+            self._ready.append(raw.replace(_NO_USAGE, b"", 1) if self.hide_usage else raw)
         if seen & LAST:
             self._end_well()
 

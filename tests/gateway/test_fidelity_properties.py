@@ -55,6 +55,9 @@ def test_streams_are_the_upstreams(
     rig.upstream.script(lambda _: wire.steps(sent))
     got = chat(rig, stream=True, usage=asks)
     seen = [event.raw for event in events if asks or not event.usage_only]
+    if not asks:
+        # What every event says of a usage that is yet to come comes of the gateway's asking, too.
+        seen = [raw.replace(b',"usage":null', b"", 1) for raw in seen]
     assert (got.status, got.body) == (200, b"".join(seen))
     check_fields(got, wire)
     assert rig.said(got) == said_by_stream(sent)
