@@ -7,7 +7,6 @@ from gateway.tap import ERROR_BYTES, UNREADABLE, BaseTap
 from router.errors import Reason, UpstreamFault
 from router.upstream import Headers
 
-
 _NO_USAGE = b',"usage":null'
 """What every event carries once usage is asked for. Within a string its quotes were escaped."""
 

@@ -64,7 +64,7 @@ def leave_after(worker: RunningWorker, body: dict[str, object], wait_s: float) -
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("extra", [b'"x":1e999', b'"x":' + b"9" * 310], ids=["inf", "digits"])
+@pytest.mark.parametrize("extra", [b'"x":1e999'], ids=["inf"])
 def test_body_without_canonical_form_is_answered(worker: RunningWorker, extra: bytes) -> None:
     """A cached route answers what it cannot key, without its cache, and records it."""
     body = b'{"model":"cached","messages":[],%b}' % extra
