@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cache import CachedAnswer, ResponseCache, cache_key
-from gateway.tap import Facts
+from gateway.protocols.facts import Facts
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
