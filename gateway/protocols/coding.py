@@ -3,6 +3,10 @@
 import zlib
 
 READABLE = frozenset({b"gzip", b"x-gzip", b"deflate"})
+MAX_MEMBERS = 1_000
+"""Of a gzip body. Each takes a decompressor of its own, and an empty one is but 20 bytes long."""
+
+_PIECE_BYTES = 65_536  # what is left behind a member is copied, so little may be left
 
 
 class TooLargeError(ValueError):
@@ -33,11 +37,12 @@ class Inflater:
         What was fed so far is a whole body.
     """
 
-    __slots__ = ("_coding", "_left", "_state", "complete")
+    __slots__ = ("_coding", "_left", "_members", "_state", "complete")
 
     def __init__(self, coding: bytes, max_bytes: int) -> None:
         self._coding = coding
         self._left = max_bytes
+        self._members = 0
         self._state: zlib._Decompress | None = None
         self.complete = False
 
@@ -48,12 +53,20 @@ class Inflater:
         ------
         TooLargeError
         zlib.error
-            It is not of the coding.
+            It is not of the coding, or cut into more than `MAX_MEMBERS`.
         """
+        if len(chunk) <= _PIECE_BYTES:
+            return self._feed(chunk)
+        cuts = range(0, len(chunk), _PIECE_BYTES)
+        return b"".join([self._feed(chunk[at : at + _PIECE_BYTES]) for at in cuts])
+
+    def _feed(self, chunk: bytes) -> bytes:
+        if self.complete and self._state is not None:
+            return b""  # Deflate has ended, and zlib would gather all that follows.
         pieces: list[bytes] = []
         while chunk:
             if self._state is None:
-                self._state = zlib.decompressobj(self._window(chunk))
+                self._state = self._next_member(chunk)
             piece = self._state.decompress(chunk, self._left + 1)
             self._left -= len(piece)
             if self._left < 0:
@@ -68,6 +81,12 @@ class Inflater:
                 break
             self._state = None
         return b"".join(pieces)
+
+    def _next_member(self, chunk: bytes) -> "zlib._Decompress":
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise zlib.error(f"the body has more than {MAX_MEMBERS} members")
+        return zlib.decompressobj(self._window(chunk))
 
     def _window(self, chunk: bytes) -> int:
         if self._coding != b"deflate":

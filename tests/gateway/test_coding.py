@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.protocols.coding import Inflater, TooLargeError, coding_of, inflate
+from gateway.protocols.coding import MAX_MEMBERS, Inflater, TooLargeError, coding_of, inflate
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -43,6 +43,14 @@ def test_bombs_stop_at_the_bound(coding: bytes) -> None:
         inflate(pack(b"\0" * 1001), coding, 1000)
     with pytest.raises(TooLargeError):
         inflate(pack(b"\0" * 50_000_000), coding, 1000)
+
+
+def test_members_are_counted() -> None:
+    """Each member costs a decompressor, and all but nothing to send: there may be so many."""
+    member = gzip.compress(b"a")
+    assert inflate(member * MAX_MEMBERS, b"gzip", MAX_MEMBERS) == b"a" * MAX_MEMBERS
+    with pytest.raises(zlib.error, match="members"):
+        inflate(gzip.compress(b"") * 1_000_000, b"gzip", MAX_MEMBERS)
 
 
 @pytest.mark.parametrize("data", [b"nothing of the kind", b"\x1f\x8b\x08broken"])
