@@ -48,6 +48,7 @@ _NOTHING_YET: dict[str, Any] = {
 class Plane(Protocol):
     """What requests use of their worker."""
 
+    snapshot: Snapshot
     spool: Spool
     clock: Clock
     ids: IdSource
@@ -78,9 +79,8 @@ class Turn(msgspec.Struct):
         try:
             if key is not None and await self._from_cache(key):
                 return
-            for name in self.plan.shadows:
-                runner = self.snapshot.shadow_runners[self.plan.route.name]
-                runner.try_start(partial(self._shadow, name))
+            if self.plan.shadows:
+                self._start_shadows()
             relayed = await self._dispatch()
             if relayed is not None and key is not None:
                 self._store(key, relayed)
@@ -195,6 +195,8 @@ class Turn(msgspec.Struct):
             return
         if record.fallback_from is not None:
             return  # A stand-in's answer must not outlive the outage.
+        if self.plane.snapshot is not self.snapshot:
+            return  # A reload emptied the cache: the same request may belong to another model now.
         answer = CachedAnswer(
             relayed.status,
             relayed.headers,
@@ -205,6 +207,14 @@ class Turn(msgspec.Struct):
             record.response_type,
         )
         self.plane.cache.put(key, answer, expires_s=self.plane.clock.monotonic() + ttl.ttl)
+
+    def _start_shadows(self) -> None:
+        call = self.request.call
+        if call.source is not None or call.upgrade:
+            return  # A source is read once, and a conversation is with one upstream.
+        runner = self.snapshot.shadow_runners[self.plan.route.name]
+        for name in self.plan.shadows:
+            runner.try_start(partial(self._shadow, name))
 
     async def _shadow(self, name: str) -> None:
         plane, snapshot, request = self.plane, self.snapshot, self.request

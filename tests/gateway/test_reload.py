@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -62,6 +63,21 @@ def test_idle_connections_of_a_changed_upstream_are_closed(
             time.sleep(0.01)
         assert upstream.open_connections == 0
         assert httpx2.post(url, json=BODY).status_code == 200
+
+
+def test_answer_of_before_a_reload_is_not_cached(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """A request that was under way when its upstream changed is not what later ones get."""
+    upstream.script("late:0.5", "ok")
+    config = CONFIG.replace("1.0}}}}", "1.0}}, cache: {{ttl: 1h}}}}")
+    with RunningWorker(tmp_path, config.format(url=upstream.url, version="v1")) as worker:
+        url = f"{worker.url}/v1/chat/completions"
+        with ThreadPoolExecutor() as threads:
+            first = threads.submit(httpx2.post, url, json=BODY, timeout=10)
+            upstream.wait_for("requests", 1)
+            worker.configure(config.format(url=upstream.url, version="v2"))
+            assert first.result().headers["x-driftgate-cache"] == "miss"
+        answers = [httpx2.post(url, json=BODY) for _ in range(2)]
+    assert [answer.headers["x-driftgate-cache"] for answer in answers] == ["miss", "hit"]
 
 
 @pytest.mark.parametrize(
