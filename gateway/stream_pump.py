@@ -5,6 +5,7 @@ from typing import Protocol
 
 from gateway.exchange import Exchange
 from router.clock import Clock
+from router.deadline import Deadline
 from router.errors import Reason, UpstreamFault
 from router.upstream import UpstreamResponse
 
@@ -124,8 +125,10 @@ class StreamPump:
         self._response = response
         self._loop = asyncio.get_running_loop()
         if not self._hand_on():
-            await self._exchange.drain()
-        self._watch()
+            await self._wait_for_client()
+        # Never called from here, as only a pump that runs can be stopped.
+        now_s = self._clock.monotonic()
+        self._timer = self._loop.call_later(max(0.0, self._due_s(now_s) - now_s), self._watch)
         try:
             await response.pump(self._take)
         finally:
@@ -181,16 +184,34 @@ class StreamPump:
             self._paused_at_s = None
             self._content_s = now_s
 
+    async def _wait_for_client(self) -> None:
+        """Wait until what was held up to the commit point has been taken."""
+        self._paused_at_s = now_s = self._clock.monotonic()
+        try:
+            with Deadline(self._loop, self._deadline_s - now_s):
+                await self._exchange.drain()
+        except TimeoutError as error:
+            raise SlowClientError from error
+        finally:
+            self._unpause()
+
+    def _due_s(self, now_s: float) -> float:
+        idle_at_s = now_s if self._paused_at_s is not None else self._content_s
+        return min(idle_at_s + self._idle_s, self._deadline_s)
+
     def _watch(self) -> None:
         """Look again when the stream would be late, one timer for many chunks."""
         now_s = self._clock.monotonic()
-        idle_at_s = now_s if self._paused_at_s is not None else self._content_s
-        due_s = min(idle_at_s + self._idle_s, self._deadline_s)
+        due_s = self._due_s(now_s)
         if now_s < due_s:
             self._timer = self._loop.call_later(due_s - now_s, self._watch)
+        elif now_s < self._deadline_s:
+            self._stall("no content in time")
         elif self._paused_at_s is not None or 2 * self.paused_s > now_s - self._started_s:
             self._response.stop(SlowClientError())
         else:
-            what = "no content in time" if now_s < self._deadline_s else "the total time is used up"
-            fault = UpstreamFault(f"the stream stalled: {what}", reason=Reason.UPSTREAM_TIMEOUT)
-            self._response.stop(fault)
+            self._stall("the total time is used up")
+
+    def _stall(self, what: str) -> None:
+        fault = UpstreamFault(f"the stream stalled: {what}", reason=Reason.UPSTREAM_TIMEOUT)
+        self._response.stop(fault)
