@@ -38,6 +38,8 @@ _TYPES = {
     "upstream_timeout": "timeout_error",
     "stream_timeout": "timeout_error",
     "upstream_limited": "rate_limit_error",
+    "upstream_busy": "rate_limit_error",
+    "no_upstream": "overloaded_error",
     "overloaded": "overloaded_error",
     "log_unavailable": "api_error",
 }
@@ -61,9 +63,10 @@ class _Usage(msgspec.Struct, gc=False):
 
     def note(self, facts: Facts) -> None:
         """Keep what is said; `input_tokens` leaves out what was cached, the record does not."""
+        # vLLM says 0 at the start of a stream, and how many there were at its end.
         read, written = count(self.cache_read_input_tokens), count(self.cache_creation_input_tokens)
         given = count(self.input_tokens)
-        if given is not None and (facts.prompt_tokens is None or read is not None):
+        if given is not None and (not facts.prompt_tokens or read is not None):
             facts.prompt_tokens = count(given + (read or 0) + (written or 0))
         if read is not None:
             facts.cached_tokens = read

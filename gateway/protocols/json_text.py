@@ -31,10 +31,15 @@ def texts(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def event_objects(stream: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a stream's `data` lines, in order."""
-    for line in stream.splitlines():
+    """Yield the JSON objects that a stream's events carry, in order."""
+    lines: list[bytes] = []
+    for line in (*stream.removeprefix(b"\xef\xbb\xbf").splitlines(), b""):
         if line.startswith(b"data:"):
-            data = json_object(line[5:])
+            lines.append(line[5:])
+        elif not line and lines:
+            # An object may be written over several lines.
+            data = json_object(b"\n".join(lines))
+            lines = []
             if data is not None:
                 yield data
 

@@ -24,6 +24,7 @@ from gateway.sse import Event
 DONE = b"data: [DONE]\n\n"
 
 _NOT_GIVEN = msgspec.Raw()
+_MAX_CHOICES = 1_000  # of a stream, that are told apart
 
 
 class OpenAIPeek(Peek, gc=False):
@@ -163,9 +164,13 @@ def read_chat(body: bytes, facts: Facts) -> None:
         raise AnswerInvalid("the answer carries no `choices`")
     first = answer.choices[0]
     facts.finish_reason = first.finish_reason
-    calls = first.message.tool_calls if first.message is not None else None
-    facts.tool_calls = len(calls) if isinstance(calls, list) else 0
+    facts.tool_calls = sum(_calls_of(choice) for choice in answer.choices)
     _note(answer, facts)
+
+
+def _calls_of(choice: AnswerChoice) -> int:
+    calls = choice.message.tool_calls if choice.message is not None else None
+    return len(calls) if isinstance(calls, list) else 0
 
 
 def read_embedding(body: bytes, facts: Facts) -> None:
@@ -192,13 +197,16 @@ def _note(answer: Answer, facts: Facts) -> None:
 class ChatEvents:
     """Reads the stream of chat or completions: chunks, then `[DONE]`."""
 
-    __slots__ = ("_calls", "_has_content")
+    __slots__ = ("_begun", "_calls", "_ended", "_has_content", "_last")
 
     closing = DONE
 
     def __init__(self) -> None:
         self._calls: set[tuple[Any, Any]] = set()
         self._has_content = False
+        self._last: Any = None
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
 
     def read(self, event: Event, facts: Facts) -> int:
         """Judge an event of any form."""
@@ -229,12 +237,14 @@ class ChatEvents:
         return self._choices(chunk.choices, facts)
 
     def finished(self, facts: Facts) -> bool:
-        """Say whether a finish reason was read."""
-        return facts.finish_reason is not None
+        """Say whether a finish reason was read of every choice that was begun."""
+        return facts.finish_reason is not None and self._begun <= self._ended
 
     def _choices(self, choices: list[ChunkChoice], facts: Facts) -> int:
         seen = 0
         for choice in choices:
+            if choice.index != self._last:
+                self._begin(choice.index)
             delta = choice.delta
             if delta is not None:
                 if delta.tool_calls:
@@ -244,11 +254,24 @@ class ChatEvents:
             elif choice.text:
                 seen = CONTENT
             if choice.finish_reason:
-                facts.finish_reason = choice.finish_reason
+                self._end(choice, facts)
                 seen = CONTENT
         if seen:
             self._has_content = True
         return seen
+
+    def _begin(self, index: Any) -> None:
+        """Note which choice goes on; nearly always it is the one of the event before."""
+        self._last = index
+        if type(index) is int and len(self._begun) < _MAX_CHOICES:
+            self._begun.add(index)
+
+    def _end(self, choice: ChunkChoice, facts: Facts) -> None:
+        """Note how a choice ended; the first one's reason is the record's."""
+        if type(choice.index) is int:
+            self._ended.add(choice.index)
+        if choice.index == 0 or facts.finish_reason is None:
+            facts.finish_reason = choice.finish_reason
 
     def _count_calls(self, choice: Any, calls: Any, facts: Facts) -> None:
         """Count the tool calls begun so far; each comes in pieces of one index."""

@@ -47,6 +47,9 @@ def _event_text(data: dict[str, Any]) -> Any:
     if data.get("type") in _TEXT_DELTAS:
         return data.get("delta")
     choice = first_of(data.get("choices"))
+    index = choice.get("index")
+    if isinstance(index, int) and index > 0:
+        return None  # Another choice: they come mixed.
     delta = choice.get("delta")
     return delta.get("content") if isinstance(delta, dict) else choice.get("text")
 

@@ -62,6 +62,26 @@ def test_sound_stream_passes_unchanged() -> None:
     assert (facts.finish_reason, facts.tool_calls, facts.model_answered) == ("end_turn", 1, "c-1")
 
 
+def test_usage_that_is_known_only_at_the_end_is_kept() -> None:
+    """Servers that say 0 at the start and the number at the end (vLLM) are believed at the end."""
+    judge = tap()
+    none_yet = {"input_tokens": 0, "output_tokens": 0}
+    used = {"input_tokens": 12, "output_tokens": 7}
+    start = event("message_start", message={**MESSAGE, "usage": none_yet})
+    why = event("message_delta", delta={"stop_reason": "end_turn"}, usage=used)
+    judge.feed(start + WORD + why + STOP)
+    assert (judge.facts.prompt_tokens, judge.facts.response_tokens) == (12, 7)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("upstream_busy", "rate_limit_error"), ("no_upstream", "overloaded_error")]
+)
+def test_full_upstreams_are_told_in_anthropics_words(code: str, kind: str) -> None:
+    """What may be repeated later says so by its type, as for OpenAI by its status."""
+    body = ANTHROPIC.error_body("m", type_="upstream_error", code=code, param=None)
+    assert json.loads(body)["error"]["type"] == kind
+
+
 def test_frames_commit_nothing() -> None:
     """What stands around the content shows nothing; the first delta does."""
     judge = tap()

@@ -95,3 +95,21 @@ def test_any_bytes_are_read_without_an_error(body: bytes, content_type: str) -> 
     assert found is None or isinstance(found, str)
     asked = prompt_text(body)
     assert asked is None or isinstance(asked, str)
+
+
+def test_text_of_a_stream_is_the_first_choices() -> None:
+    """Choices come mixed in a stream; the text is the first one's, as it is of a plain answer."""
+    said = [(0, "a"), (1, "x"), (0, "b"), (1, "y")]
+    events = [{"choices": [{"index": at, "delta": {"content": text}}]} for at, text in said]
+    stream = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in events)
+    assert answer_text(stream, SSE) == "ab"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_event_over_several_lines_is_one_object(end: str) -> None:
+    """An object may be written over many `data` lines (WHATWG HTML §9.2.6)."""
+    text = json.dumps({"choices": [{"delta": {"content": "a"}}]}, indent=1)
+    lines = [f"data: {line}{end}" for line in text.splitlines()]
+    stream = ("\ufeff" + "".join(lines) + end).encode()
+    assert answer_text(stream, SSE) == "a"
+    assert answer_text(stream.rstrip(), SSE) == "a"

@@ -194,6 +194,26 @@ def test_end_without_finish_reason_is_a_cut(data: bytes) -> None:
     assert reason_of(data) is Reason.STREAM_INTERRUPTED
 
 
+def choice_of(index: int, finish: str | None = None, **delta: Any) -> bytes:
+    """Return an event of one of several choices."""
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
+    return event({"choices": [choice]})
+
+
+def test_every_choice_that_was_begun_must_end() -> None:
+    """A stream that ends while one of several choices goes on was cut; else it is whole."""
+    both = choice_of(0, content="a") + choice_of(1, content="b") + choice_of(0, "stop")
+    assert reason_of(both) is Reason.STREAM_INTERRUPTED
+    assert reason_of(both + choice_of(1, "length")) is None
+
+
+def test_first_choice_says_how_the_answer_ended() -> None:
+    """The reason is the first choice's, whichever ends last, as it is of a plain answer."""
+    judge = tap()
+    judge.feed(choice_of(1, "length") + choice_of(0, "stop") + choice_of(2, "length") + DONE)
+    assert judge.facts.finish_reason == "stop"
+
+
 def test_end_within_an_event_is_a_cut() -> None:
     """Half an event at the end is a cut, not nonsense of the upstream's."""
     assert reason_of(WORD + STOP[:20]) is Reason.STREAM_INTERRUPTED

@@ -41,6 +41,13 @@ def test_sound_body_passes_whatever_its_type_says(content_type: bytes) -> None:
     assert tap.facts.finish_reason == "stop"
 
 
+def test_tool_calls_of_all_choices_count() -> None:
+    """Calls are counted over every choice, as they are in a stream."""
+    calling = {**CHOICE, "message": {"tool_calls": [{}, {}]}}
+    body = json.dumps({"choices": [CHOICE, calling, calling]}).encode()
+    assert judged(body).facts.tool_calls == 4
+
+
 @pytest.mark.parametrize(
     "body",
     [
