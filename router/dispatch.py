@@ -266,6 +266,11 @@ class Dispatcher:
         except asyncio.CancelledError:
             reason = Reason.CLIENT_CLOSED
             raise
+        except Exception as error:
+            # The request's body could not be read: who reads it says why.
+            found = getattr(error, "reason", None)
+            reason = found if isinstance(found, Reason) else Reason.INTERNAL
+            raise
         finally:
             if reason is not None or answer.complete:
                 answer.settle(reason)
@@ -281,15 +286,16 @@ class Dispatcher:
         left_s = trip.deadline_s - answer.attempt.started_s
         if tap.stream:
             left_s = min(left_s, timeouts.first_token)
+        if not lane.gate.try_enter():
+            # Outside of the deadline: that nobody had room here in time is no upstream's fault.
+            await wait_for_upstream(lane.gate, lane.config, min(timeouts.connect, left_s))
+            left_s -= self._clock.monotonic() - answer.attempt.started_s
+        answer.entered = True
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         try:
             with Deadline(loop, left_s):
-                if not lane.gate.try_enter():
-                    wait_s = min(timeouts.connect, left_s)
-                    await wait_for_upstream(lane.gate, lane.config, wait_s)
-                answer.entered = True
                 response = await lane.upstream.send(
                     trip.call.request_for(lane.config),
                     connect_timeout_s=min(timeouts.connect, left_s),

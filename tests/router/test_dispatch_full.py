@@ -75,6 +75,47 @@ def test_requests_wait_for_a_place_no_longer_than_for_a_connection() -> None:
     run_virtually(main())
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_wait_that_uses_up_the_time_is_nobodys_fault(*, stream: bool) -> None:
+    """A queue of our own says nothing of its upstream, also when a deadline ends the wait."""
+
+    async def main() -> None:
+        timeouts = {"connect": 2.0, "first_token": 0.3, "total": 0.3 if not stream else 60.0}
+        bench = bench_of("a", queue=10, timeouts=timeouts)
+        held = bench.dispatcher._lanes["a"].gate
+        assert held.try_enter()
+        for _ in range(6):
+            with pytest.raises(RouteExhausted) as caught:
+                await bench.ask(stream=stream)
+            assert (caught.value.status, caught.value.reason) == (429, Reason.UPSTREAM_BUSY)
+        assert bench.dispatcher.statistics().breakers == {"a": "closed"}
+        assert bench.calls == {"a": 0}
+        held.leave()
+        bench.assert_nothing_left()
+
+    run_virtually(main())
+
+
+def test_wait_counts_towards_the_first_token() -> None:
+    """What was spent in the queue is not there for the answer."""
+
+    async def main() -> None:
+        timeouts = {"connect": 2.0, "first_token": 3.0}
+        bench, loop = bench_of("a", queue=10, timeouts=timeouts), asyncio.get_running_loop()
+        held = bench.dispatcher._lanes["a"].gate
+        assert held.try_enter()
+        loop.call_later(1.5, held.leave)
+        bench.upstreams["a"].default = Step(pause_s=1e9)
+        began_s = loop.time()
+        with pytest.raises(RouteExhausted) as caught:
+            await bench.ask(stream=True)
+        assert caught.value.reason is Reason.UPSTREAM_TIMEOUT
+        assert loop.time() - began_s == pytest.approx(3.0)
+        bench.assert_nothing_left()
+
+    run_virtually(main())
+
+
 def test_client_that_leaves_while_waiting_takes_no_place() -> None:
     """Its attempt ends as `client_closed`, and the next in the queue is served."""
 
