@@ -74,7 +74,7 @@ async def admit(
         tags=parse_tags(header(b"x-driftgate-tags")),
         request=body.shown,
         source=body.source,
-        log_payload=header(b"x-driftgate-no-log") not in _NO_LOG,
+        log_payload=not _is_private(header(b"x-driftgate-no-log")),
     )
     call = ClientCall(
         method=exchange.method.encode(),
@@ -118,6 +118,10 @@ def _target(exchange: Exchange, operation: Operation) -> bytes:
     return below + b"?" + exchange.query if exchange.query else below
 
 
+def _is_private(no_log: bytes | None) -> bool:
+    return no_log is not None and no_log.strip().lower() in _NO_LOG
+
+
 def _upgrade(exchange: Exchange, operation: Operation) -> bytes:
     """Return the protocol to change to; any but this would pass everything checked here by."""
     return exchange.upgrade if operation.upgrade and exchange.upgrade == b"websocket" else b""
@@ -125,12 +129,15 @@ def _upgrade(exchange: Exchange, operation: Operation) -> bytes:
 
 def _model_in(query: bytes) -> str:
     """Return the parameter `model` of a query, "" when there is none."""
-    named = [part for part in query.split(b"&") if part.startswith(b"model=")]
+    parts = [(part, part.partition(b"=")[0].decode("latin-1")) for part in query.split(b"&")]
+    named = [(part, name) for part, name in parts if unquote_plus(name) == "model"]
     if len(named) > 1:
         raise InvalidRequest("The query names two models; send one `model`.", param="model")
     if not named:
         return ""
-    return check_model(unquote_plus(named[0][len(b"model=") :].decode("latin-1")))
+    if named[0][1] != "model":
+        raise InvalidRequest("The query writes `model` with escapes; send it plain.", param="model")
+    return check_model(unquote_plus(named[0][0][len(b"model=") :].decode("latin-1")))
 
 
 def _bypasses_cache(header: Callable[[bytes], bytes | None], call: ClientCall) -> bool:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.headers import BEARER, to_upstream
+from gateway.headers import BEARER, CREDENTIALS, to_upstream
 from gateway.protocols.protocol import Operation, Peek
 from gateway.request_body import FormBody
 from gateway.rewrite import with_form_model, with_model, with_query_model, with_usage
@@ -185,7 +185,12 @@ class ClientCall(msgspec.Struct):
         return headers
 
     def _forwards(self, upstream: UpstreamConfig) -> bool:
-        return self.forward_credentials and upstream.api_key is None and upstream.engine is None
+        if not self.forward_credentials or upstream.api_key is not None:
+            return False
+        # A key may also stand among the fields that the operator adds (`api-key` of Azure, say).
+        return upstream.engine is None and not any(
+            name.lower().encode("latin-1") in CREDENTIALS for name in upstream.headers
+        )
 
     def _tap(self, *, forwards: bool) -> AnyTap:
         operation, limits = self.operation, self.limits

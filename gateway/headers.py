@@ -18,7 +18,7 @@ _HOP_BY_HOP = frozenset(
         b"content-length",
     }
 )
-_CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key"})
+CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key"})
 _NOT_FORWARDED = _HOP_BY_HOP | {
     b"host",
     b"expect",
@@ -38,11 +38,7 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
     b"x-original-host",
     b"x-http-method-override",
 }
-# Servers of the CGI family cannot tell `_` from `-`.
-_NOT_FORWARDED |= {
-    name.replace(b"-", b"_") for name in _NOT_FORWARDED | _CREDENTIALS if b"-" in name
-}
-_NOT_FORWARDED_PREFIXES = (b"x-driftgate-", b"x_driftgate_", b"x-forwarded-", b"x_forwarded_")
+_NOT_FORWARDED_PREFIXES = (b"x-driftgate-", b"x-forwarded-")
 _NOT_ANSWERED = _HOP_BY_HOP | {
     # Who serves, when and how is for this gateway to say.
     b"alt-svc",
@@ -95,10 +91,10 @@ def to_upstream(
         if lower in _NOT_FORWARDED:
             if lower == b"connection" and field[1].lower() not in _USUAL:
                 named = _named_by_connection(headers)
-        elif lower in _CREDENTIALS:
+        elif lower in CREDENTIALS:
             if keep_credentials and lower in kept:
                 found.append(field)
-        elif lower.startswith(_NOT_FORWARDED_PREFIXES):
+        elif lower.startswith(_NOT_FORWARDED_PREFIXES) or (b"_" in lower and _hides(lower)):
             continue
         elif lower == _SUBPROTOCOL and not keep_credentials:
             found.extend(_without_key(field))
@@ -107,6 +103,17 @@ def to_upstream(
     if named:
         return [field for field in found if field[0].lower() not in named]
     return found
+
+
+def _hides(lower: bytes) -> bool:
+    """Say whether a name with `_` is a withheld one to servers of the CGI family."""
+    plain = lower.replace(b"_", b"-")
+    return (
+        plain in _NOT_FORWARDED
+        or plain in CREDENTIALS
+        or plain == _SUBPROTOCOL
+        or plain.startswith(_NOT_FORWARDED_PREFIXES)
+    )
 
 
 def _without_key(field: tuple[bytes, bytes]) -> Headers:

@@ -267,6 +267,23 @@ def test_odd_targets_are_refused(worker: RunningWorker, target: str) -> None:
     assert answer.split(b" ")[1] in {b"400", b"401", b"404", b"405"}
 
 
+@pytest.mark.parametrize("query", ["model=a&%6dodel=b", "%6Dodel=b", "mode%6c=b&model=a"])
+def test_model_of_a_query_is_named_once_and_plainly(worker: RunningWorker, query: str) -> None:
+    """A name that upstreams decode to `model` must not choose another model than the route's."""
+    key = {"Authorization": f"Bearer {SECRET}"}
+    answer = httpx2.get(f"{worker.url}/v1/realtime?{query}", headers=key)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
+
+
+@pytest.mark.parametrize("value", ["1", "true", "True", "YES"])
+def test_no_log_is_read_without_case(worker: RunningWorker, value: str) -> None:
+    """Whoever wants no text kept need not know how the word is spelled."""
+    headers = {"Authorization": f"Bearer {SECRET}", "x-driftgate-no-log": value}
+    body = {"model": "m", "messages": []}
+    assert httpx2.post(f"{worker.url}/v1/chat/completions", json=body, headers=headers).is_success
+    assert worker.records()[-1].payload is None
+
+
 def test_refused_key_is_repeated_nowhere(worker: RunningWorker) -> None:
     """A refused key is not repeated in the answer or the log."""
     wrong = {"Authorization": "Bearer sk-canary-of-a-test"}

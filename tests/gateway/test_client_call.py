@@ -92,6 +92,15 @@ def test_clients_key_goes_on_only_where_it_may(*, forward: bool) -> None:
     assert found.get(b"authorization") == ([AUTH[1]] if forward else None)
 
 
+@pytest.mark.parametrize("name", ["api-key", "X-Goog-Api-Key", "Authorization"])
+def test_key_among_an_upstreams_headers_is_its_own(name: str) -> None:
+    """A client's key does not go to an upstream whose key the operator set as a header."""
+    own = upstream(headers={name: "own"})
+    one = call(headers=[AUTH], forward=True)
+    assert sent(one, own).get(b"authorization", [b"own"]) == [b"own"]
+    assert not one.new_tap(own).forwards_credentials
+
+
 def test_engine_gets_no_key() -> None:
     """The embedded engine sees no credentials at all."""
     engine = UpstreamConfig(name="local", engine="llama.cpp")
