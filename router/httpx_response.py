@@ -1,5 +1,6 @@
 """An answer that came through `httpx2`, behind `router.upstream.UpstreamResponse`."""
 
+import re
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol, cast
 
@@ -9,6 +10,18 @@ from router.errors import Reason, UpstreamFault
 from router.pumping import ReadPump
 from router.tasks import TaskSet
 from router.upstream import Duplex, Headers
+
+try:
+    from h2.exceptions import H2Error
+except ImportError:  # Without `driftgate[http2]` nobody raises it.
+    H2Error = httpx2.RemoteProtocolError  # type: ignore[misc, assignment] # stands for it
+
+ERRORS = (httpx2.HTTPError, H2Error, OSError, ValueError)
+"""What comes out of `httpx2`: for a status that is no number, and in the middle of a body over
+HTTP/2, also what its libraries raised."""
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_CONTROL = re.compile(rb"[\r\n\0]")
 
 # How httpx2's libraries word a connection that ends too early; anything else is bad framing.
 _CUTS = ("disconnected", "closed", "StreamReset", "ConnectionTerminated")
@@ -29,17 +42,17 @@ def fault_of(error: Exception, name: str, *, sent: bool) -> UpstreamFault:
     Parameters
     ----------
     error : Exception
-        `httpx2.HTTPError` or `OSError`.
+        One of `ERRORS`.
     name : str
         What messages call the upstream.
     sent : bool
         Bytes of the request may have left.
     """
     text = str(error) or type(error).__name__
-    if isinstance(error, httpx2.LocalProtocolError):
+    if isinstance(error, httpx2.LocalProtocolError) and not _is_of_h2(error):
         message = f"the request for upstream `{name}` cannot be sent: {text}"
         return UpstreamFault(message, reason=Reason.INVALID_REQUEST, sent=sent)
-    framing = isinstance(error, httpx2.RemoteProtocolError)
+    framing = isinstance(error, (httpx2.ProtocolError, H2Error, ValueError))
     if framing and not any(word in text for word in _CUTS):
         message = f"upstream `{name}` does not speak HTTP: {text}"
         return UpstreamFault(message, reason=Reason.UPSTREAM_INVALID, sent=sent)
@@ -49,6 +62,12 @@ def fault_of(error: Exception, name: str, *, sent: bool) -> UpstreamFault:
         sent=sent,
         connect_phase=not sent,
     )
+
+
+def _is_of_h2(error: httpx2.LocalProtocolError) -> bool:
+    """Say whether it stands for frames of the upstream that are not HTTP/2."""
+    cause = error.__cause__
+    return cause is not None and any(isinstance(arg, H2Error) for arg in cause.args)
 
 
 class HttpxResponse:
@@ -76,6 +95,24 @@ class HttpxResponse:
         self._pump = ReadPump(self.read)
         self._released = False
 
+    def check_fields(self) -> None:
+        """Refuse fields that could not be sent on: over HTTP/2 nobody has looked at them.
+
+        Raises
+        ------
+        UpstreamFault
+            UPSTREAM_INVALID; the answer is released.
+        """
+        for name, value in self.headers:
+            if _NAME.fullmatch(name) is None or _CONTROL.search(value) is not None:
+                self.release()
+                raise UpstreamFault(
+                    f"upstream `{self._owner.name}` does not speak HTTP: its answer has the field "
+                    f"{name[:40]!r} with what a field cannot hold",
+                    reason=Reason.UPSTREAM_INVALID,
+                    status=self.status,
+                )
+
     async def read(self) -> bytes:
         """Return the next bytes of the body, b"" at its end.
 
@@ -88,7 +125,7 @@ class HttpxResponse:
             async for part in self._parts:
                 if part:
                     return part
-        except (httpx2.HTTPError, OSError) as error:
+        except ERRORS as error:
             fault = fault_of(error, self._owner.name, sent=True)
             fault.status = self.status
             raise fault from error

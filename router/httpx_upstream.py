@@ -12,7 +12,8 @@ import httpx2
 from router.address import parse_address, tls_context
 from router.config import UpstreamConfig
 from router.errors import Reason, UpstreamFault
-from router.httpx_response import HttpxResponse, fault_of
+from router.h2_reset import reset_stream
+from router.httpx_response import ERRORS, HttpxResponse, fault_of
 from router.pool import IDLE_TIMEOUT_S
 from router.request_head import HeadBuilder
 from router.tasks import TaskSet
@@ -95,7 +96,7 @@ class HttpxUpstream:
             if trip.sent:
                 raise  # the source's own
             raise self._late(trip, connect_timeout_s) from error
-        except (httpx2.HTTPError, OSError) as error:
+        except ERRORS as error:
             if trip.reading:
                 raise  # the source's own
             raise fault_of(error, self.name, sent=trip.sent) from error
@@ -103,7 +104,9 @@ class HttpxUpstream:
             trip.leave_queue()
             if response is None:
                 self.finished()
-        return HttpxResponse(response, self, self._tasks)
+        answer = HttpxResponse(response, self, self._tasks)
+        answer.check_fields()
+        return answer
 
     def statistics(self) -> UpstreamStatistics:
         """Return the numbers of requests; idle connections are not told by `httpx2`."""
@@ -127,6 +130,10 @@ class HttpxUpstream:
         """Take note that a request has its connection, or will never have one."""
         self._waiting -= 1
         self._in_use += 1
+
+    async def give_up(self, trip: "_Trip", stream_id: int) -> None:
+        """End a stream of HTTP/2, if it has not ended by itself."""
+        await reset_stream(self._transport, trip.trace, stream_id)
 
     def finished(self) -> None:
         """Take note that a request is over."""
@@ -221,6 +228,8 @@ class _Trip:
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """Take what the transport says of its progress."""
         self.leave_queue()
+        if event == "http2.response_closed.started":
+            await self._owner.give_up(self, info["stream_id"])
         if self.sent or not event.endswith("send_request_headers.started"):
             return
         if info["request"].method != b"CONNECT":
