@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +11,12 @@ import msgspec
 from gateway.protocols.facts import Facts
 from router.upstream import Headers
 
+Field = tuple[bytes, bytes]
+
 _ENTRY_OVERHEAD_BYTES = 512
+_MAX_CANONICAL_BYTES = 1_048_576  # a longer body holds the event loop for too long
+_TELLING = frozenset({b"accept", b"accept-language"})
+_TELLING_PREFIXES = (b"openai-", b"anthropic-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +57,36 @@ class CacheStatistics(NamedTuple):
     evicted: int
 
 
-def cache_key(tenant: str, route: str, target: bytes, body: bytes) -> bytes | None:
-    """Return the key of a request: tenant, route, path and the whole canonical body.
+def cache_key(
+    tenant: str, route: str, target: bytes, body: bytes, headers: Sequence[Field] = ()
+) -> bytes | None:
+    """Return the key of a request: tenant, route, path, telling headers, the canonical body.
 
     Two bodies are the same when they are the same JSON value: white space and the order of
-    keys do not count, every field does. None for a body that has no canonical form, such as one
+    keys do not count, every field does. Long ones are the same when their bytes are. Of the
+    headers those count that APIs say to change the answer: versions, betas, organizations,
+    projects, languages. None for a body that has no canonical form, such as one
     with numbers beyond those of JSON's peers or text that is not UTF-8: the upstream may make
     something of it, the cache does not.
     """
-    try:
-        canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    canonical = body
+    if len(body) <= _MAX_CANONICAL_BYTES:
+        try:
+            canonical = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+    fields = [(name.lower(), value) for name, value in headers]
+    telling = msgspec.msgpack.encode([field for field in fields if _tells(field[0])])
     digest = hashlib.blake2b(digest_size=32)
     # Lengths keep (tenant "a", route "bc") apart from (tenant "ab", route "c").
-    for part in (tenant.encode(), route.encode(), target):
+    for part in (tenant.encode(), route.encode(), target, telling):
         digest.update(len(part).to_bytes(4, "big") + part)
     digest.update(canonical)
     return digest.digest()
+
+
+def _tells(name: bytes) -> bool:
+    return name in _TELLING or name.startswith(_TELLING_PREFIXES)
 
 
 class ResponseCache:

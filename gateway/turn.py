@@ -166,7 +166,7 @@ class Turn(msgspec.Struct):
         if call.forward_credentials:
             # Whom the upstream would have refused must not be answered from here.
             owner += "\0" + header_value(call.headers, b"authorization").decode("latin-1")
-        key = cache_key(owner, route.name, call.target, call.body)
+        key = cache_key(owner, route.name, call.target, call.body, call.headers)
         if key is not None:
             request.record.cache = "miss"
         return key

@@ -71,6 +71,35 @@ def test_tenant_route_and_path_are_apart(other: dict[str, Any]) -> None:
     assert key(b"{}") != key(b"{}", **other)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"Anthropic-Version", b"2023-06-01"),
+        (b"anthropic-beta", b"context-1m"),
+        (b"OpenAI-Organization", b"org-1"),
+        (b"OpenAI-Project", b"p"),
+        (b"Accept-Language", b"de"),
+    ],
+    ids=lambda field: field[0].decode(),
+)
+def test_headers_that_change_the_answer_are_apart(field: tuple[bytes, bytes]) -> None:
+    """What versions, betas, organizations and languages answer is not anyone else's answer."""
+    plain = cache_key("t", "r", b"/x", b"{}", [(b"User-Agent", b"a")])
+    told = cache_key("t", "r", b"/x", b"{}", [(b"User-Agent", b"b"), field])
+    other = cache_key("t", "r", b"/x", b"{}", [(field[0].upper(), field[1])])
+    assert plain == key(b"{}")
+    assert told != plain
+    assert told == other
+
+
+def test_long_bodies_are_compared_byte_for_byte() -> None:
+    """What takes long to read is the same request only when it is written in the same way."""
+    long = b"x" * 1_100_000
+    plain, spaced = b'{"a":"' + long + b'"}', b'{"a": "' + long + b'"}'
+    assert key(plain) == key(bytes(bytearray(plain)))
+    assert key(plain) != key(spaced)
+
+
 def test_parts_cannot_run_into_each_other() -> None:
     """What is the tenant's end and the route's start is not left open."""
     assert key(b"{}", tenant="a", route="bc") != key(b"{}", tenant="ab", route="c")
