@@ -148,6 +148,8 @@ class MessageReader:
             else:
                 kept += piece
             return
+        if self._inflater.eof:
+            return  # It would gather for ever what follows a last block (RFC 7692 §7.2.3.4).
         try:
             kept += self._inflater.decompress(piece, room + 1)
         except zlib.error:
@@ -158,7 +160,7 @@ class MessageReader:
     def _end_message(self, messages: list[bytes]) -> None:
         if self._compressed:
             self._keep(_TAIL)
-            if not self._keeps_window:
+            if not self._keeps_window or self._inflater.eof:
                 self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         self._begun = False
         kept, self._kept = self._kept, None

@@ -1,3 +1,4 @@
+import tracemalloc
 import zlib
 from itertools import pairwise
 
@@ -85,6 +86,27 @@ def test_window_of_one_message_alone() -> None:
     assert reader is not None
     data = b"".join(deflated(zlib.compressobj(wbits=-15), b"again" * 9) for _ in range(2))
     assert reader.feed(data) == [b"again" * 9] * 2
+
+
+def test_last_blocks_end_messages_not_the_reading() -> None:
+    """A server may end each message with a last block (RFC 7692 section 7.2.3.4)."""
+    reader = reader_of(DEFLATE)
+    assert reader is not None
+    payload = zlib.compress(b"again" * 9, wbits=-12) + b"\x00"
+    assert reader.feed(frame(TEXT, payload, bits=0x40) * 2) == [b"again" * 9] * 2
+
+
+def test_nothing_is_gathered_behind_a_last_block() -> None:
+    """A message that goes on behind its last block is not held, however long it is."""
+    reader = reader_of(DEFLATE)
+    assert reader is not None
+    reader.feed(frame(TEXT, zlib.compress(b"text", wbits=-12), fin=False, bits=0x40))
+    tracemalloc.start()
+    for _ in range(100):
+        reader.feed(frame(0, bytes(50_000), fin=False))
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < 1_000_000
 
 
 def test_bomb_ends_the_reading() -> None:
