@@ -209,9 +209,8 @@ class Turn(msgspec.Struct):
         self.plane.cache.put(key, answer, expires_s=self.plane.clock.monotonic() + ttl.ttl)
 
     def _start_shadows(self) -> None:
-        call = self.request.call
-        if call.source is not None or call.upgrade:
-            return  # A source is read once, and a conversation is with one upstream.
+        if not self.request.call.repeatable:
+            return  # A body that is read once, a conversation, or what makes a change.
         runner = self.snapshot.shadow_runners[self.plan.route.name]
         for name in self.plan.shadows:
             runner.try_start(partial(self._shadow, name))

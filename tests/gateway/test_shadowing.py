@@ -71,3 +71,12 @@ def test_conversation_has_no_shadow(tmp_path: Path) -> None:
         slow.setblocking(False)
         with pytest.raises(BlockingIOError):
             slow.accept()
+
+
+def test_what_must_not_be_done_twice_has_no_shadow(tmp_path: Path) -> None:
+    """A method that changes something is not copied."""
+    with FakeUpstream("status:400") as fast, FakeUpstream("status:400") as slow:
+        with RunningWorker(tmp_path, CONFIG.format(fast=fast.url, slow=slow.url)) as worker:
+            answer = httpx2.put(f"{worker.url}/v1/odd", json={"model": "chat"})
+        assert (answer.status_code, len(fast.requests)) == (400, 1)
+        assert slow.requests == []
