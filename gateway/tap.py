@@ -89,8 +89,9 @@ class BaseTap:
             size = len(name)
             if size == 12 and name.lower() == b"content-type" and not self.content_type:
                 self.content_type = value.decode("latin-1").lower()
-            elif size == 16 and name.lower() == b"content-encoding" and not self.coding:
-                self.coding = coding_of(value)
+            elif size == 16 and name.lower() == b"content-encoding":
+                # Two fields are a list (RFC 9110 §5.3): coded twice, which is not looked into.
+                self.coding = b", ".join(filter(None, (self.coding, coding_of(value))))
         if 200 <= status < 300:
             return
         reason = self._fault_of_status(status)
@@ -136,7 +137,10 @@ class BaseTap:
         protocol = self.operation.protocol
         if self.bodiless:
             return None
-        if (self.coding and self.coding not in READABLE) or protocol.is_error(self.text):
+        # What was cut is no error that anyone could read, and a coded one would not end.
+        if not self.truncated and (
+            (self.coding and self.coding not in READABLE) or protocol.is_error(self.text)
+        ):
             return None
         return protocol.error_body(
             f"The upstream refused the request with status {self.status}.",
@@ -191,6 +195,8 @@ class PlainTap(BaseTap):
         if self.is_client_error:
             return
         self.content_events = 1
+        if self.truncated:
+            raise self._invalid(f"the answer is longer than {self.keep_bytes} bytes")
         read = self.operation.answer
         if read is None or (self.coding and self.coding not in READABLE):
             return

@@ -12,6 +12,7 @@ from gateway.protocols.protocol import MAX_MODEL_CHARS, Peek
 PeekT = TypeVar("PeekT", bound=Peek)
 
 _BOM = b"\xef\xbb\xbf"
+_NO_MODEL = "got `null` - at `$.model`"
 _NOT_JSON = (b"NaN", b"Infinity")
 
 
@@ -27,6 +28,8 @@ def decode_peek(body: bytes, decode: Callable[[bytes], PeekT]) -> PeekT:
         found = decode(body)
     except msgspec.ValidationError as error:
         text = str(error)
+        if text.endswith(_NO_MODEL) and (rest := _without_model(body)) is not None:
+            return decode_peek(rest, decode)
         raise InvalidRequest(f"The request body is wrong: {text}", param=_param(text)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}{_hint(body)}") from error
@@ -34,6 +37,20 @@ def decode_peek(body: bytes, decode: Callable[[bytes], PeekT]) -> PeekT:
     if found.model:
         check_model(found.model)
     return found
+
+
+def _without_model(body: bytes) -> bytes | None:
+    """Return a body without its `model`: null is none, as clients of images may write it.
+
+    None when it is no JSON.
+    """
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    soundness.check(body)
+    del fields["model"]
+    return msgspec.json.encode(fields)
 
 
 def check_model(name: str) -> str:

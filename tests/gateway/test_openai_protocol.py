@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.protocols.openai import is_error_object, peek
+from gateway.protocols.openai import is_error_object, peek, peek_lax
 from gateway.protocols.protocol import MAX_MODEL_CHARS
 
 
@@ -48,6 +48,29 @@ def test_wrong_bodies_are_the_clients_error(body: bytes, param: str | None) -> N
         peek(body)
     assert raised.value.param == param
     assert len(str(raised.value)) < 300
+
+
+def test_null_is_no_model() -> None:
+    """Where none is needed, a model of null is none: so clients write it for images."""
+    found = peek_lax(b'{"prompt":"p","model":null,"user":"u"}')
+    assert (found.model, found.user) == ("", "u")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":null,"model":"m"}',
+        b'{"model":null,"mode\\u006c":"m"}',
+        b'{"model":null,"stream":1}',
+        b'{"model":null,',
+        b'{"model":null,"x":"\xff"}',
+    ],
+    ids=["twice", "escaped", "wrong", "cut", "bytes"],
+)
+def test_null_hides_nothing(body: bytes) -> None:
+    """A body with a model of null is judged as any other."""
+    with pytest.raises(InvalidRequest):
+        peek_lax(body)
 
 
 @given(st.binary(max_size=100) | st.text(max_size=50).map(lambda t: json.dumps(t).encode()))

@@ -202,3 +202,33 @@ def test_take_gives_each_byte_once() -> None:
     tap.feed(b"b")
     assert tap.take() == b"ab"
     assert tap.take() == b""
+
+
+@pytest.mark.parametrize("coding", [[], [(b"Content-Encoding", b"br")]], ids=["plain", "coded"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/odd"])
+def test_refusal_that_was_cut_is_told_anew(path: str, coding: Headers) -> None:
+    """What is too long to be held is no error that a client could read."""
+    operation = find_operation("POST", path)
+    tap = PlainTap(operation, 100) if operation.strict else PassTap(operation, 100)
+    tap.head(400, [*JSON, *coding])
+    tap.feed(b"x" * (ERROR_BYTES + 1))
+    refusal = tap.refusal()
+    assert refusal is not None
+    assert json.loads(refusal)["error"]["code"] == "upstream_rejected"
+
+
+def test_unread_answer_is_not_cut_in_silence() -> None:
+    """An answer in a coding that is not read, and too long to be held, is none."""
+    tap = PlainTap(CHAT, 100)
+    tap.head(200, [*JSON, (b"Content-Encoding", b"br")])
+    tap.feed(b"x" * 101)
+    with pytest.raises(UpstreamFault, match="longer") as raised:
+        tap.end()
+    assert raised.value.reason is Reason.UPSTREAM_INVALID
+
+
+def test_answer_coded_twice_passes_unread() -> None:
+    """Two fields are a list of codings, and a list is not looked into."""
+    twice = [(b"Content-Encoding", b"gzip"), (b"content-encoding", b"gzip")]
+    tap = judged(b"coded", headers=[*JSON, *twice])
+    assert (tap.coding, tap.body) == (b"gzip, gzip", b"coded")
