@@ -199,8 +199,9 @@ class RequestReader:
             self._progressed = False
             self._quiet_bytes = 0
             return None
-        # Heads, trailers and chunk extensions may be as heavy as a head, in all.
-        self._quiet_bytes += len(data)
+        # Heads, trailers and chunk extensions may be as heavy as a head, in all: what many small
+        # chunks are allowed is not saved up for later.
+        self._quiet_bytes = max(0, self._quiet_bytes + len(data))
         if self._quiet_bytes > self._limits.header_bytes:
             return self._too_large_head()
         return None

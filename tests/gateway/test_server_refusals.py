@@ -165,6 +165,13 @@ def test_extensions_heavier_than_a_head_are_refused_however_they_are_cut() -> No
     assert "gateway.limits.header_bytes" in message
 
 
+def test_small_chunks_earn_no_larger_trailer() -> None:
+    """What is not counted of many chunks cannot be spent on one trailer afterwards."""
+    endless = b"1\r\na\r\n" * 100_000 + b"0\r\nA: " + b"x" * 200_000
+    message = _refused(POST + b"Transfer-Encoding: chunked\r\n\r\n" + endless, 400)
+    assert "gateway.limits.header_bytes" in message
+
+
 def test_a_body_of_many_small_chunks_is_no_attack() -> None:
     """The size of a chunk and its line ends are not counted, so any body may be cut so."""
 
