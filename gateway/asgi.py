@@ -27,6 +27,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_USUALLY_EMPTY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+"""Methods whose body, over HTTP/2, is none unless its length is declared."""
+
 _NO_SWITCH = Refusal(501, "WebSockets need the gateway's own server; this one runs it as ASGI")
 
 
@@ -275,6 +278,8 @@ class AsgiApp:
         link = AsgiLink(self._limits, self._clock, str(client[0]) if client else "")
         exchange = AsgiExchange(_head_of(scope, self._clock.monotonic()), link)
         tasks = TaskSet()
+        if _is_of_unknown_length(scope, exchange):
+            exchange.body_length = None
         if exchange.body_length == 0:
             link.want_body(self._limits.body_timeout)
         bringing = tasks.start(link.bring(receive, exchange))
@@ -308,14 +313,23 @@ class AsgiApp:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        phase = "startup"
         try:
             async with self._resources:
                 await send({"type": "lifespan.startup.complete"})
+                phase = "shutdown"
                 await receive()
         except Exception as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
             raise
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _is_of_unknown_length(scope: Scope, exchange: AsgiExchange) -> bool:
+    """Say whether a body may come that no field announces, as HTTP/2 allows (RFC 9113, 8.1)."""
+    if scope.get("http_version", "1.1").startswith("1") or exchange.method in _USUALLY_EMPTY:
+        return False
+    return exchange.header(b"content-length") is None
 
 
 def _apologise(exchange: AsgiExchange, refusal: Refusal) -> None:

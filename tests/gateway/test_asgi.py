@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Any
 
 import httpx2
@@ -282,6 +282,79 @@ def test_resources_live_as_long_as_the_server() -> None:
             await client.ask(GET)
             await client.close()
         assert seen == ["entered", "asked", "left"]
+
+    run(scenario())
+
+
+async def _lifespan(app: AsgiApp) -> list[str]:
+    """Return what an application says of its start and end."""
+    said: list[str] = []
+    asked = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": next(asked)}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        said.append(message["type"])
+
+    with pytest.raises(OSError, match="full"):
+        await app({"type": "lifespan"}, receive, send)
+    return said
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_resources_that_fail_are_told_in_their_phase(*, at_end: bool) -> None:
+    """A failure to leave them is one of the shutdown, not of a start that was complete."""
+
+    @contextlib.asynccontextmanager
+    async def resources() -> AsyncIterator[None]:
+        if not at_end:
+            raise OSError("full")
+        yield
+        raise OSError("full")
+
+    async def scenario() -> None:
+        app = AsgiApp(echo, limits=LimitsConfig(), clock=SystemClock(), resources=resources())
+        complete = ["lifespan.startup.complete"] if at_end else []
+        phase = "shutdown" if at_end else "startup"
+        assert await _lifespan(app) == [*complete, f"lifespan.{phase}.failed"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("version", "method", "length"), [("2", "POST", None), ("2", "GET", 0), ("1.1", "POST", 0)]
+)
+def test_bodies_that_no_field_announces(version: str, method: str, length: int | None) -> None:
+    """HTTP/2 needs neither Content-Length nor Transfer-Encoding: such a body is not taken for none.
+
+    No server with HTTP/2 is installed here, so the messages are its.
+    """
+    found: list[int | None] = []
+
+    async def handler(exchange: Exchange) -> None:
+        found.append(exchange.body_length)
+        await echo(exchange)
+
+    async def scenario() -> None:
+        sent: list[MutableMapping[str, Any]] = []
+        came: Iterator[dict[str, Any]] = iter(
+            [{"type": "http.request", "body": b"hello"}, {"type": "http.disconnect"}]
+        )
+        scope = {"type": "http", "http_version": version, "method": method, "path": "/p"}
+
+        async def receive() -> dict[str, Any]:
+            message = next(came)
+            if message["type"] == "http.disconnect":
+                await asyncio.sleep(5)
+            return message
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        await _app(handler)({**scope, "headers": [(b"host", b"h")]}, receive, send)
+        assert found == [length]
+        assert sent[0]["status"] == 200
 
     run(scenario())
 
