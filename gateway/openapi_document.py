@@ -18,6 +18,8 @@ _ASKED = (
     "/v1/completions",
     "/v1/embeddings",
     "/v1/responses",
+    "/v1/responses/compact",
+    "/v1/responses/input_tokens",
     "/v1/moderations",
     "/v1/images/generations",
     "/v1/images/edits",

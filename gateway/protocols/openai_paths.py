@@ -1,6 +1,7 @@
 """OpenAI's protocol: which path is which operation, and how its errors look."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gateway.errors import MethodNotAllowed, NotFound, error_body
 from gateway.protocols.openai import (
@@ -18,8 +19,9 @@ from gateway.protocols.openai_typed import (
     peek_response,
     read_object,
     read_response,
+    read_token_count,
 )
-from gateway.protocols.protocol import Operation, Texts, WireProtocol
+from gateway.protocols.protocol import AnswerReader, Operation, Texts, WireProtocol
 
 PREFIX = "/v1/"
 
@@ -47,6 +49,7 @@ _FAMILIES = {
 
 _KEEPING_NOTHING = frozenset({"models", "realtime"})  # what they answer is called otherwise
 _STORED_CHAT = "/v1/chat/completions"
+_RESPONSES = "/v1/responses"
 _EXTRAS = ("rerank", "score", "tokenize", "detokenize", "pooling", "classify")
 """Of vLLM, and of those who follow it; they are below `/v1` and at the root."""
 _AT_ROOT = {
@@ -96,6 +99,9 @@ class OpenAI:
             events=RealtimeEvents,
         )
         self._exact["/v1/realtime"] = {"GET": realtime}
+        # Responses over one connection: each message names its own model.
+        socket = replace(realtime, name="responses_socket", model_in="nowhere")
+        self._exact[_RESPONSES] = {**self._exact[_RESPONSES], "GET": socket}
 
     def find(self, method: str, path: str) -> Operation | None:
         """Return the operation of a path of OpenAI's API."""
@@ -156,6 +162,8 @@ def _asked(protocol: WireProtocol) -> dict[str, Operation]:
             strict=True,
             keeps=True,
         ),
+        "responses/compact": _of_response(protocol, "compaction", read_object),
+        "responses/input_tokens": _of_response(protocol, "input_tokens", read_token_count),
         "moderations": _json(protocol, "moderation", strict=True),
         "audio/speech": _json(protocol, "speech"),
         "images/generations": _json(protocol, "image"),
@@ -181,6 +189,18 @@ def _generation(protocol: WireProtocol, name: str) -> Operation:
         answer=read_chat,
         events=ChatEvents,
         strict=True,
+    )
+
+
+def _of_response(protocol: WireProtocol, name: str, answer: AnswerReader) -> Operation:
+    """Return what is asked like a response, and keeps nothing."""
+    return Operation(
+        name=name,
+        protocol=protocol,
+        body="json",
+        model_in="body",
+        peek=peek_response,
+        answer=answer,
     )
 
 

@@ -1,4 +1,7 @@
-"""OpenAI's realtime conversations: what the server's events say of the answers within."""
+"""OpenAI's conversations over a WebSocket: what the server's events say of the answers within.
+
+Realtime and responses have one shape there; an answer's end and its details are named differently.
+"""
 
 from typing import Any
 
@@ -9,16 +12,20 @@ from gateway.protocols.protocol import CONTENT
 from gateway.sse import Event
 
 _MAX_TOKENS = 2**31 - 1  # of the record's columns
+_ENDS = frozenset({"response.done", "response.completed", "response.incomplete", "response.failed"})
 
 
 class _Details(msgspec.Struct, gc=False):
     cached_tokens: Any = None
+    reasoning_tokens: Any = None
 
 
 class _Usage(msgspec.Struct, gc=False):
     input_tokens: Any = None
     output_tokens: Any = None
     input_token_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
 
 
 class _Item(msgspec.Struct, gc=False):
@@ -32,6 +39,8 @@ class _Why(msgspec.Struct, gc=False):
 class _Response(msgspec.Struct, gc=False):
     status: str | None = None
     status_details: _Why | None = None
+    incomplete_details: _Why | None = None
+    model: str | None = None
     usage: _Usage | None = None
     output: list[_Item] | None = None
 
@@ -73,7 +82,7 @@ class RealtimeEvents:
         """
         event = _event(data)
         kind = event.type or ""
-        if kind == "response.done" and event.response is not None:
+        if kind in _ENDS and event.response is not None:
             _note(event.response, facts)
         elif kind in {"session.created", "session.updated"} and event.session is not None:
             facts.model_answered = event.session.model or facts.model_answered
@@ -88,17 +97,22 @@ class RealtimeEvents:
 
 def _note(response: _Response, facts: Facts) -> None:
     """Add an answer to what the conversation has used so far."""
-    why = response.status_details
+    why = response.status_details or response.incomplete_details
+    facts.model_answered = response.model or facts.model_answered
     facts.finish_reason = (why.reason if why is not None else None) or response.status
-    calls = sum(item.type == "function_call" for item in response.output or ())
+    calls = sum(str(item.type).endswith("_call") for item in response.output or ())
     facts.tool_calls = (facts.tool_calls or 0) + calls
     usage = response.usage
     if usage is None:
         return
     facts.prompt_tokens = _sum(facts.prompt_tokens, usage.input_tokens)
     facts.response_tokens = _sum(facts.response_tokens, usage.output_tokens)
-    if usage.input_token_details is not None:
-        facts.cached_tokens = _sum(facts.cached_tokens, usage.input_token_details.cached_tokens)
+    given = usage.input_token_details or usage.input_tokens_details
+    if given is not None:
+        facts.cached_tokens = _sum(facts.cached_tokens, given.cached_tokens)
+    if usage.output_tokens_details is not None:
+        thought = usage.output_tokens_details.reasoning_tokens
+        facts.reasoning_tokens = _sum(facts.reasoning_tokens, thought)
 
 
 def _sum(before: int | None, said: Any) -> int | None:

@@ -163,6 +163,11 @@ def read_response(body: bytes, facts: Facts) -> None:
     answer.note(facts)
 
 
+def read_token_count(body: bytes, facts: Facts) -> None:
+    """Take the count from an answer of `/responses/input_tokens`."""
+    _usage(body).note(facts)
+
+
 def read_object(body: bytes, facts: Facts) -> None:
     """Judge an answer of which only its being JSON, errors and usage are known."""
     answer = _any(body)

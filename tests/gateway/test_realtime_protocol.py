@@ -78,3 +78,23 @@ def test_what_is_no_event_raises(data: bytes) -> None:
     """Whoever reads is told, and goes on."""
     with pytest.raises(msgspec.DecodeError):
         RealtimeEvents().read_data(data, Facts())
+
+
+def test_responses_over_a_connection_are_summed() -> None:
+    """Responses end with other words than realtime's answers, and say their model themselves."""
+    usage = {
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "input_tokens_details": {"cached_tokens": 4},
+        "output_tokens_details": {"reasoning_tokens": 3},
+    }
+    output = [{"type": "reasoning"}, {"type": "custom_tool_call"}, {"type": "message"}]
+    said = {"model": "m-1", "usage": usage, "output": output}
+    cut = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, **said}
+    facts = noted(
+        {"type": "response.completed", "response": {"status": "completed", **said}},
+        {"type": "response.incomplete", "response": cut},
+    )
+    assert (facts.prompt_tokens, facts.response_tokens, facts.cached_tokens) == (20, 10, 8)
+    assert (facts.reasoning_tokens, facts.tool_calls, facts.model_answered) == (6, 2, "m-1")
+    assert facts.finish_reason == "max_output_tokens"

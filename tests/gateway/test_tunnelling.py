@@ -43,14 +43,14 @@ def upstream_says(data: bytes) -> Iterator[int]:
         thread.join(10)
 
 
-def told(tmp_path: Path, data: bytes) -> tuple[bytes, Prediction]:
+def told(tmp_path: Path, data: bytes, ask: bytes = ASK) -> tuple[bytes, Prediction]:
     """Return what a client gets of an upstream's bytes, and its row."""
     with (
         upstream_says(data) as port,
         RunningWorker(tmp_path, CONFIG.format(port=port)) as worker,
     ):
         with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as client:
-            client.sendall(ASK)
+            client.sendall(ask)
             got = b""
             while piece := client.recv(65_536):
                 got += piece
@@ -85,3 +85,12 @@ def test_an_unknown_extension_is_not_read(tmp_path: Path) -> None:
     """With an extension that is not known a conversation has no facts, and no failure."""
     got, row = told(tmp_path, SWITCH % b"Sec-WebSocket-Extensions: x-other\r\n" + b"\x81\x02{}")
     assert (got, row.status, row.reason) == (b"\x81\x02{}", 101, None)
+
+
+def test_responses_may_be_asked_for_over_a_connection(tmp_path: Path) -> None:
+    """`GET /v1/responses` changes to a WebSocket, whose answers are read for the row."""
+    event = b'{"type":"response.completed","response":{"model":"m-1","usage":{"input_tokens":7}}}'
+    said = b"\x81" + bytes([len(event)]) + event + GOODBYE
+    got, row = told(tmp_path, SWITCH % b"" + said, ASK.replace(b"realtime?model=m", b"responses"))
+    assert (got, row.operation, row.status) == (said, "responses_socket", 101)
+    assert (row.prompt_tokens, row.model_answered) == (7, "m-1")

@@ -201,3 +201,23 @@ def test_words_of_responses_are_read() -> None:
     assert answer_text(CREATED + WORD + WORD + COMPLETED, "text/event-stream") == "hihi"
     assert answer_text(b'{"text": "spoken"}', "application/json") == "spoken"
     assert answer_text(b'{"output": [{"type": "function_call"}]}', "application/json") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/v1/responses/input_tokens", {"object": "response.input_tokens", "input_tokens": 9}),
+        ("/v1/responses/compact", {"object": "response.compaction", "usage": USAGE}),
+    ],
+)
+def test_what_is_asked_like_a_response_names_its_model(path: str, answer: dict[str, Any]) -> None:
+    """Counting and compacting choose their route as responses do, and say what they counted."""
+    operation = find_operation("POST", path)
+    assert operation.peek is not None
+    peek = operation.peek(b'{"model":"m","previous_response_id":"r-1"}')
+    assert (peek.model, peek.refers, operation.edits_model) == ("m", True, True)
+    judge = PassTap(operation, 10_000)
+    judge.head(200, JSON)
+    judge.feed(json.dumps(answer).encode())
+    judge.end()
+    assert judge.facts.prompt_tokens == 9
