@@ -20,6 +20,7 @@ from storage.records import Attempt, Begin, CacheOutcome, End, Payload, Predicti
 
 _TAG = re.compile(r"[A-Za-z0-9_.:=/-]{1,64}")
 MAX_TAGS = 16
+_COUNTING = frozenset({"count_tokens", "input_tokens"})  # they name tokens, and use none
 
 
 class Counted(Protocol):
@@ -211,7 +212,7 @@ class Recorder:
         if upstream is None or not upstream.prices:
             return None
         facts = record.facts
-        if record.cache == "hit":
+        if record.cache == "hit" or record.operation in _COUNTING:
             return 0.0
         price = _price(upstream, facts.model_answered, record.model_asked)
         if price is None or facts.prompt_tokens is None:

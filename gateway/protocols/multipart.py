@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 _BOUNDARY = re.compile(
-    rb"""boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70})(?![^\s;"]))""", re.IGNORECASE
+    rb"""[;\s]boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70})(?![^\s;"]))""", re.IGNORECASE
 )
 _DISPOSITION = re.compile(rb"content-disposition:([^\r\n]*)", re.IGNORECASE)
 _NAME = re.compile(rb"""[;\s]name=(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)

@@ -23,6 +23,8 @@ def form(*parts: bytes, boundary: bytes = b"b0") -> bytes:
     [
         (b"multipart/form-data; boundary=abc", b"abc"),
         (b'Multipart/Form-Data; charset=utf-8; boundary="a b;c"', b"a b;c"),
+        (b"multipart/form-data; xboundary=other; boundary=abc", b"abc"),
+        (b"multipart/form-data; xboundary=other", None),
         (b"multipart/form-data", None),
         (b"application/json; boundary=abc", None),
         (b"", None),

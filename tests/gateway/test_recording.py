@@ -62,6 +62,12 @@ def test_cost_is_tokens_times_price() -> None:
     assert cost(facts) == pytest.approx((1000 * 2 + 100 * 10) / 1e6)
 
 
+@pytest.mark.parametrize("operation", ["count_tokens", "input_tokens"])
+def test_counting_costs_nothing(operation: str) -> None:
+    """Whoever asks how many tokens there would be uses none."""
+    assert cost(Facts(prompt_tokens=1000), operation=operation) == 0
+
+
 def test_cached_tokens_cost_less() -> None:
     """Cached prompt tokens are part of the prompt's, at their own price."""
     facts = Facts(prompt_tokens=1000, response_tokens=0, cached_tokens=400)
