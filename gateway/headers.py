@@ -134,6 +134,10 @@ def _named_by_connection(headers: Headers) -> set[bytes]:
     return named
 
 
+_HERE = b"/v1/"
+"""What is found below this path at the upstream is found there at the gateway, too."""
+
+
 def to_client(headers: Headers) -> Headers:
     """Return an upstream's headers that a client may see, in order.
 
@@ -147,6 +151,8 @@ def to_client(headers: Headers) -> Headers:
         if lower in _NOT_ANSWERED:
             if lower == b"connection" and field[1].lower() not in _USUAL:
                 named = _named_by_connection(headers)
+            elif lower == b"location" and field[1].startswith(_HERE):
+                kept.append(field)
         elif not lower.startswith(_NOT_ANSWERED_PREFIXES):
             kept.append(field)
     if named:

@@ -26,7 +26,10 @@ _COUNTING = frozenset({"count_tokens", "input_tokens"})  # they name tokens, and
 class Counted(Protocol):
     """A body that is not held."""
 
-    read_bytes: int
+    @property
+    def read_bytes(self) -> int:
+        """Return how much of it was read so far."""
+        ...
 
 
 class RequestRecord(msgspec.Struct):

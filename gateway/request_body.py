@@ -24,16 +24,11 @@ class StreamedBody:
         What was read already.
     length : int or None
         Of the whole body as the client declared it.
-
-    Attributes
-    ----------
-    read_bytes : int
-        Read so far.
     """
 
     def __init__(self, exchange: Exchange, head: bytes = b"", *, length: int | None) -> None:
         self.length = length
-        self.read_bytes = 0
+        self._counted = [0]
         self._exchange = exchange
         self._head = head
         self._started = False
@@ -43,17 +38,24 @@ class StreamedBody:
         length = self.length
         if length is not None:
             length += len(head) - len(self._head)
-        return StreamedBody(self._exchange, head, length=length)
+        body = StreamedBody(self._exchange, head, length=length)
+        body._counted = self._counted  # whichever is read, the record has one size
+        return body
+
+    @property
+    def read_bytes(self) -> int:
+        """Return how much was read so far, of this body or of one with another head."""
+        return self._counted[0]
 
     async def read(self) -> bytes:
         """Return the next part, b"" at the end."""
         if not self._started:
             self._started = True
             if self._head:
-                self.read_bytes += len(self._head)
+                self._counted[0] += len(self._head)
                 return self._head
         part = await self._exchange.read()
-        self.read_bytes += len(part)
+        self._counted[0] += len(part)
         return part
 
 

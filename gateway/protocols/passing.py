@@ -8,7 +8,7 @@ from gateway.protocols.protocol import Operation, Texts
 _NAMED = ("systemone", "decisions")
 """Paths of model servers that no protocol here reads, but that records tell apart."""
 _OTHER = "other"
-_REPEATABLE = frozenset({"GET", "HEAD", "POST"})
+_READING = frozenset({"GET", "HEAD"})
 _OURS = "/v1/feedback/"  # nothing lies below this gateway's own path
 
 
@@ -40,7 +40,10 @@ class PassThrough:
         if not path.startswith("/v1/") or path.startswith(_OURS):
             return None
         name = path[len("/v1/") :]
-        return self._operations[name if name in _NAMED else _OTHER, method in _REPEATABLE]
+        if name in _NAMED:
+            return self._operations[name, method == "POST"]
+        # What an unknown path does with a body may be to create something.
+        return self._operations[_OTHER, method in _READING]
 
     def is_error(self, body: bytes) -> bool:
         """Say whether there is one: what it looks like is between the two ends of its path."""

@@ -161,3 +161,9 @@ def test_key_among_subprotocols_stays(value: bytes, left: list[bytes]) -> None:
     found = to_upstream(headers, keep_credentials=False)
     assert [value for _, value in found] == left
     assert to_upstream(headers, keep_credentials=True) == headers
+
+
+def test_client_sees_where_a_new_object_is_found_here_too() -> None:
+    """A path of the same API leads to the gateway; an address would lead past it."""
+    here = (b"Location", b"/v1/realtime/calls/rtc_1")
+    assert to_client([here, (b"Location", b"//elsewhere/v1/"), (b"Location", b"/admin")]) == [here]

@@ -59,3 +59,22 @@ def test_upload_that_fails_is_the_clients_doing(
     rows = worker.records()
     assert {(row.prediction.status, row.prediction.reason) for row in rows} == {(status, reason)}
     assert [[attempt.reason for attempt in row.attempts] for row in rows] == [[reason]] * 6
+
+
+def test_upload_whose_model_is_renamed_has_its_size(tmp_path: Path) -> None:
+    """The record counts what went through, whichever first part the upstream got."""
+    config = CONFIG.replace('{{url: "{url}"}}', '{{url: "{url}", model: another}}')
+    size = 2_000_000
+    body = FIELD + FILE + bytes(size) + b"\r\n--b--\r\n"
+    head = HEAD.replace(b"Transfer-Encoding: chunked", b"Content-Length: %d" % len(body))
+    with (
+        FakeUpstream() as upstream,
+        RunningWorker(
+            tmp_path, config.format(url=upstream.url).replace("200_000", "9_000_000")
+        ) as it,
+    ):
+        with socket.create_connection(("127.0.0.1", it.port), timeout=10) as client:
+            client.sendall(head + body)
+            client.recv(65_536)
+        (row,) = it.records()
+    assert abs(row.prediction.request_bytes - len(body)) < 100
