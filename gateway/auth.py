@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 from gateway.config import KeyConfig
+from gateway.credentials import shown_key
 from gateway.errors import InvalidApiKey
 from gateway.exchange import Exchange
 
@@ -28,12 +29,7 @@ def tenant_of(exchange: Exchange, keys: Mapping[bytes, KeyConfig]) -> str:
     """
     if not keys:
         return NO_KEYS_TENANT
-    shown = exchange.header(b"authorization")
-    token = b""
-    if shown is not None and shown[:7].lower() == b"bearer ":
-        token = shown[7:].strip()
-    else:
-        token = exchange.header(b"x-api-key") or exchange.header(b"api-key") or b""
+    token = shown_key(exchange)
     key = keys.get(hashlib.sha256(token).digest()) if token else None
     if key is None:
         raise InvalidApiKey(

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from gateway.headers import BEARER, CREDENTIALS, to_upstream
+from gateway.credentials import takes_client_keys, with_own_fields
+from gateway.headers import BEARER, to_upstream
 from gateway.protocols.protocol import Operation, Peek
 from gateway.request_body import FormBody
 from gateway.rewrite import with_form_model, with_model, with_query_model, with_usage
@@ -15,7 +16,6 @@ AnyTap = PlainTap | StreamTap | PassTap
 
 _EVENT_BYTES = 1_048_576
 _BEARER_OR_KEY = frozenset({b"authorization", b"x-api-key"})
-_ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -159,38 +159,19 @@ class ClientCall(msgspec.Struct):
 
     def _headers_for(self, upstream: UpstreamConfig) -> Headers:
         """Return the client's headers, this upstream's key and what the operator adds."""
-        key = upstream.api_key
-        speaks_anthropic = self.operation.protocol.name == "anthropic"
-        wants_anthropic = upstream.protocol == "anthropic"
+        anthropic = self.operation.protocol.name == "anthropic" or upstream.protocol == "anthropic"
         headers = to_upstream(
             self.headers,
             keep_credentials=self._forwards(upstream),
-            kept=_BEARER_OR_KEY if speaks_anthropic or wants_anthropic else BEARER,
+            kept=_BEARER_OR_KEY if anthropic else BEARER,
         )
-        if key is not None:
-            secret = key.get_secret_value().encode()
-            if wants_anthropic:
-                headers.append((b"x-api-key", secret))
-            else:
-                headers.append((b"Authorization", b"Bearer " + secret))
-        if wants_anthropic and not any(name.lower() == b"anthropic-version" for name, _ in headers):
-            headers.append(_ANTHROPIC_VERSION)
-        if upstream.headers:
-            own = {name.lower().encode("latin-1") for name in upstream.headers}
-            headers = [(name, value) for name, value in headers if name.lower() not in own]
-            for name, value in upstream.headers.items():
-                headers.append((name.encode("latin-1"), value.encode("latin-1")))
+        headers = with_own_fields(headers, upstream)
         if self.traceparent:
             headers.append((b"traceparent", self.traceparent))
         return headers
 
     def _forwards(self, upstream: UpstreamConfig) -> bool:
-        if not self.forward_credentials or upstream.api_key is not None:
-            return False
-        # A key may also stand among the fields that the operator adds (`api-key` of Azure, say).
-        return upstream.engine is None and not any(
-            name.lower().encode("latin-1") in CREDENTIALS for name in upstream.headers
-        )
+        return self.forward_credentials and takes_client_keys(upstream)
 
     def _tap(self, *, forwards: bool) -> AnyTap:
         operation, limits = self.operation, self.limits

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import msgspec
 
 from gateway.config import Settings
+from gateway.credentials import shown_key, takes_client_keys, with_own_fields
 from gateway.errors import ModelNotFound
 from gateway.exchange import Exchange
 from gateway.model_entries import Entry, entries_of, own_entry, page_of
@@ -33,8 +34,6 @@ FRESH_AFTER_FAILURE_S = 5.0
 ANSWER_BYTES = 1_048_576
 MAX_LISTS = 64
 """Lists kept for clients with keys of their own, the least recently used dropped."""
-
-_ANTHROPIC_VERSION = b"2023-06-01"
 
 FindUpstream = Callable[[str], Upstream | None]
 
@@ -123,7 +122,7 @@ class ModelList:
             No such name is listed.
         """
         anthropic = exchange.header(b"anthropic-version") is not None
-        token = _token(exchange) if keyless else b""
+        token = shown_key(exchange) if keyless else b""
         if exchange.path == PATH:
             return await self.body(settings, token=token, anthropic=anthropic)
         model_id = model_id_of(exchange.path)
@@ -165,7 +164,7 @@ class ModelList:
             self._created_s = self._clock.now_us() // 1_000_000
             self._lists.clear()
         asked = _asked(settings)
-        if not any(_takes_client_keys(config) for config in asked):
+        if not any(takes_client_keys(config) for config in asked):
             token = b""
         found = self._kept(token)
         if self._clock.monotonic() >= found.until_s and found.refresh is None:
@@ -232,36 +231,15 @@ async def _fetch(upstream: Upstream, request: UpstreamRequest) -> bytes | None:
     return bytes(body) if response.status == 200 else None
 
 
-def _token(exchange: Exchange) -> bytes:
-    """Return the key that a client shows, in whichever field."""
-    shown = exchange.header(b"authorization")
-    if shown is not None and shown[:7].lower() == b"bearer ":
-        return shown[7:].strip()
-    return exchange.header(b"x-api-key") or exchange.header(b"api-key") or b""
-
-
-def _takes_client_keys(config: UpstreamConfig) -> bool:
-    return config.api_key is None and config.engine is None
-
-
 def _headers(config: UpstreamConfig, token: bytes) -> Headers:
     """Return the fields that an upstream gets with every request."""
     headers: Headers = [(b"Accept", b"application/json")]
-    if config.api_key is not None:
-        token = config.api_key.get_secret_value().encode()
-    elif config.engine is not None:
-        token = b""
-    if config.protocol == "anthropic":
-        headers.append((b"anthropic-version", _ANTHROPIC_VERSION))
-        if token:
+    if token and takes_client_keys(config):
+        if config.protocol == "anthropic":
             headers.append((b"x-api-key", token))
-    elif token:
-        headers.append((b"Authorization", b"Bearer " + token))
-    own = {name.lower().encode("latin-1") for name in config.headers}
-    headers = [(name, value) for name, value in headers if name.lower() not in own]
-    for name, value in config.headers.items():
-        headers.append((name.encode("latin-1"), value.encode("latin-1")))
-    return headers
+        else:
+            headers.append((b"Authorization", b"Bearer " + token))
+    return with_own_fields(headers, config)
 
 
 def _asked(settings: Settings) -> list[UpstreamConfig]:

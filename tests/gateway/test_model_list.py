@@ -205,6 +205,18 @@ def test_credentials_are_the_upstreams(a: FakeUpstream, b: FakeUpstream) -> None
     run(settings_of({"split": {"a": 0.5, "b": 0.5}}, a=own, b={"url": b.url}), scenario)
 
 
+def test_key_among_the_added_fields_keeps_the_clients_back(a: FakeUpstream) -> None:
+    """An upstream whose key the operator writes as a field never sees a client's."""
+    config = {"url": a.url, "headers": {"api-key": "of-the-operator"}}
+
+    async def scenario(kit: Kit) -> None:
+        await kit.names(token=b"sk-client")
+        assert a.requests[0].header("authorization") is None
+        assert a.requests[0].header("api-key") == "of-the-operator"
+
+    run(settings_of({"split": {"a": 1.0}}, a=config), scenario)
+
+
 def test_lists_of_clients_with_keys_of_their_own_are_apart(a: FakeUpstream) -> None:
     """What an upstream lists for one key is not shown to another, and not for ever kept."""
 
