@@ -7,6 +7,11 @@ import duckdb
 
 from storage.errors import DatabaseUnreadable, MigrationFailed
 from storage.schema import VERSION_1, VERSION_2, VERSION_TABLE
+from storage.schema_archive import VERSION_6
+from storage.schema_facts import VERSION_3
+from storage.schema_features import VERSION_7
+from storage.schema_rollups import VERSION_4
+from storage.schema_text import VERSION_5
 from storage.times import to_timestamp
 
 
@@ -21,6 +26,11 @@ class Step(NamedTuple):
 STEPS: tuple[Step, ...] = (
     Step(1, "prediction log", VERSION_1),
     Step(2, "tool calls", VERSION_2),
+    Step(3, "facts", VERSION_3),
+    Step(4, "roll-ups", VERSION_4),
+    Step(5, "text files", VERSION_5),
+    Step(6, "archive", VERSION_6),
+    Step(7, "feature schemas", VERSION_7),
 )
 """Only ever appended to; a step that has shipped is never edited."""
 

@@ -1,0 +1,3 @@
+"""What the archive of facts knows of itself."""
+
+VERSION_6: tuple[str, ...] = ()

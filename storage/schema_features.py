@@ -1,0 +1,3 @@
+"""Typed inputs of predictive models."""
+
+VERSION_7: tuple[str, ...] = ()

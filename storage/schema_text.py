@@ -1,0 +1,3 @@
+"""Day files of text."""
+
+VERSION_5: tuple[str, ...] = ()
