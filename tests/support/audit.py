@@ -20,7 +20,7 @@ class Ledger:
     ----------
     acknowledged : list of str
         Ids of answers that arrived complete.
-    begun : list of str
+    begun : set of str
         Ids of answers whose first byte arrived, complete or not.
     failed : Counter
         Requests without a complete answer, by route.
@@ -29,7 +29,7 @@ class Ledger:
     """
 
     acknowledged: list[str] = field(default_factory=list)
-    begun: list[str] = field(default_factory=list)
+    begun: set[str] = field(default_factory=set)
     failed: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
 
@@ -50,8 +50,8 @@ async def one_request(
             identity = answer.headers.get("x-driftgate-id")
             text = ""
             async for piece in answer.aiter_text():
-                if identity and identity not in ledger.begun[-64:]:
-                    ledger.begun.append(identity)
+                if identity:
+                    ledger.begun.add(identity)
                 text += piece
     except httpx2.TransportError:
         ledger.failed[route] += 1
@@ -95,11 +95,19 @@ def stored_ids(data_dir: Path) -> Counter[str]:
 
 
 def verdict(ledger: Ledger, data_dir: Path) -> dict[str, int]:
-    """Return the audit: acknowledged, lost, duplicated, and begun answers without a row."""
+    """Return the audit: acknowledged, lost, duplicated, and begun answers without a row.
+
+    `interrupted` are the rows of answers that were cut by a kill.
+    """
     stored = stored_ids(data_dir)
+    with duckdb.connect(str(data_dir / "driftgate.duckdb"), read_only=True) as connection:
+        cut = connection.execute(
+            "SELECT count(*) FROM predictions WHERE reason = 'interrupted'"
+        ).fetchall()[0][0]
     return {
         "acknowledged": len(set(ledger.acknowledged)),
         "lost": sum(1 for identity in set(ledger.acknowledged) if identity not in stored),
         "duplicated": sum(1 for count in stored.values() if count > 1),
-        "begun_without_row": sum(1 for identity in set(ledger.begun) if identity not in stored),
+        "begun_without_row": sum(1 for identity in ledger.begun if identity not in stored),
+        "interrupted": cut,
     }
