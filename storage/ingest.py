@@ -230,6 +230,7 @@ class Ingester:
             feedback=harvest.feedback,
             losses=harvest.losses,
             marks=list(harvest.marks.values()),
+            places=harvest.places,
         )
         with self._database.cursor() as cursor:
             try:

@@ -116,7 +116,7 @@ class PayloadStore:
             predictions = cursor.execute(
                 "DELETE FROM predictions WHERE started_at < ?", [facts_before]
             ).fetchall()[0][0]
-            for table in ("attempts", "features"):
+            for table in ("attempts",):
                 cursor.execute(f"DELETE FROM {table} WHERE started_at < ?", [facts_before])  # noqa: S608 (names of this line)
             cursor.execute("DELETE FROM feedback WHERE given_at < ?", [facts_before])
             cursor.execute('DELETE FROM verdicts WHERE "at" < ?', [facts_before])

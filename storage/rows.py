@@ -1,6 +1,7 @@
 """Records as rows: what each table gets of one prediction."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import astuple
 
@@ -9,6 +10,20 @@ from storage.times import to_timestamp
 
 Row = tuple[object, ...]
 INTERRUPTED = "interrupted"
+
+
+class Place(NamedTuple):
+    """Where a record's frame begins in the spool; of an interrupted one, its BEGIN.
+
+    All are None where nobody noted it: a request that an older program began.
+    """
+
+    source: str | None
+    segment: int | None
+    byte_offset: int | None
+
+
+NOWHERE = Place(None, None, None)
 
 
 def interrupted(begin: Begin) -> End:
@@ -42,14 +57,27 @@ def interrupted(begin: Begin) -> End:
     )
 
 
-def prediction_rows(ends: Iterable[End]) -> Iterator[Row]:
+def prediction_rows(
+    ends: Sequence[End], signals: Sequence[Signals], places: Sequence[Place], batch_no: int
+) -> Iterator[Row]:
     """Yield the rows of `predictions`."""
-    for end in ends:
+    for end, signal, place in zip(ends, signals, places, strict=True):
         fields = astuple(end.prediction)
-        yield (fields[0], to_timestamp(end.prediction.started_at), *fields[2:])
+        yield (
+            fields[0],
+            to_timestamp(end.prediction.started_at),
+            *fields[2:],
+            signal.prompt_chars,
+            signal.response_chars,
+            signal.language,
+            signal.refusal,
+            batch_no,
+            *place,
+            end.payload is not None,
+        )
 
 
-def attempt_rows(ends: Iterable[End]) -> Iterator[Row]:
+def attempt_rows(ends: Iterable[End], batch_no: int) -> Iterator[Row]:
     """Yield the rows of `attempts`."""
     for end in ends:
         prediction = end.prediction
@@ -65,34 +93,8 @@ def attempt_rows(ends: Iterable[End]) -> Iterator[Row]:
                 attempt.status,
                 attempt.reason,
                 attempt.ttft_s,
+                batch_no,
             )
-
-
-def feature_rows(ends: Sequence[End], signals: Sequence[Signals]) -> Iterator[Row]:
-    """Yield the rows of `features`; latency is unknown where the request was interrupted."""
-    for end, signal in zip(ends, signals, strict=True):
-        p = end.prediction
-        yield (
-            p.id,
-            to_timestamp(p.started_at),
-            p.route,
-            p.variant,
-            p.upstream,
-            model_of(p),
-            p.role,
-            p.cache,
-            p.prompt_tokens,
-            p.response_tokens,
-            signal.prompt_chars,
-            signal.response_chars,
-            None if p.reason == INTERRUPTED else p.latency_s,
-            p.ttft_s,
-            p.time_per_output_token_s,
-            p.finish_reason,
-            signal.language,
-            signal.refusal,
-            signal.error,
-        )
 
 
 def payload_rows(ends: Iterable[End]) -> Iterator[Row]:
@@ -111,11 +113,11 @@ def payload_rows(ends: Iterable[End]) -> Iterator[Row]:
             )
 
 
-def feedback_rows(feedback: Iterable[Feedback]) -> Iterator[Row]:
+def feedback_rows(feedback: Iterable[Feedback], batch_no: int) -> Iterator[Row]:
     """Yield the rows of `feedback`."""
     for said in feedback:
         fields = astuple(said)
-        yield (fields[0], to_timestamp(said.given_at), *fields[2:])
+        yield (fields[0], to_timestamp(said.given_at), *fields[2:], batch_no)
 
 
 def model_of(prediction: Prediction) -> str:

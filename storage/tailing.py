@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from storage.frames import (
     HEADER_BYTES,
@@ -17,10 +18,10 @@ from storage.frames import (
     decode_stats,
 )
 from storage.records import SCHEMA_VERSION, End, Feedback, WorkerStats
-from storage.rows import interrupted
+from storage.rows import Place, interrupted
 from storage.segments import SegmentInfo, SegmentRead, read_frames, writer_is_gone
 from storage.times import to_timestamp
-from storage.watermarks import Watermark
+from storage.watermarks import Pending, Watermark
 from storage.writer import Loss
 
 _FEEDBACK = msgspec.msgpack.Decoder(Feedback)
@@ -43,6 +44,7 @@ class Harvest:
 
     limits: BatchLimits = DEFAULT_LIMITS
     ends: list[End] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
     feedback: list[Feedback] = field(default_factory=list)
     stats: list[WorkerStats] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
@@ -127,8 +129,10 @@ class SourceReader:
             self._last_sequence = None
             return
         self._mark.finished = True
-        for begin in self._mark.pending.values():
+        for begin, number, offset in map(astuple, self._mark.pending.values()):
+            known = None if number is None else self._mark.source
             self._harvest.ends.append(interrupted(begin))
+            self._harvest.places.append(Place(known, number, offset))
             self._harvest.interrupted += 1
         self._mark.pending = {}
 
@@ -160,9 +164,10 @@ class SourceReader:
                     end = decode_end(frame.payload, segment.schema_version)
                     pending.pop(end.prediction.id, None)
                     harvest.ends.append(end)
+                    harvest.places.append(Place(segment.source, segment.number, frame.offset))
                 case FrameKind.BEGIN:
                     begin = decode_begin(frame.payload, segment.schema_version)
-                    pending[begin.id] = begin
+                    pending[begin.id] = Pending(begin, segment.number, frame.offset)
                 case FrameKind.STATS:
                     harvest.stats.append(decode_stats(frame.payload, segment.schema_version))
                 case FrameKind.FEEDBACK:

@@ -5,7 +5,23 @@ import msgspec
 
 from storage.records import Begin
 
-_PENDING = msgspec.msgpack.Decoder(list[Begin])
+
+class Pending(msgspec.Struct, frozen=True, array_like=True):
+    """A begin whose end has not been read, and where its frame stands in its source.
+
+    Attributes
+    ----------
+    segment, byte_offset : int or None
+        None if an older program read it.
+    """
+
+    begin: Begin
+    segment: int | None = None
+    byte_offset: int | None = None
+
+
+_PENDING = msgspec.msgpack.Decoder(list[Pending])
+_PENDING_BEFORE_3 = msgspec.msgpack.Decoder(list[Begin])
 
 
 class Watermark(msgspec.Struct):
@@ -27,7 +43,7 @@ class Watermark(msgspec.Struct):
     segment: int
     byte_offset: int = 0
     frames: int = 0
-    pending: dict[str, Begin] = {}
+    pending: dict[str, Pending] = {}
     finished: bool = False
 
     def copy(self) -> "Watermark":
@@ -41,11 +57,18 @@ def load_watermarks(connection: duckdb.DuckDBPyConnection) -> dict[str, Watermar
         "SELECT source, segment, byte_offset, frames, pending, finished FROM watermarks"
     ).fetchall()
     return {
-        source: Watermark(
-            source, segment, offset, frames, {b.id: b for b in _PENDING.decode(pending)}, finished
-        )
+        source: Watermark(source, segment, offset, frames, decode_pending(pending), finished)
         for source, segment, offset, frames, pending, finished in rows
     }
+
+
+def decode_pending(data: bytes) -> dict[str, Pending]:
+    """Return the open begins of a watermark, by id."""
+    try:
+        found = _PENDING.decode(data)
+    except msgspec.ValidationError:
+        found = [Pending(begin) for begin in _PENDING_BEFORE_3.decode(data)]
+    return {one.begin.id: one for one in found}
 
 
 def save_watermark(connection: duckdb.DuckDBPyConnection, mark: Watermark) -> None:

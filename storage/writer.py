@@ -11,9 +11,10 @@ from storage.payloads import drop_adopted
 from storage.records import End, Feedback, Signals
 from storage.rollups import deltas
 from storage.rows import (
+    NOWHERE,
+    Place,
     Row,
     attempt_rows,
-    feature_rows,
     feedback_rows,
     payload_rows,
     prediction_rows,
@@ -55,6 +56,8 @@ class Batch(NamedTuple):
         Records and what can be watched of each, by the same index.
     marks : sequence of Watermark
         The sources that were read, moved on.
+    places : sequence of Place
+        Where each record stands in the spool; empty where none came from it.
     """
 
     ends: Sequence[End]
@@ -62,6 +65,7 @@ class Batch(NamedTuple):
     feedback: Sequence[Feedback]
     losses: Sequence[Loss]
     marks: Sequence[Watermark]
+    places: Sequence[Place] = ()
 
 
 def write_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us: int) -> None:
@@ -102,6 +106,7 @@ def fitting(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Batch:
     return trimmed._replace(
         ends=[ends[i] for i in kept],
         signals=[batch.signals[i] for i in kept],
+        places=[batch.places[i] for i in kept] if batch.places else (),
         losses=[
             *batch.losses,
             *(
@@ -153,7 +158,12 @@ def _fits(connection: duckdb.DuckDBPyConnection, batch: Batch, span: range) -> b
     try:
         _append_facts(
             connection,
-            batch._replace(ends=batch.ends[part], signals=batch.signals[part], feedback=()),
+            batch._replace(
+                ends=batch.ends[part],
+                signals=batch.signals[part],
+                places=batch.places[part],
+                feedback=(),
+            ),
         )
     except UNFIT:
         return False
@@ -164,15 +174,24 @@ def _fits(connection: duckdb.DuckDBPyConnection, batch: Batch, span: range) -> b
 
 
 def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    _append(connection, "predictions", prediction_rows(batch.ends))
-    _append(connection, "attempts", attempt_rows(batch.ends))
-    _append(connection, "features", feature_rows(batch.ends, batch.signals))
-    _append(connection, "feedback", feedback_rows(batch.feedback))
+    number = _next_batch(connection)
+    places = batch.places or [NOWHERE] * len(batch.ends)
+    _append(connection, "predictions", prediction_rows(batch.ends, batch.signals, places, number))
+    _append(connection, "attempts", attempt_rows(batch.ends, number))
+    _append(connection, "feedback", feedback_rows(batch.feedback, number))
     _append(connection, "payloads_recent", payload_rows(batch.ends))
     added = deltas(batch.ends)
     _append(connection, "rollup_counts", added.counts)
     _append(connection, "rollup_latency", added.latency)
     drop_adopted(connection, [end.prediction.started_at for end in batch.ends])
+
+
+def _next_batch(connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute(
+        "UPDATE log_state SET value = value + 1 WHERE name = 'batch' RETURNING value"
+    ).fetchone()
+    assert row is not None, "the schema makes this row"
+    return int(row[0])
 
 
 def _append(connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Row]) -> None:

@@ -44,7 +44,6 @@ def test_a_fresh_file_has_the_newest_schema(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "noun"),
     [
-        ("predictions", Prediction),
         ("verdicts", Verdict),
         ("baselines", Baseline),
         ("alerts", Alert),
@@ -58,11 +57,22 @@ def test_columns_are_the_fields_of_the_record(tmp_path: Path, table: str, noun: 
     database.close()
 
 
+def test_predictions_keep_every_field_of_a_prediction(tmp_path: Path) -> None:
+    """The facts are the record, its signals, and where it stands in the log."""
+    database = Database.open(tmp_path, now_us=now_us)
+    fields = Prediction.__struct_fields__
+    assert columns(database, "predictions") == [
+        *fields, "prompt_chars", "response_chars", "language", "refusal",
+        "batch", "source", "segment", "byte_offset", "has_payload",
+    ]  # fmt: skip
+    database.close()
+
+
 def test_attempts_keep_every_field_of_an_attempt(tmp_path: Path) -> None:
     """The table `attempts` is the record plus what it belongs to."""
     database = Database.open(tmp_path, now_us=now_us)
     found = columns(database, "attempts")
-    assert found == ["prediction_id", "role", "route", *Attempt.__struct_fields__]
+    assert found == ["prediction_id", "role", "route", *Attempt.__struct_fields__, "batch"]
     database.close()
 
 
