@@ -18,6 +18,32 @@ def _days(value: object) -> object:
 
 Days = Annotated[int, BeforeValidator(_days, json_schema_input_type=int | str), Field(ge=1)]
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kMGT]i?)?B", re.ASCII)
+_PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY_PREFIXES = {"ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def parse_size_bytes(text: str) -> int:
+    """Return the bytes of a size such as `20GB`, `1.5 TB` or `512MiB`.
+
+    Raises
+    ------
+    ValueError
+        The text is not a number with a unit.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"`{text}` is not a size; write such as `500MB`, `20GB` or `64GiB`")
+    return round(float(match[1]) * (_PREFIXES | _BINARY_PREFIXES)[match[2] or ""])
+
+
+def _size(value: object) -> object:
+    return parse_size_bytes(value) if isinstance(value, str) else value
+
+
+SizeBytes = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str)]
+"""An integer of bytes, written as a number or as a size."""
+
 
 def _check_pattern(pattern: str) -> str:
     try:
@@ -37,10 +63,13 @@ class Frozen(BaseModel):
 
 
 class RetentionConfig(Frozen):
-    """How long text and facts are kept, in days (`30d`, `4w`)."""
+    """How long text, facts and roll-ups are kept (`30d`, `4w`), and how large they may get."""
 
     payloads: Days = 30  # bodies of requests and answers
     predictions: Days = 365  # everything else that is known of a request
+    rollups: Days = 1825  # counts by hour: what reports of older periods are made of
+    payloads_size: Annotated[SizeBytes, Field(ge=1_048_576)] | None = None  # then the oldest goes
+    total_size: Annotated[SizeBytes, Field(ge=16_777_216)] | None = None  # oldest text, then facts
 
 
 class RecordConfig(Frozen):
