@@ -5,6 +5,7 @@ every connection to it. So all connections come from here: the owner waits for t
 them together and opens the file anew.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ FILE_NAME = "driftgate.duckdb"
 PAYLOADS_FOLDER = "payloads"
 NO_ROWS_FILE = "none/0.parquet"
 _USERS_WAIT_S = 30.0
+_QUERIES_END_S = 10.0
 _CORRUPT = ("corrupt", "not a valid duckdb database", "checksum", "replaying wal", "deserializ")
 # The errors of statements and values quote what was asked for, and that may be any word.
 _NOT_CORRUPT = (
@@ -112,6 +114,15 @@ def _translate(error: duckdb.Error, path: Path) -> StorageError:
             " from the spool"
         )
     return DatabaseFailed(f"{path}: {text}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Database:
@@ -239,6 +250,35 @@ class Database:
             self._connect()
             return aside
 
+    def swap(self, successor: Path, is_current: Callable[[], bool]) -> bool:
+        """Put a whole database file in this one's place, while everybody waits.
+
+        Parameters
+        ----------
+        successor : Path
+            On the same file system, checkpointed and closed.
+        is_current : callable
+            Asked when no connection is lent: False keeps the present file.
+
+        Returns
+        -------
+        bool
+            Whether the file was replaced.
+
+        Raises
+        ------
+        DatabaseFailed
+            Queries do not end, or the present file's write-ahead log cannot be emptied.
+        """
+        with self._all_closed(patience_s=_QUERIES_END_S, until=is_current) as closed:
+            if not closed:
+                return False
+            try:
+                self._replace_file(successor)
+            finally:
+                self._connect()
+            return True
+
     def close(self) -> None:
         """Close every connection; the last one checkpoints. Closing twice is allowed."""
         if self._root is not None:
@@ -268,20 +308,26 @@ class Database:
             return cursor
 
     @contextmanager
-    def _all_closed(self) -> Iterator[None]:
+    def _all_closed(
+        self, *, patience_s: float = 0.0, until: Callable[[], bool] = lambda: True
+    ) -> Iterator[bool]:
+        """Close every connection, if `until` still says so when no cursor is lent."""
         with self._state:
             self._reopening = True
+            idle = self._state.wait_for(lambda: not self._cursors, patience_s)
             for cursor in self._cursors:
                 cursor.interrupt()
-            idle = self._state.wait_for(lambda: not self._cursors, _USERS_WAIT_S)
+            idle = idle or self._state.wait_for(lambda: not self._cursors, _USERS_WAIT_S)
         try:
             if not idle:
                 raise DatabaseFailed(f"{self.path}: a query did not stop in {_USERS_WAIT_S:.0f} s")
-            root, self._root = self._root, None
-            if root is not None:
-                with suppress(duckdb.Error):
-                    root.close()
-            yield
+            wanted = until()
+            if wanted:
+                root, self._root = self._root, None
+                if root is not None:
+                    with suppress(duckdb.Error):
+                        root.close()
+            yield wanted
         finally:
             with self._state:
                 self._reopening = False
@@ -317,6 +363,14 @@ class Database:
             with translated(self.path), duckdb.connect(":memory:") as memory:
                 memory.execute(_NO_ROWS.format(target=quoted))
             partial.replace(target)
+
+    def _replace_file(self, successor: Path) -> None:
+        wal = self.path.with_name(FILE_NAME + ".wal")
+        if wal.exists():
+            # It would be replayed into the file that takes the place.
+            raise DatabaseFailed(f"{wal} could not be emptied; free space and try again")
+        successor.replace(self.path)
+        sync_folder(self.data_dir)
 
     def _set_aside(self) -> Path:
         assert self._now_us is not None, "only a writer sets a file aside"
