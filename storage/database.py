@@ -6,6 +6,7 @@ them together and opens the file anew.
 """
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,32 +15,20 @@ from typing import NamedTuple, Self
 
 import duckdb
 
-from storage.errors import (
-    DatabaseCorrupt,
-    DatabaseFailed,
-    DatabaseLocked,
-    DatabaseUnreadable,
-    StorageError,
-)
+from storage.errors import DatabaseCorrupt, DatabaseFailed, DatabaseUnreadable, StorageError
+from storage.faults import translated
+from storage.files import sync_folder
 from storage.migrations import check_version, migrate
 from storage.times import to_timestamp
 
 FILE_NAME = "driftgate.duckdb"
 PAYLOADS_FOLDER = "payloads"
+ARCHIVE_FOLDER = "archive"
+COPIES_FOLDER = "copies"
+_SPILL_FOLDER = "spill"
 NO_ROWS_FILE = "none/0.parquet"
 _USERS_WAIT_S = 30.0
 _QUERIES_END_S = 10.0
-_CORRUPT = ("corrupt", "not a valid duckdb database", "checksum", "replaying wal", "deserializ")
-# The errors of statements and values quote what was asked for, and that may be any word.
-_NOT_CORRUPT = (
-    duckdb.OutOfMemoryException,
-    duckdb.InterruptException,
-    duckdb.DataError,
-    duckdb.BinderException,
-    duckdb.CatalogException,
-    duckdb.ParserException,
-)
-
 # DuckDB refuses a glob that matches nothing, so the view `payloads` always finds this file.
 _NO_ROWS = """
 COPY (SELECT NULL::UUID AS id, NULL::TIMESTAMP AS started_at, '' AS request, '' AS response,
@@ -59,11 +48,14 @@ class DatabaseLimits(NamedTuple):
         Threads of one query.
     wal_autocheckpoint : str
         Size of the write-ahead log at which a commit checkpoints by itself.
+    spill : str
+        Disk that queries may use beyond `memory`, in a folder of the data directory.
     """
 
     memory: str = "1GB"
     threads: int = 2
     wal_autocheckpoint: str = "256MB"
+    spill: str = "8GB"
 
 
 DEFAULT_LIMITS = DatabaseLimits()
@@ -86,43 +78,6 @@ class DatabaseStatistics(NamedTuple):
     reopened: int
     file_bytes: int
     wal_bytes: int
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn DuckDB's errors into this folder's."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise _translate(error, path) from error
-
-
-def _translate(error: duckdb.Error, path: Path) -> StorageError:
-    text = str(error).splitlines()[0]
-    lowered = text.lower()
-    if "conflicting lock" in lowered or "could not set lock" in lowered:
-        return DatabaseLocked(
-            f"{path} is held by another process ({text}); ask the running server, or stop it"
-        )
-    if "can only read versions" in lowered:
-        return DatabaseUnreadable(
-            f"{path} was written by a newer DuckDB ({text}); install the newer driftgate"
-        )
-    if not isinstance(error, _NOT_CORRUPT) and any(word in lowered for word in _CORRUPT):
-        return DatabaseCorrupt(
-            f"{path} is damaged ({text}); start the server, which sets it aside and rebuilds it"
-            " from the spool"
-        )
-    return DatabaseFailed(f"{path}: {text}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Database:
@@ -148,6 +103,7 @@ class Database:
         self._reopening = False
         self._reopened = 0
         self._root: duckdb.DuckDBPyConnection | None = None
+        self._damage: str | None = None
 
     @classmethod
     def open(
@@ -197,8 +153,8 @@ class Database:
         Returns
         -------
         (Database, Path or None)
-            Where the damaged file was set aside, if one was. The ingester fills the fresh file
-            from the segments that are still there.
+            Where the damaged file was set aside, if one was. The fresh file is filled from the
+            archive (`storage.archive.restore`), then from the segments that are still there.
         """
         database = cls(data_dir, now_us=now_us, limits=limits)
         try:
@@ -209,10 +165,25 @@ class Database:
             return database, aside
         return database, None
 
+    @classmethod
+    def over(cls, connection: duckdb.DuckDBPyConnection, data_dir: Path) -> Self:
+        """Wrap a connection that is not this folder's file, for reading; it is closed by `close`.
+
+        This is how an in-memory view of the archive passes for a database.
+        """
+        database = cls(data_dir, now_us=None)
+        database._root = connection
+        return database
+
     @property
     def read_only(self) -> bool:
         """True when the file was opened for reading alone."""
         return self._now_us is None
+
+    @property
+    def damage(self) -> str | None:
+        """What the first query that met a damaged block was told, since the file was opened."""
+        return self._damage
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -221,6 +192,9 @@ class Database:
         try:
             with translated(self.path):
                 yield cursor
+        except DatabaseCorrupt as error:
+            self._damage = self._damage or str(error)
+            raise
         finally:
             with suppress(duckdb.Error):
                 cursor.close()
@@ -233,6 +207,22 @@ class Database:
         with self.cursor() as cursor:
             cursor.execute("CHECKPOINT")
 
+    def verify(self) -> None:
+        """Read every block of every table.
+
+        Raises
+        ------
+        DatabaseCorrupt
+            A block is damaged.
+        """
+        with self.cursor() as cursor:
+            tables = cursor.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary"
+                " AND database_name = current_database()"
+            ).fetchall()
+            for (table,) in tables:
+                cursor.execute(f'SELECT bit_xor(hash(t)) FROM "{table}" t').fetchall()  # noqa: S608 (our names)
+
     def reopen(self) -> None:
         """Close every connection and open the file anew: the way out of an invalidated instance.
 
@@ -240,6 +230,7 @@ class Database:
         """
         with self._all_closed():
             self._reopened += 1
+            self._damage = None
             self._connect()
 
     def rebuild(self) -> Path:
@@ -247,6 +238,7 @@ class Database:
         with self._all_closed():
             aside = self._set_aside()
             self._reopened += 1
+            self._damage = None
             self._connect()
             return aside
 
@@ -334,10 +326,13 @@ class Database:
                 self._state.notify_all()
 
     def _connect(self) -> None:
+        owner = str(os.getpid()) if self.read_only else "server"
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": self._limits.memory,
             "threads": self._limits.threads,
             "file_search_path": str(self.data_dir),
+            "temp_directory": str(self.data_dir / _SPILL_FOLDER / owner),
+            "max_temp_directory_size": self._limits.spill,
         }
         if not self.read_only:
             config["wal_autocheckpoint"] = self._limits.wal_autocheckpoint
@@ -349,12 +344,28 @@ class Database:
                     check_version(root)
                 else:
                     migrate(root, now_us=self._now_us())
+                    self._confine(root)
             except (duckdb.Error, StorageError):
                 root.close()
                 raise
             self._root = root
 
+    def _confine(self, root: duckdb.DuckDBPyConnection) -> None:
+        """Keep statements from every file but the log's own, whoever writes them."""
+        folders = [
+            f"{self.data_dir / name}/" for name in (PAYLOADS_FOLDER, ARCHIVE_FOLDER, COPIES_FOLDER)
+        ]
+        # The view `payloads` names its files without the folder, which may be moved; DuckDB
+        # asks whether that is allowed before it looks the folder up.
+        folders.append(f"{PAYLOADS_FOLDER}/")
+        listed = ", ".join("'" + folder.replace("'", "''") + "'" for folder in folders)
+        root.execute(f"SET allowed_directories = [{listed}]")
+        root.execute("SET enable_external_access = false")
+
     def _prepare_folder(self) -> None:
+        # A killed process leaves what it had spilled, and nobody reads it again.
+        shutil.rmtree(self.data_dir / _SPILL_FOLDER / "server", ignore_errors=True)
+        (self.data_dir / ARCHIVE_FOLDER).mkdir(parents=True, exist_ok=True)
         target = self.data_dir / PAYLOADS_FOLDER / NO_ROWS_FILE
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
