@@ -1,11 +1,11 @@
 """Brings written frames to the disk, many writers' at a time, in a thread of its own."""
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from storage.disk import Disk
 from storage.segment_file import SegmentFile
 
 
@@ -16,6 +16,8 @@ class GroupSync:
     ----------
     directory : Path
         Of the segments; synced as well when a new segment has appeared in it.
+    disk : Disk
+        Through which the directory is synced.
     current : callable
         Returns the segment that is written to now.
     on_failure : callable
@@ -25,10 +27,12 @@ class GroupSync:
     def __init__(
         self,
         directory: Path,
+        disk: Disk,
         current: Callable[[], SegmentFile | None],
         on_failure: Callable[[], None],
     ) -> None:
         self._directory = directory
+        self._disk = disk
         self._current = current
         self._on_failure = on_failure
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool-sync")
@@ -71,9 +75,13 @@ class GroupSync:
         if segment is not None:
             steps.append(segment.sync)
             if segment.path != self._known:
-                self._known = segment.path
-                steps.append(lambda: _sync_directory(self._directory))
+                path = segment.path
+                steps.append(lambda: self._sync_directory(path))
         return lambda: not [step for step in steps if not _ran(step)]  # All of them run.
+
+    def _sync_directory(self, path: Path) -> None:
+        self._disk.sync_directory(self._directory)
+        self._known = path  # Only now: after a failure the next sync tries again.
 
     def close(self) -> bool:
         """Wait for the sync that runs, then sync the rest here; False if that failed."""
@@ -97,11 +105,3 @@ def _ran(step: Callable[[], None]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,12 +1,12 @@
 """The writer's side of one segment file, and the bytes kept back for a full disk. All blocking."""
 
 import errno
-import fcntl
 import os
 from bisect import bisect_right
 from contextlib import suppress
 from pathlib import Path
 
+from storage.disk import Disk, is_full
 from storage.frames import (
     HEADER_BYTES,
     FrameEncoder,
@@ -22,16 +22,28 @@ from storage.segments import SUFFIX
 RESERVE_BYTES = 1 << 20
 """Kept back for the facts of requests that are under way when the disk fills up."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+CHUNK_BYTES = 4 << 20
+"""Space is taken in pieces of this size, ahead of the frames that fill it."""
 
-
-def is_full(error: OSError) -> bool:
-    """Whether an error says that the disk, or our share of it, is full."""
-    return error.errno in _FULL
+_MIN_CHUNK_BYTES = 64 << 10
+_SHARE_OF_FREE = 16
 
 
 class SegmentFile:
     """One open segment, locked until it is closed.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the segments.
+    source : str
+        Name of the writer's source.
+    number, started_at : int
+        Order in the source; microseconds since the epoch.
+    disk : Disk
+        Through which it is written.
+    room_bytes : int
+        Size up to which space is taken ahead; 0: none is.
 
     Attributes
     ----------
@@ -47,16 +59,23 @@ class SegmentFile:
         Frames in the file.
     broken : bool
         It failed for another reason than a full disk: go on in a new segment.
+
+    Raises
+    ------
+    OSError
+        The file `<source>-<number>.seg` cannot be created, or exists; nothing is left behind.
     """
 
-    def __init__(self, directory: Path, source: str, number: int, started_at: int) -> None:
-        """Create the file `<source>-<number>.seg`, which must not exist.
-
-        Raises
-        ------
-        OSError
-            It cannot be created; nothing is left behind.
-        """
+    def __init__(
+        self,
+        directory: Path,
+        source: str,
+        number: int,
+        started_at: int,
+        *,
+        disk: Disk,
+        room_bytes: int = 0,
+    ) -> None:
         first_sequence = new_first_sequence(os.urandom(5))
         worker = source.rsplit("-", 2)[0]
         header = SegmentHeader(SCHEMA_VERSION, source, number, started_at, worker, first_sequence)
@@ -66,8 +85,18 @@ class SegmentFile:
         self.encoder = FrameEncoder(first_sequence)
         self.frames = 0
         self.broken = False
+        self._disk = disk
+        self._room_bytes = room_bytes
+        self._ask_at = HEADER_BYTES if room_bytes else 1 << 62
+        self._held_to = 0
         self._sync_failed = False
-        self.descriptor = _created(self.path, encode_header(header))
+        self._uncut = False
+        self.descriptor = self._created(encode_header(header))
+
+    @property
+    def spare_bytes(self) -> int:
+        """Space that is held behind the last frame."""
+        return max(0, self._held_to - self.size_bytes)
 
     def append(self, batch: bytearray, ends: list[int]) -> int:
         """Write frames in one `write(2)` and return how many of them are in the file.
@@ -82,12 +111,15 @@ class SegmentFile:
         ends : list of int
             Where each ends in `batch`.
         """
+        if self.size_bytes + len(batch) > self._ask_at:
+            self._take_space(self.size_bytes + len(batch))
+        write = self._disk.write
         written = 0
         try:
-            written = os.write(self.descriptor, batch)
+            written = write(self.descriptor, batch)
             while written < len(batch):
                 with memoryview(batch) as view, view[written:] as rest:
-                    written += os.write(self.descriptor, rest)
+                    written += write(self.descriptor, rest)
         except OSError as error:
             self.broken = not is_full(error)
         whole = len(ends) if written == len(batch) else bisect_right(ends, written)
@@ -99,11 +131,24 @@ class SegmentFile:
             self._cut()
         return whole
 
+    def _take_space(self, end: int) -> None:
+        """Hold the next chunk: fewer extents, cheaper syncs, and nobody else fills it."""
+        free = self._disk.free_bytes(self.path.parent)
+        chunk = min(CHUNK_BYTES, free // _SHARE_OF_FREE, self._room_bytes - end)
+        self._ask_at = end + max(chunk, _MIN_CHUNK_BYTES)
+        if chunk < _MIN_CHUNK_BYTES:
+            return
+        start = max(self.size_bytes, self._held_to)
+        if self._disk.allocate(self.descriptor, start, self._ask_at - start):
+            self._held_to = self._ask_at
+
     def _cut(self) -> None:
+        self._held_to = 0
         try:
-            os.ftruncate(self.descriptor, self.size_bytes)
+            self._disk.truncate(self.descriptor, self.size_bytes)
         except OSError:
-            self.broken = True  # Readers find the frames behind the piece, or take it for torn.
+            # Readers find the frames behind the piece, or take it for torn.
+            self.broken = self._uncut = True
 
     def seal(self, at: int) -> bool:
         """Write the last frame; return False if there was no room, which readers can tell."""
@@ -123,35 +168,36 @@ class SegmentFile:
         if self._sync_failed:
             return
         try:
-            os.fdatasync(self.descriptor)
+            self._disk.sync(self.descriptor)
         except OSError:
             self._sync_failed = self.broken = True
             raise
 
     def close(self) -> None:
-        """Close the file, which lets go of the lock."""
+        """Give back the space that is left and close the file, which lets go of the lock."""
         descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            with suppress(OSError):  # It is closed all the same, and the writes had their say.
-                os.close(descriptor)
+        if descriptor < 0:
+            return
+        if self.spare_bytes or self._uncut:
+            with suppress(OSError):  # `segments.give_back` does it later.
+                self._disk.truncate(descriptor, self.size_bytes)
+        with suppress(OSError):  # It is closed all the same, and the writes had their say.
+            os.close(descriptor)
 
-
-def _created(path: Path, header: bytes) -> int:
-    # Readers take an unlocked segment for a finished one and may remove it, so the file gets its
-    # name when it is locked and its header is whole.
-    nameless = path.with_suffix(".new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-    descriptor = os.open(nameless, flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.write(descriptor, header) < len(header):
-            raise OSError(errno.ENOSPC, "no room for a segment's header", str(path))
-        nameless.rename(path)
-    except OSError:
-        os.close(descriptor)
-        nameless.unlink(missing_ok=True)
-        raise
-    return descriptor
+    def _created(self, header: bytes) -> int:
+        # Readers take an unlocked segment for a finished one and may remove it, so the file gets
+        # its name when it is locked and its header is whole.
+        nameless = self.path.with_suffix(".new")
+        descriptor = self._disk.create(nameless)
+        try:
+            if self._disk.write(descriptor, header) < len(header):
+                raise OSError(errno.ENOSPC, "no room for a segment's header", str(self.path))
+            nameless.rename(self.path)
+        except OSError:
+            os.close(descriptor)
+            nameless.unlink(missing_ok=True)
+            raise
+        return descriptor
 
 
 class Reserve:
@@ -163,23 +209,21 @@ class Reserve:
         `RESERVE_BYTES` or 0.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk) -> None:
         self._path = path
+        self._disk = disk
         self._descriptor = -1
         self.held_bytes = 0
 
     def fill(self) -> bool:
         """Hold the space and return True, if as much again is free beside it."""
-        if free_bytes(self._path.parent) < 2 * RESERVE_BYTES - self.held_bytes:
+        if self._disk.free_bytes(self._path.parent) < 2 * RESERVE_BYTES - self.held_bytes:
             return False
         if self.held_bytes:
             return True
         try:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._path.unlink()
-            os.posix_fallocate(self._descriptor, 0, RESERVE_BYTES)
+            self._descriptor = self._disk.hold(self._path, RESERVE_BYTES)
         except OSError:
-            self.release()
             return False
         self.held_bytes = RESERVE_BYTES
         return True
@@ -192,12 +236,3 @@ class Reserve:
             os.close(self._descriptor)
             self._descriptor = -1
         return had_some
-
-
-def free_bytes(directory: Path) -> int:
-    """Return what this process may still write to a directory's disk; 0 if it cannot be told."""
-    try:
-        disk = os.statvfs(directory)
-    except OSError:
-        return 0
-    return disk.f_bavail * disk.f_frsize

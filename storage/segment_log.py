@@ -1,4 +1,4 @@
-"""The prediction log's segments as one place to write to: rotation, a full disk, recovery."""
+"""The prediction log's segments as one place to write to: rotation, a full disk, the quota."""
 
 import os
 from collections.abc import Callable
@@ -8,13 +8,17 @@ from typing import NamedTuple
 import msgspec
 
 from storage.config import RecordConfig
+from storage.disk import Disk, is_full
 from storage.frames import MAX_FRAMES, FrameKind, encodable
 from storage.group_sync import GroupSync
-from storage.records import End
-from storage.segment_file import Reserve, SegmentFile, is_full
+from storage.quota import Quota
+from storage.records import Begin, End
+from storage.segment_file import Reserve, SegmentFile
 
 RETRY_US = 1_000_000
 """A full or failing disk is tried again after this time."""
+
+_CLOCK_STEP_US = -1_000_000
 
 Record = msgspec.Struct | bytes
 _Queued = tuple[FrameKind, Record]
@@ -44,6 +48,8 @@ class SegmentLog:
         The open one; None while none could be created.
     reserve : Reserve
         Space for facts.
+    quota : Quota
+        What may wait for the database.
     batch : bytearray
         The queued frames.
     queue : list
@@ -51,23 +57,32 @@ class SegmentLog:
     """
 
     def __init__(
-        self, directory: Path, source: str, config: RecordConfig, now_us: Callable[[], int]
+        self,
+        directory: Path,
+        source: str,
+        config: RecordConfig,
+        now_us: Callable[[], int],
+        disk: Disk,
     ) -> None:
         self.full = False
         self.segment: SegmentFile | None = None
-        self.reserve = Reserve(directory / f"{source}.reserve")
+        self.reserve = Reserve(directory / f"{source}.reserve", disk)
+        self.quota = Quota(config.spool_bytes)
         self.batch = bytearray()
         self.queue: list[_Queued] = []
         self.sync: GroupSync | None = None
         self._ends: list[int] = []
         self._batch_of: SegmentFile | None = None
+        self._disk = disk
         self._directory = directory
         self._source = source
+        self._is_open = config.on_full == "fail_open"
+        self._begun: set[str] = set()
         self._segment_bytes = config.segment_bytes
         self._segment_age_us = int(config.segment_age_s * 1e6)
         self._now_us = now_us
         self._tried_at: int | None = None
-        self._rotate_from = 0
+        self._rotated_at: int | None = None  # The last time that it did not work.
         self._written_frames = self._written_bytes = self._writes = self._segments = 0
         self._unlogged = self._lost_frames = self._payloads_dropped = 0
 
@@ -80,7 +95,7 @@ class SegmentLog:
             The directory cannot be written to.
         """
         try:
-            self.segment = SegmentFile(self._directory, self._source, 0, self._now_us())
+            self.segment = self._new_segment(self._now_us())
             self._segments = 1
         except OSError as error:
             if not is_full(error):
@@ -88,7 +103,9 @@ class SegmentLog:
         self.full = not (self.segment is not None and self.reserve.fill())
 
     def take(self, kind: FrameKind, record: Record) -> bool:
-        """Queue a frame; False if there is no segment for it, or it has no encoding."""
+        """Queue a frame; False if there is no room for it, or it has no encoding."""
+        if self.quota.spent and not self._may_pass(kind, record):
+            return False
         if self.full or self.segment is None or self.segment.broken:
             self.recover()
         segment = self.segment
@@ -97,7 +114,7 @@ class SegmentLog:
         if self._batch_of is not segment and self.queue:
             self._encode_again(segment)
         self._batch_of = segment
-        if self.full:
+        if self.full or self.quota.tight:
             record = self._without_bodies(record)
         try:
             end = segment.encoder.append(self.batch, kind, record)
@@ -110,7 +127,20 @@ class SegmentLog:
                 return False
         self._ends.append(end)
         self.queue.append((kind, record))
+        if isinstance(record, Begin):
+            self._begun.add(record.id)
+        elif isinstance(record, End):
+            self._begun.discard(record.prediction.id)
         return True
+
+    def _may_pass(self, kind: FrameKind, record: Record) -> bool:
+        """Say whether a frame is written beyond the quota: what was promised, and what reports."""
+        if kind == FrameKind.FEEDBACK:
+            return False
+        if kind == FrameKind.STATS or not self._is_open:
+            return True  # `fail_closed` refuses requests, not the facts of those under way.
+        # Without its end, an answered request would be shown as interrupted.
+        return isinstance(record, End) and record.prediction.id in self._begun
 
     def write(self) -> int:
         """Write what is queued and return how many frames, the last ones, are not in the log."""
@@ -142,7 +172,7 @@ class SegmentLog:
         if not (self.full or is_lame):
             return
         now = self._now_us()
-        if self._tried_at is not None and 0 <= now - self._tried_at < RETRY_US:
+        if _is_recent(self._tried_at, now):
             return
         self._tried_at = now
         self.full = (is_lame and not self._open_next(now)) or not self.reserve.fill()
@@ -174,8 +204,10 @@ class SegmentLog:
     def _append(self, segment: SegmentFile) -> int:
         before = segment.size_bytes
         whole = segment.append(self.batch, self._ends)
+        size_bytes = segment.size_bytes - before
         self._written_frames += whole
-        self._written_bytes += segment.size_bytes - before
+        self._written_bytes += size_bytes
+        self.quota.wrote(size_bytes)
         self._writes += 1
         return whole
 
@@ -228,20 +260,33 @@ class SegmentLog:
         if segment is None or not segment.frames:
             return
         now = self._now_us()
+        # A clock that went back would keep a segment open for as long as it was wrong.
+        is_young = _CLOCK_STEP_US < now - segment.started_at < self._segment_age_us
         is_due = (
             segment.size_bytes >= self._segment_bytes
-            or now - segment.started_at >= self._segment_age_us
+            or not is_young
             or segment.frames >= MAX_FRAMES // 2
         )
-        if is_due and now >= self._rotate_from:
+        if is_due and not _is_recent(self._rotated_at, now):
             self._open_next(now)
+
+    def _new_segment(self, now: int) -> SegmentFile:
+        return SegmentFile(
+            self._directory,
+            self._source,
+            self._segments,
+            now,
+            disk=self._disk,
+            room_bytes=self._segment_bytes,
+        )
 
     def _open_next(self, now: int) -> bool:
         try:
-            segment = SegmentFile(self._directory, self._source, self._segments, now)
+            segment = self._new_segment(now)
         except OSError:
-            self._rotate_from = now + RETRY_US
+            self._rotated_at = now
             return False
+        self._rotated_at = None
         old, self.segment = self.segment, segment
         self._segments += 1
         if old is not None:
@@ -255,6 +300,10 @@ class SegmentLog:
             segment.close()
         else:
             self.sync.retire(segment)
+
+
+def _is_recent(at: int | None, now: int) -> bool:
+    return at is not None and 0 <= now - at < RETRY_US
 
 
 def source_name(directory: Path, worker: str, started_at: int) -> str:

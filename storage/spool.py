@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from storage.config import RecordConfig
+from storage.disk import Disk
 from storage.errors import SpoolUnavailable
 from storage.frames import FrameKind
 from storage.group_sync import GroupSync
@@ -52,6 +53,13 @@ class SpoolStatistics(NamedTuple):
         The disk is full or failing: bodies are dropped until it recovers.
     reserve_bytes : int
         Space still held for facts.
+    spare_bytes : int
+        Space held behind the last frame for the next ones.
+    unread_bytes : int
+        Of all workers, not yet in the database.
+    quota_share : float
+        `unread_bytes` as a share of `record.spool_bytes`: bodies are dropped from 0.75 on, and
+        from 1 on no new record is taken; 0 without a quota.
     """
 
     queued_frames: int
@@ -69,6 +77,9 @@ class SpoolStatistics(NamedTuple):
     failed_syncs: int
     full: bool
     reserve_bytes: int
+    spare_bytes: int
+    unread_bytes: int
+    quota_share: float
 
 
 class Spool:
@@ -87,7 +98,13 @@ class Spool:
 
     @classmethod
     def open(
-        cls, directory: Path, *, worker: str, config: RecordConfig, now_us: Callable[[], int]
+        cls,
+        directory: Path,
+        *,
+        worker: str,
+        config: RecordConfig,
+        now_us: Callable[[], int],
+        disk: Disk | None = None,
     ) -> "Spool":
         """Open a new source in a directory, which is created.
 
@@ -101,6 +118,8 @@ class Spool:
             Section `record`.
         now_us : callable
             `Clock.now_us`.
+        disk : Disk, optional
+            Another one than the machine's.
 
         Raises
         ------
@@ -114,7 +133,8 @@ class Spool:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             source = source_name(directory, worker, now_us())
-            log = SegmentLog(directory, source, config, now_us)
+            disk = disk or Disk()
+            log = SegmentLog(directory, source, config, now_us, disk)
             log.start()
         except OSError as error:
             raise SpoolUnavailable(
@@ -123,12 +143,12 @@ class Spool:
             ) from error
         spool = cls(log, config)
         if config.durability == "disk":
-            log.sync = GroupSync(directory, lambda: log.segment, spool._on_failed_sync)
+            log.sync = GroupSync(directory, disk, lambda: log.segment, spool._on_failed_sync)
         return spool
 
     @property
     def available(self) -> bool:
-        """Whether a model may be called: False under `fail_closed` while the disk is full.
+        """Whether a model may be called: False under `fail_closed` while there is no room.
 
         Asking tries a full disk again, at most once a second.
         """
@@ -137,7 +157,11 @@ class Spool:
         if self._closed:
             return False
         self._log.recover()
-        return not self._log.full
+        return not (self._log.full or self._log.quota.spent)
+
+    def set_unread(self, unread_bytes: int) -> None:
+        """Take what `spool_level.SpoolLevel` measured, for the quota."""
+        self._log.quota.measured(unread_bytes)
 
     def begin(self, record: Begin) -> None:
         """Queue a BEGIN frame."""
@@ -208,6 +232,9 @@ class Spool:
             failed_syncs=self._failed_syncs,
             full=log.full,
             reserve_bytes=log.reserve.held_bytes,
+            spare_bytes=0 if log.segment is None else log.segment.spare_bytes,
+            unread_bytes=log.quota.unread_bytes,
+            quota_share=log.quota.share,
             **log.counters()._asdict(),
         )
 
@@ -278,7 +305,8 @@ class Spool:
     def _judged(self, *, logged: bool) -> bool:
         if not logged and self._config.on_full == "fail_closed":
             raise SpoolUnavailable(
-                "the record is not in the log: the disk is full or failing, and `record.on_full` "
-                "is `fail_closed`; free space below `gateway.data_dir`, or set `fail_open`"
+                "the record is not in the log: the disk is full or failing, or the spool is as "
+                "large as `record.spool_bytes`, and `record.on_full` is `fail_closed`; free space "
+                "below `gateway.data_dir`, raise the bound, or set `fail_open`"
             )
         return logged

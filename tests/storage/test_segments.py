@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.disk import Disk
 from storage.frames import FRAME_HEAD_BYTES, HEADER_BYTES, TAG_OFFSET, FrameKind
 from storage.segment_file import SegmentFile
 from storage.segments import (
@@ -25,7 +26,7 @@ def write_segment(
     directory: Path, payloads: list[bytes], *, number: int = 0, sealed: bool = False
 ) -> Path:
     """Write a segment of FEEDBACK frames and let go of it."""
-    segment = SegmentFile(directory, "w-0-00000000000005-1", number, 5)
+    segment = SegmentFile(directory, "w-0-00000000000005-1", number, 5, disk=Disk())
     batch = bytearray()
     ends = [segment.encoder.append(batch, FrameKind.FEEDBACK, payload) for payload in payloads]
     assert segment.append(batch, ends) == len(payloads)
@@ -212,7 +213,7 @@ def test_a_missing_directory_has_no_segments(tmp_path: Path) -> None:
 
 def test_a_segment_is_not_removed_under_its_writer(tmp_path: Path) -> None:
     """The lock of the open segment is seen, and seen to go."""
-    segment = SegmentFile(tmp_path, "w-0-00000000000005-1", 0, 5)
+    segment = SegmentFile(tmp_path, "w-0-00000000000005-1", 0, 5, disk=Disk())
     assert not writer_is_gone(segment.path)
     assert not remove_segment(segment.path)
     segment.close()
