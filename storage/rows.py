@@ -1,11 +1,9 @@
 """Records as rows: what each table gets of one prediction."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from msgspec.structs import astuple
-
-from storage.records import Begin, End, Feedback, Prediction, Signals
+from storage.records import Begin, End, Prediction
 from storage.times import to_timestamp
 
 Row = tuple[object, ...]
@@ -57,46 +55,6 @@ def interrupted(begin: Begin) -> End:
     )
 
 
-def prediction_rows(
-    ends: Sequence[End], signals: Sequence[Signals], places: Sequence[Place], batch_no: int
-) -> Iterator[Row]:
-    """Yield the rows of `predictions`."""
-    for end, signal, place in zip(ends, signals, places, strict=True):
-        fields = astuple(end.prediction)
-        yield (
-            fields[0],
-            to_timestamp(end.prediction.started_at),
-            *fields[2:],
-            signal.prompt_chars,
-            signal.response_chars,
-            signal.language,
-            signal.refusal,
-            batch_no,
-            *place,
-            end.payload is not None,
-        )
-
-
-def attempt_rows(ends: Iterable[End], batch_no: int) -> Iterator[Row]:
-    """Yield the rows of `attempts`."""
-    for end in ends:
-        prediction = end.prediction
-        for attempt in end.attempts:
-            yield (
-                prediction.id,
-                prediction.role,
-                prediction.route,
-                attempt.attempt_no,
-                attempt.upstream,
-                to_timestamp(attempt.started_at),
-                attempt.latency_s,
-                attempt.status,
-                attempt.reason,
-                attempt.ttft_s,
-                batch_no,
-            )
-
-
 def payload_rows(ends: Iterable[End]) -> Iterator[Row]:
     """Yield the rows of `payloads_recent`; bytes that are not UTF-8 become U+FFFD."""
     for end in ends:
@@ -111,13 +69,6 @@ def payload_rows(ends: Iterable[End]) -> Iterator[Row]:
                 payload.response_truncated,
                 payload.response_type,
             )
-
-
-def feedback_rows(feedback: Iterable[Feedback], batch_no: int) -> Iterator[Row]:
-    """Yield the rows of `feedback`."""
-    for said in feedback:
-        fields = astuple(said)
-        yield (fields[0], to_timestamp(said.given_at), *fields[2:], batch_no)
 
 
 def model_of(prediction: Prediction) -> str:

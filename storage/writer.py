@@ -7,18 +7,11 @@ from typing import NamedTuple
 import duckdb
 from msgspec.structs import replace
 
+from storage.columns import attempt_arrays, feedback_arrays, insert, prediction_arrays
 from storage.payloads import drop_adopted
 from storage.records import End, Feedback, Signals
 from storage.rollups import deltas
-from storage.rows import (
-    NOWHERE,
-    Place,
-    Row,
-    attempt_rows,
-    feedback_rows,
-    payload_rows,
-    prediction_rows,
-)
+from storage.rows import NOWHERE, Place, Row, payload_rows
 from storage.times import to_timestamp
 from storage.watermarks import Watermark, save_watermark
 
@@ -175,10 +168,12 @@ def _fits(connection: duckdb.DuckDBPyConnection, batch: Batch, span: range) -> b
 
 def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     number = _next_batch(connection)
-    places = batch.places or [NOWHERE] * len(batch.ends)
-    _append(connection, "predictions", prediction_rows(batch.ends, batch.signals, places, number))
-    _append(connection, "attempts", attempt_rows(batch.ends, number))
-    _append(connection, "feedback", feedback_rows(batch.feedback, number))
+    if batch.ends:
+        places = batch.places or [NOWHERE] * len(batch.ends)
+        facts = prediction_arrays(batch.ends, batch.signals, places, number)
+        insert(connection, "predictions", facts)
+    insert(connection, "attempts", attempt_arrays(batch.ends, number))
+    insert(connection, "feedback", feedback_arrays(batch.feedback, number))
     _append(connection, "payloads_recent", payload_rows(batch.ends))
     added = deltas(batch.ends)
     _append(connection, "rollup_counts", added.counts)
