@@ -25,6 +25,8 @@ FILE_NAME = "driftgate.duckdb"
 PAYLOADS_FOLDER = "payloads"
 ARCHIVE_FOLDER = "archive"
 COPIES_FOLDER = "copies"
+EXPORTS_FOLDER = "exports"
+_SERVED_FOLDERS = (PAYLOADS_FOLDER, ARCHIVE_FOLDER, COPIES_FOLDER, EXPORTS_FOLDER)
 _SPILL_FOLDER = "spill"
 NO_ROWS_FILE = "none/0.parquet"
 _USERS_WAIT_S = 30.0
@@ -326,13 +328,13 @@ class Database:
                 self._state.notify_all()
 
     def _connect(self) -> None:
-        owner = str(os.getpid()) if self.read_only else "server"
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": self._limits.memory,
             "threads": self._limits.threads,
             "file_search_path": str(self.data_dir),
-            "temp_directory": str(self.data_dir / _SPILL_FOLDER / owner),
+            "temp_directory": str(self.data_dir / _SPILL_FOLDER),
             "max_temp_directory_size": self._limits.spill,
+            "python_enable_replacements": False,
         }
         if not self.read_only:
             config["wal_autocheckpoint"] = self._limits.wal_autocheckpoint
@@ -352,9 +354,7 @@ class Database:
 
     def _confine(self, root: duckdb.DuckDBPyConnection) -> None:
         """Keep statements from every file but the log's own, whoever writes them."""
-        folders = [
-            f"{self.data_dir / name}/" for name in (PAYLOADS_FOLDER, ARCHIVE_FOLDER, COPIES_FOLDER)
-        ]
+        folders = [f"{self.data_dir / name}/" for name in _SERVED_FOLDERS]
         # The view `payloads` names its files without the folder, which may be moved; DuckDB
         # asks whether that is allowed before it looks the folder up.
         folders.append(f"{PAYLOADS_FOLDER}/")
@@ -364,7 +364,7 @@ class Database:
 
     def _prepare_folder(self) -> None:
         # A killed process leaves what it had spilled, and nobody reads it again.
-        shutil.rmtree(self.data_dir / _SPILL_FOLDER / "server", ignore_errors=True)
+        shutil.rmtree(self.data_dir / _SPILL_FOLDER, ignore_errors=True)
         (self.data_dir / ARCHIVE_FOLDER).mkdir(parents=True, exist_ok=True)
         target = self.data_dir / PAYLOADS_FOLDER / NO_ROWS_FILE
         target.parent.mkdir(parents=True, exist_ok=True)
