@@ -9,7 +9,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -34,6 +34,8 @@ _NAME = re.compile(
     r"(?P<source>(?P<worker>.+)-(?P<started_at>[0-9a-f]+)-[0-9]+)-(?P<number>[0-9]{6,})\.seg"
 )
 _CHUNK_BYTES = 1 << 20
+_BLOCK_BYTES = 512
+_SPARE_BYTES = 65_536
 _SEAL_MAX_BYTES = FRAME_HEAD_BYTES + 32
 
 
@@ -95,27 +97,71 @@ class SegmentRead(NamedTuple):
     unread_bytes: int = 0
 
 
+class SegmentIndex:
+    """Lists a directory's segments again and again: what a name says, and a header, is kept.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the segments; it may not exist yet.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._known: dict[str, SegmentInfo] = {}
+
+    def list(self, source: str | None = None) -> list[SegmentInfo]:
+        """Return the segments, of one source or of all, ordered by source and number.
+
+        A segment that cannot be opened is listed like one whose header is unreadable.
+        """
+        try:
+            with os.scandir(self._directory) as entries:
+                named = {
+                    entry.name: entry
+                    for entry in entries
+                    if entry.name.endswith(SUFFIX)
+                    and (source is None or entry.name.startswith(source))
+                }
+        except FileNotFoundError:
+            return []
+        if source is None:
+            self._known = {name: info for name, info in self._known.items() if name in named}
+        found = [self._info(name, entry) for name, entry in named.items()]
+        return sorted(
+            (info for info in found if info is not None and source in {None, info.source}),
+            key=lambda segment: (segment.source, segment.number),
+        )
+
+    def _info(self, name: str, entry: os.DirEntry[str]) -> SegmentInfo | None:
+        try:
+            size_bytes = entry.stat().st_size
+        except FileNotFoundError:
+            return None  # Removed since it was listed.
+        except OSError:
+            size_bytes = 0
+        known = self._known.get(name)
+        if known is None:
+            match = _NAME.fullmatch(name)
+            if match is None:
+                return None
+            known = _segment_info(self._directory / name, match)
+        if known.size_bytes != size_bytes:
+            known = known._replace(size_bytes=size_bytes)
+        if known.schema_version:
+            # A file gets its name when its header is whole, and no name is used twice.
+            self._known[name] = known
+        return known
+
+
 def list_segments(directory: Path) -> list[SegmentInfo]:
     """Return the segments in a directory, ordered by source and number; [] if there is none."""
-    found = []
-    try:
-        paths = list(directory.iterdir())
-    except FileNotFoundError:
-        return []
-    for path in paths:
-        match = _NAME.fullmatch(path.name)
-        if match is None:
-            continue
-        try:
-            found.append(_segment_info(path, match))
-        except FileNotFoundError:
-            continue  # Removed since it was listed.
-    return sorted(found, key=lambda segment: (segment.source, segment.number))
+    return SegmentIndex(directory).list()
 
 
 def _segment_info(path: Path, match: re.Match[str]) -> SegmentInfo:
-    with _opened(path) as descriptor:
-        size_bytes = os.fstat(descriptor).st_size
+    header = None
+    with suppress(OSError), _opened(path) as descriptor:
         header = decode_header(os.pread(descriptor, HEADER_BYTES, 0))
     return SegmentInfo(
         path=path,
@@ -124,7 +170,7 @@ def _segment_info(path: Path, match: re.Match[str]) -> SegmentInfo:
         worker=match["worker"],
         started_at=header.started_at if header else int(match["started_at"], 16),
         schema_version=header.schema_version if header else 0,
-        size_bytes=size_bytes,
+        size_bytes=0,
     )
 
 
@@ -291,13 +337,14 @@ def source_is_gone(directory: Path, source: str) -> bool:
     A writer opens the next segment before it lets go of the last, so a free lock alone may mean
     that it has just moved on: only a list made after the lock was found free can tell.
     """
+    index = SegmentIndex(directory)
     while True:
-        before = [segment for segment in list_segments(directory) if segment.source == source]
+        before = index.list(source)
         if not before:
             return True
         if not writer_is_gone(before[-1].path):
             return False
-        after = [segment for segment in list_segments(directory) if segment.source == source]
+        after = index.list(source)
         if not after or after[-1].number == before[-1].number:
             return True
 
@@ -307,4 +354,25 @@ def remove_segment(path: Path) -> bool:
     if not writer_is_gone(path):
         return False
     path.unlink(missing_ok=True)
+    return True
+
+
+def give_back(path: Path) -> bool:
+    """Free the space behind a segment's end that its writer held and died with.
+
+    Returns
+    -------
+    bool
+        True if there was some; False also while the writer lives, who fills it.
+    """
+    if not writer_is_gone(path):
+        return False
+    try:
+        found = path.stat()
+        spare = found.st_blocks * _BLOCK_BYTES - found.st_size
+        if spare < _SPARE_BYTES:
+            return False
+        os.truncate(path, found.st_size)  # Frees the blocks behind the end, changes no byte.
+    except OSError:
+        return False
     return True

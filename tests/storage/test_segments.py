@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from storage.disk import Disk
 from storage.frames import FRAME_HEAD_BYTES, HEADER_BYTES, TAG_OFFSET, FrameKind
-from storage.segment_file import SegmentFile
+from storage.segment_file import CHUNK_BYTES, SegmentFile
 from storage.segments import (
+    SegmentIndex,
     SegmentRead,
+    give_back,
     list_segments,
     read_frames,
     remove_segment,
@@ -220,3 +222,65 @@ def test_a_segment_is_not_removed_under_its_writer(tmp_path: Path) -> None:
     assert writer_is_gone(segment.path)
     assert remove_segment(segment.path)
     assert list_segments(tmp_path) == []
+
+
+def test_a_list_is_cheap_and_follows_the_files(tmp_path: Path) -> None:
+    """What a header says is kept; sizes, new segments and removed ones are seen."""
+    index = SegmentIndex(tmp_path)
+    first = write_segment(tmp_path, [b"x"], number=0)
+    assert [info.number for info in index.list()] == [0]
+    with first.open("r+b") as file:
+        file.write(bytes(HEADER_BYTES))  # Nobody looks at it again.
+        file.seek(0, os.SEEK_END)
+        file.write(b"more")
+    write_segment(tmp_path, [b"x"], number=1)
+    found = index.list()
+    assert [(info.number, info.schema_version) for info in found] == [(0, 1), (1, 1)]
+    assert found[0].size_bytes == found[1].size_bytes + 4
+    first.unlink()
+    assert [info.number for info in index.list()] == [1]
+
+
+def test_a_list_of_one_source_leaves_out_the_others(tmp_path: Path) -> None:
+    """Also those whose name begins alike."""
+    write_segment(tmp_path, [b"x"])
+    index = SegmentIndex(tmp_path)
+    assert len(index.list("w-0-00000000000005-1")) == 1
+    assert index.list("w-0-00000000000005") == []
+
+
+def test_a_segment_that_cannot_be_opened_is_listed(tmp_path: Path) -> None:
+    """It holds up nobody who lists, and the others are told as they are."""
+    write_segment(tmp_path, [b"x"], number=1)
+    (tmp_path / "w-0-00000000000005-1-000000.seg").symlink_to(tmp_path)
+    unreadable, sound = list_segments(tmp_path)
+    assert (unreadable.worker, unreadable.schema_version) == ("w-0", 0)
+    assert sound.schema_version == 1
+
+
+def test_space_of_a_dead_writer_is_given_back(tmp_path: Path) -> None:
+    """What it took ahead is free again, no byte changes; a living writer keeps its space."""
+    disk = Disk()
+    segment = SegmentFile(tmp_path, "w-0-00000000000005-1", 0, 5, disk=disk, room_bytes=CHUNK_BYTES)
+    batch = bytearray()
+    end = segment.encoder.append(batch, FrameKind.FEEDBACK, b"payload")
+    assert segment.append(batch, [end]) == 1
+    before = segment.path.read_bytes()
+    assert segment.path.stat().st_blocks * 512 > CHUNK_BYTES // 2
+    assert not give_back(segment.path)
+    os.close(segment.descriptor)  # As SIGKILL does it.
+    assert give_back(segment.path)
+    assert segment.path.stat().st_blocks * 512 <= 1 << 16
+    assert segment.path.read_bytes() == before
+    assert not give_back(segment.path)
+
+
+def test_space_taken_ahead_is_given_back_when_a_segment_is_closed(tmp_path: Path) -> None:
+    """A sealed segment takes no more than its bytes."""
+    segment = SegmentFile(
+        tmp_path, "w-0-00000000000005-1", 0, 5, disk=Disk(), room_bytes=CHUNK_BYTES
+    )
+    assert segment.seal(9)
+    assert segment.spare_bytes > CHUNK_BYTES // 2
+    segment.close()
+    assert segment.path.stat().st_blocks * 512 <= 1 << 16
