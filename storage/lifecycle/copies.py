@@ -1,6 +1,5 @@
 """Whole copies of the database file, made beside it while it is in use."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,10 +8,10 @@ from typing import NamedTuple
 
 import duckdb
 
-from storage.database import Database
+from storage.database import COPIES_FOLDER, Database
 from storage.errors import DatabaseFailed
+from storage.files import sync_file
 
-COPIES_FOLDER = "copies"
 _STALE_S = 3600.0
 _SPARE_SHARE = 1.1
 _HEADER_BYTES = 12_288
@@ -87,11 +86,7 @@ def copy_database(database: Database, target: Path) -> None:
     try:
         with database.cursor() as cursor, _attached(cursor, target):
             _copy_all(cursor)
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(target)
     except OSError as error:
         remove_copy(target)
         raise DatabaseFailed(f"{target} could not be written: {error}") from error

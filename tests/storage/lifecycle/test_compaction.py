@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from support.log_records import NOW, now_us
 
-from storage.database import FILE_NAME, Database
+from storage.database import COPIES_FOLDER, FILE_NAME, Database
 from storage.errors import DatabaseFailed
 from storage.lifecycle.compaction import compact
-from storage.lifecycle.copies import COPIES_FOLDER, copies_folder, usage
+from storage.lifecycle.copies import copies_folder, usage
 
 
 @pytest.fixture
