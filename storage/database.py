@@ -5,7 +5,6 @@ every connection to it. So all connections come from here: the owner waits for t
 them together and opens the file anew.
 """
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator

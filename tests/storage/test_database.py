@@ -147,15 +147,26 @@ def test_reading_a_folder_without_a_file_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("position", [0.0, 0.3])
-def test_a_damaged_file_is_set_aside(tmp_path: Path, position: float) -> None:
+def blocks_of_the_catalog(path: Path) -> list[int]:
+    """Return where the blocks begin that say which tables a file has: bytes from its start."""
+    with duckdb.connect(str(path)) as connection:
+        used = connection.execute("SELECT block_id FROM pragma_metadata_info()").fetchall()
+        row = connection.execute("SELECT block_size FROM pragma_database_size()").fetchone()
+    assert row is not None
+    headers = 3 * 4096
+    return [headers + block * row[0] for (block,) in used]
+
+
+@pytest.mark.parametrize("place", ["header", "catalog"])
+def test_a_damaged_file_is_set_aside(tmp_path: Path, place: str) -> None:
     """The writer keeps the damaged file under another name and goes on with a fresh one."""
     Database.open(tmp_path, now_us=now_us).close()
     path = tmp_path / FILE_NAME
+    # A free block is read by nobody: what is damaged must be in use.
+    damaged = [0] if place == "header" else blocks_of_the_catalog(path)
     content = bytearray(path.read_bytes())
-    # Some blocks are free, and nobody reads them: one byte in each page from there on.
-    for at in range(int(len(content) * position) + 20, len(content), 4096):
-        content[at] ^= 0xFF
+    for start in damaged:
+        content[start + 20] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(DatabaseCorrupt, match="damaged"):
         Database.open_read_only(tmp_path)
@@ -214,6 +225,53 @@ def test_words_of_a_statement_are_no_damage(tmp_path: Path, statement: str) -> N
     database = Database.open(tmp_path, now_us=now_us)
     with pytest.raises(DatabaseFailed), database.cursor() as cursor:
         cursor.execute(statement).fetchall()
+    database.close()
+
+
+def test_a_reader_that_meets_damage_leaves_word(tmp_path: Path) -> None:
+    """A damaged block of rows shows when it is read, and the owner then knows of it."""
+    database = Database.open(tmp_path, now_us=now_us)
+    with database.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO feedback (prediction_id, given_at, tenant, comment, batch)"
+            " SELECT uuid(), now()::TIMESTAMP, 't', uuid()::VARCHAR, 0 FROM range(50_000)"
+        )
+        cursor.execute("CHECKPOINT")
+        (block,) = cursor.execute(
+            "SELECT max(block_id) FROM pragma_storage_info('feedback')"
+            " WHERE column_name = 'comment'"
+        ).fetchall()[0]
+    database.close()
+    path = tmp_path / FILE_NAME
+    content = bytearray(path.read_bytes())
+    content[3 * 4096 + block * 262_144 + 1000] ^= 0xFF
+    path.write_bytes(content)
+    database = Database.open(tmp_path, now_us=now_us)
+    assert database.damage is None
+    with pytest.raises(DatabaseCorrupt):
+        database.verify()
+    assert database.damage is not None
+    database.rebuild()
+    assert database.damage is None
+    database.verify()
+    database.close()
+
+
+def test_statements_read_no_other_files(tmp_path: Path) -> None:
+    """Whoever writes a statement, it reaches the log's own folders and nothing else."""
+    (tmp_path / "secret.txt").write_text("key")
+    database = Database.open(tmp_path / "data", now_us=now_us)
+    for statement in (
+        f"FROM read_text('{tmp_path}/secret.txt')",
+        f"FROM read_text('{tmp_path}/data/archive/../../secret.txt')",
+        f"COPY (SELECT 1) TO '{tmp_path}/out.csv'",
+        "SET enable_external_access = true",
+    ):
+        with pytest.raises(DatabaseFailed), database.cursor() as cursor:
+            cursor.execute(statement).fetchall()
+    with database.cursor() as cursor:
+        cursor.execute(f"COPY (SELECT 1) TO '{tmp_path}/data/archive/own.parquet'")
+        assert cursor.execute("SELECT count(*) FROM payloads").fetchall() == [(0,)]
     database.close()
 
 
