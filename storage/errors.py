@@ -6,7 +6,8 @@ StorageError
 ├── DatabaseUnreadable   missing, or written by a newer version
 │   └── DatabaseCorrupt  damaged; the writer sets it aside and starts a fresh one
 ├── DatabaseFailed       a statement did not run (disk full, out of memory, interrupted)
-└── MigrationFailed      a numbered step did not apply
+├── MigrationFailed      a numbered step did not apply
+└── QueryRefused         a user's query is not taken, or was stopped at a limit
 """
 
 
@@ -36,3 +37,17 @@ class DatabaseFailed(StorageError):
 
 class MigrationFailed(StorageError):
     """A numbered migration did not apply; the file is as it was before it."""
+
+
+class QueryRefused(StorageError):
+    """A user's query is not taken, or was stopped at a limit; the log is as well as before.
+
+    Attributes
+    ----------
+    code : str
+        `query_refused`, `query_timed_out`, `query_cancelled` or `query_out_of_memory`.
+    """
+
+    def __init__(self, message: str, code: str = "query_refused") -> None:
+        super().__init__(message)
+        self.code = code
