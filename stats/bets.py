@@ -1,9 +1,9 @@
 """Bets of the sequential detector: what they pay is one on average as long as nothing drifts."""
 
 import numpy as np
-from scipy.special import gammaln
 
 from stats.arrays import CountArray, FloatArray
+from stats.counting import log_factorial
 
 POLYNOMIALS = ("location", "spread", "skew")
 """Shifted Legendre polynomials 1 to 3: what each of them reacts to."""
@@ -106,4 +106,4 @@ def _log_mean(hits: int, total: int, drawn: int, log_odds: FloatArray) -> FloatA
 
 
 def _log_choose(n: int, k: FloatArray) -> FloatArray:
-    return np.asarray(gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0))
+    return log_factorial(np.array([float(n)])) - log_factorial(k) - log_factorial(n - k)

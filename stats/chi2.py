@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc
 
 from stats.arrays import CountArray, as_count_pair
+from stats.chi2_law import chi2_sf
 from stats.confidence import noncentrality, wilson
 from stats.errors import InvalidInput, NotEnoughSamples
 from stats.results import Chi2, Interval, Measurement
@@ -52,7 +52,7 @@ def chi2_homogeneity(reference: npt.ArrayLike, current: npt.ArrayLike) -> Chi2:
         n_current=int(q.sum()),
         statistic=statistic,
         degrees=degrees,
-        p_value=float(chdtrc(degrees, statistic)) if degrees else 1.0,
+        p_value=chi2_sf(statistic, degrees) if degrees else 1.0,
         merged=merged,
     )
 

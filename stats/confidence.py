@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from scipy.special import chndtrinc
 
 from stats.arrays import CountArray, FloatArray
+from stats.chi2_law import noncentrality_of
 from stats.errors import InvalidInput, NotEnoughSamples
 from stats.results import Interval
 
@@ -116,9 +116,7 @@ def _noncentral(statistic: float, df: int, tail: float) -> float:
     if statistic > EXACT_UP_TO:
         side = -Z if tail > 0.5 else Z
         return float((math.sqrt(statistic - df + 1) + side) ** 2)
-    found = float(chndtrinc(statistic, df, tail))
-    # The search stops at the smallest number that is not zero.
-    return found if found > 1e-12 else 0.0
+    return noncentrality_of(statistic, df, tail)
 
 
 def local_interval(

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
 
 from stats.arrays import FloatArray
 from stats.confidence import Z, doubtful_noise, local_interval
@@ -33,7 +32,7 @@ def js_distance(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measurement
     """
     pair = SharePair.of(reference, current)
     middle = (pair.p + pair.q) / 2.0
-    nats = float(xlogy(pair.p, pair.p / middle).sum() + xlogy(pair.q, pair.q / middle).sum()) / 2
+    nats = (_entropy_gap(pair.p, middle) + _entropy_gap(pair.q, middle)) / 2.0
     smooth = (pair.p_smooth + pair.q_smooth) / 2.0
     variance = pair.variance(
         np.log(pair.p_smooth / smooth) / 2.0, np.log(pair.q_smooth / smooth) / 2.0
@@ -91,6 +90,12 @@ def kl_divergence(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measureme
     variance = pair.variance(-q / p, 1.0 + ratio)
     interval = local_interval(value, 0.5, variance, pair.degrees, pair.pair)
     return Measurement(value, interval, pair.m, pair.n)
+
+
+def _entropy_gap(shares: FloatArray, middle: FloatArray) -> float:
+    """Sum of s ln(s / middle); what is empty adds nothing."""
+    filled = shares > 0.0
+    return float(np.dot(shares[filled], np.log(shares[filled] / middle[filled])))
 
 
 def _root(pair: SharePair, square: float, variance: float, unit: float) -> Measurement:

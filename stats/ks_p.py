@@ -1,8 +1,7 @@
-"""P-value of Kolmogorov-Smirnov; apart from `ks`, because scipy.stats takes a second to import."""
-
-from scipy.stats import kstwo
+"""P-value of Kolmogorov-Smirnov."""
 
 from stats.errors import InvalidInput, NotEnoughSamples
+from stats.ks_law import ks_sf
 
 
 def ks_p_value(d: float, m: int, n: int) -> float:
@@ -33,4 +32,4 @@ def ks_p_value(d: float, m: int, n: int) -> float:
     # In the order that scipy divides, so that the rounded size is the same.
     large, small = float(max(m, n)), float(min(m, n))
     size = round(large * small / (large + small))
-    return min(1.0, max(0.0, float(kstwo.sf(d, size)))) if size else 1.0
+    return ks_sf(d, size) if size else 1.0

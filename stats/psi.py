@@ -2,9 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc, chdtri
 
 from stats.arrays import FloatArray
+from stats.chi2_law import chi2_isf, chi2_sf
 from stats.confidence import local_interval
 from stats.errors import InvalidInput, NotEnoughSamples
 from stats.results import Psi
@@ -80,14 +80,14 @@ def psi_threshold(alpha: float, cells: int, m: int, n: int) -> float:
         Rows of the reference and of the current window.
     """
     _check(alpha, cells, m, n)
-    return float(chdtri(cells - 1, alpha)) * (1.0 / m + 1.0 / n)
+    return chi2_isf(alpha, cells - 1) * (1.0 / m + 1.0 / n)
 
 
 def psi_p_value(value: float, cells: int, m: int, n: int) -> float:
     """Chance of at least `value` without drift, by the chi-square law; 1.0 for a single cell."""
     if cells < 2:
         return 1.0
-    return float(chdtrc(cells - 1, value / (1.0 / m + 1.0 / n)))
+    return chi2_sf(value / (1.0 / m + 1.0 / n), cells - 1)
 
 
 def needs_simulation(cells: int, n: int) -> bool:

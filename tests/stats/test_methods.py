@@ -120,9 +120,9 @@ def test_examples_in_docstrings_hold(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-def test_scipy_stats_is_imported_for_p_values_of_ks_only() -> None:
-    """All modules but `ks_p` come without the second that scipy.stats takes to import."""
-    modules = [f"stats.{m.name}" for m in pkgutil.iter_modules(stats.__path__) if m.name != "ks_p"]
-    program = f"import sys, {', '.join(modules)}; sys.exit('scipy.stats' in sys.modules)"
+def test_no_module_imports_scipy() -> None:
+    """Its laws are ours, since it takes seconds of CPU to import; it is the oracle of tests."""
+    modules = [f"stats.{m.name}" for m in pkgutil.iter_modules(stats.__path__)]
+    program = f"import sys, {', '.join(modules)}; sys.exit('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], check=False, timeout=50)
     assert done.returncode == 0
