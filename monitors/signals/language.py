@@ -6,8 +6,8 @@ are told apart by their function words and letters, and by trigrams where a text
 """
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -41,9 +41,13 @@ _SCRIPTS: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = (
     (OTHER, ((0x530, 0x58F), (0x700, 0x74F), (0x980, 0xDFF), (0xE80, 0x10FF), (0x1200, 0x1DFF))),
 )
 _NAMES = tuple(name for name, _ in _SCRIPTS)
-Weights = Mapping[str, tuple[tuple[str, float], ...]]
-"""Item to the languages that have it, with the weight of the evidence."""
+Weights = dict[Hashable, int]
+"""Item to its evidence for every language: one lane of a large integer for each."""
 
+_LANES = tuple(WORDS)
+_LANE_BYTES = 4
+# A lane holds 4095 items of full weight, and what is looked at has fewer than 1000.
+_UNIT = 1 << 20
 _IDEOGRAPHIC = frozenset({"han", "kana", "ko", "th"})
 
 
@@ -56,24 +60,35 @@ def _script_table() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return table
 
 
-def _weights(lists: Mapping[str, str]) -> Weights:
+def _weights(lists: Mapping[str, str], factor: float) -> Weights:
     # What many languages have says little about each.
     owners: dict[str, list[str]] = {}
     for code, items in lists.items():
         for item in sorted(set(items.split())):
             owners.setdefault(item, []).append(code)
-    return MappingProxyType(
-        {
-            item: tuple((code, len(codes) ** -0.5) for code in codes)
-            for item, codes in owners.items()
-        }
-    )
+    return {item: _lanes(codes, factor * len(codes) ** -0.5) for item, codes in owners.items()}
+
+
+def _lanes(codes: Sequence[str], weight: float) -> int:
+    share = round(weight * _UNIT)
+    return sum(share << 8 * _LANE_BYTES * _LANES.index(code) for code in codes)
+
+
+def _word_bytes() -> bytes:
+    # Of UTF-8, every byte of a letter that is not ASCII has the highest bit.
+    kept = {*b"abcdefghijklmnopqrstuvwxyz'", *range(0x80, 0x100)}
+    return bytes(code if code in kept else 0x20 for code in range(256))
 
 
 _TABLE = _script_table()
-_WORD_WEIGHTS = _weights(WORDS)
-_LETTER_WEIGHTS = _weights({code: " ".join(letters) for code, letters in LETTERS.items()})
-_TRIGRAM_WEIGHTS = _weights(TRIGRAMS)
+_WORD_WEIGHTS = _weights(WORDS, 1.0)
+_LETTER_WEIGHTS = _weights({code: " ".join(letters) for code, letters in LETTERS.items()}, 0.6)
+# By tuples of characters: they are quicker to make than pieces of text.
+_TRIGRAM_WEIGHTS: Weights = {
+    tuple(str(item)): lanes for item, lanes in _weights(TRIGRAMS, 0.25).items()
+}
+_WORD_BYTES = _word_bytes()
+_PUNCTUATION = "“”„«»–—…•\xa0"
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _CODE = re.compile(r"```.*?(?:```|\Z)|https?://\S+|[\w.+-]+@[\w-]+\.\w+", re.DOTALL)
 _ACCENTED = re.compile(r"[¿¡ß-ỹ]")
@@ -91,6 +106,10 @@ def language(text: str) -> str | None:
     head = (
         _CODE.sub(" ", text[:LOOKED_AT_CHARS]) if _may_have_code(text) else text[:LOOKED_AT_CHARS]
     )
+    if not head.isascii():
+        # English with typographic marks is as quick as English without.
+        for mark in _PUNCTUATION:
+            head = head.replace(mark, " ")
     if head.isascii():
         return _latin(head)
     counts = script_counts(head)
@@ -151,25 +170,36 @@ def _arabic(text: str) -> str:
 
 def _latin(text: str) -> str | None:
     lower = text[:_LATIN_LOOKED_AT].lower().replace("’", "'")
-    words = _WORD.findall(lower)
+    words = _words(lower)
     if len(words) < _LEAST_WORDS or sum(map(len, words)) < _LEAST_LETTERS:
         return None
-    scores: dict[str, float] = dict.fromkeys(WORDS, 0.0)
-    _add(scores, words, _WORD_WEIGHTS, 1.0)
+    evidence = _evidence(words, _WORD_WEIGHTS)
     if not lower.isascii():
-        _add(scores, _ACCENTED.findall(lower), _LETTER_WEIGHTS, 0.6)
+        evidence += _evidence(_ACCENTED.findall(lower), _LETTER_WEIGHTS)
     if len(words) < _TRIGRAMS_BELOW_WORDS:
-        _add(scores, _trigrams(words), _TRIGRAM_WEIGHTS, 0.25)
-    best = max(scores, key=scores.__getitem__)
-    return best if scores[best] >= _LEAST_SCORE * len(words) else OTHER
+        evidence += _evidence(_trigrams(words), _TRIGRAM_WEIGHTS)
+    lanes = memoryview(evidence.to_bytes(len(_LANES) * _LANE_BYTES, "little")).cast("I").tolist()
+    best = max(lanes)
+    return _LANES[lanes.index(best)] if best >= _LEAST_SCORE * _UNIT * len(words) else OTHER
 
 
-def _add(scores: dict[str, float], items: list[str], weights: Weights, factor: float) -> None:
-    for item in items:
-        for code, share in weights.get(item, ()):
-            scores[code] += factor * share
+def _words(lower: str) -> list[str]:
+    """Return what `_WORD` finds, asking it only where spaces do not tell."""
+    whole = lower.encode("utf-8", "surrogatepass").translate(_WORD_BYTES)
+    pieces = whole.decode("utf-8", "surrogatepass").split()
+    if all(map(str.isalpha, pieces)):
+        return pieces
+    found: list[str] = []
+    for piece in pieces:
+        found += (piece,) if piece.isalpha() else _WORD.findall(piece)
+    return found
 
 
-def _trigrams(words: list[str]) -> list[str]:
+def _evidence(items: Iterable[Hashable], weights: Weights) -> int:
+    return sum(filter(None, map(weights.get, items)))
+
+
+def _trigrams(words: list[str]) -> Iterable[Hashable]:
     text = f"_{'_'.join(words)}_"
-    return [text[i : i + size] for size in (3, 4) for i in range(len(text) - size + 1)]
+    starts = (text, text[1:], text[2:])
+    return chain(zip(*starts, strict=False), zip(*starts, text[3:], strict=False))
