@@ -1,0 +1,162 @@
+"""Retention by age and by size: what is too old goes, then the oldest of what is too much."""
+
+import logging
+from typing import NamedTuple
+
+from storage.config import RetentionConfig
+from storage.database import PAYLOADS_FOLDER, Database
+from storage.lifecycle.parts import Dropped, FactFiles, FactRows, TextFiles
+from storage.lifecycle.sizes import database_info, facts_bytes, folder_size, total_bytes
+from storage.log import Cutoffs, Removed
+from storage.times import DAY_US, from_timestamp, to_timestamp
+
+log = logging.getLogger(__name__)
+
+_NOTHING = Removed(0, 0, 0, 0)
+
+
+class Retired(NamedTuple):
+    """What one run of retention removed.
+
+    Attributes
+    ----------
+    facts : Removed
+        Rows of the database: by age and by size together.
+    state_rows : int
+        Verdicts, resolved alerts and settled notifications.
+    text, archive : Dropped
+        Files.
+    over_bytes : int
+        What is still above `total_size`: today's data, the spool, or roll-ups alone are more.
+    """
+
+    facts: Removed = _NOTHING
+    state_rows: int = 0
+    text: Dropped = Dropped()
+    archive: Dropped = Dropped()
+    over_bytes: int = 0
+
+
+class Retention:
+    """Applies a policy to a data directory; called about once an hour, from one thread."""
+
+    def __init__(
+        self, database: Database, rows: FactRows, text: TextFiles, archive: FactFiles
+    ) -> None:
+        self._database = database
+        self._rows = rows
+        self._text = text
+        self._archive = archive
+        self._spool_dir = database.data_dir / "spool"
+
+    def apply(self, policy: RetentionConfig, now_us: int) -> Retired:
+        """Remove what the policy does not keep, and log it.
+
+        Text goes first, by whole days; facts go by age to the microsecond, and by size by whole
+        days. The present day stays whatever its size. Roll-ups outlive the facts they count.
+
+        Raises
+        ------
+        StorageError
+            What was removed until then stays so; the next run goes on.
+        """
+        before = now_us - policy.predictions * DAY_US
+        facts = self._remove_facts(
+            Cutoffs(before, now_us - policy.rollups * DAY_US),
+        )
+        state_rows = self._remove_state(before)
+        text = self._text.drop_before(now_us - policy.payloads * DAY_US)
+        archive = self._archive.drop_before(before, now_us - policy.rollups * DAY_US)
+        done = Retired(facts, state_rows, text, archive)
+        if policy.payloads_size is not None:
+            size = folder_size(self._database.data_dir / PAYLOADS_FOLDER).bytes
+            done = done._replace(
+                text=_sum(done.text, self._shrink_text(size - policy.payloads_size))
+            )
+        if policy.total_size is not None:
+            done = self._shrink(policy.total_size, now_us, done)
+        _report(done)
+        return done
+
+    def _shrink(self, limit_bytes: int, now_us: int, done: Retired) -> Retired:
+        over = total_bytes(self._database, self._spool_dir) - limit_bytes
+        if over > 0:
+            done = done._replace(text=_sum(done.text, self._shrink_text(over)))
+            over = total_bytes(self._database, self._spool_dir) - limit_bytes
+        if over > 0:
+            before = self._day_that_frees(over, now_us)
+            if before is not None:
+                facts = self._remove_facts(Cutoffs(before, None))
+                archive = self._archive.drop_before(before, 0)
+                done = done._replace(
+                    facts=Removed(*map(sum, zip(done.facts, facts, strict=True))),
+                    archive=_sum(done.archive, archive),
+                )
+                over = total_bytes(self._database, self._spool_dir) - limit_bytes
+        return done._replace(over_bytes=max(0, over))
+
+    def _shrink_text(self, over_bytes: int) -> Dropped:
+        return self._text.drop_oldest(over_bytes) if over_bytes > 0 else Dropped()
+
+    def _day_that_frees(self, over_bytes: int, now_us: int) -> int | None:
+        """Return the midnight before which facts must go so that enough is free; never today's."""
+        info = database_info(self._database, self._spool_dir, now_us)
+        per_row = (facts_bytes(info.tables) + info.archive.bytes) / max(info.predictions, 1)
+        with self._database.cursor() as cursor:
+            days = cursor.execute(
+                "SELECT date_trunc('day', started_at) AS day, count(*) FROM predictions"
+                " WHERE started_at < date_trunc('day', $1::TIMESTAMP) GROUP BY day ORDER BY day",
+                [to_timestamp(now_us)],
+            ).fetchall()
+        freed, before = 0.0, None
+        for day, rows in days:
+            if freed >= over_bytes:
+                break
+            freed += rows * per_row
+            before = from_timestamp(day) + DAY_US
+        return before
+
+    def _remove_facts(self, cutoffs: Cutoffs) -> Removed:
+        removed = self._rows.apply_retention(cutoffs)
+        if any(removed):
+            # Blocks are free for others once a checkpoint has seen the rows go.
+            self._database.checkpoint()
+        return removed
+
+    def _remove_state(self, before_us: int) -> int:
+        before = to_timestamp(before_us)
+        conditions = {
+            "verdicts": '"at" < ?',
+            "alerts": "resolved_at < ?",
+            "deliveries": "state <> 'pending' AND created_at < ?",
+        }
+        rows = 0
+        with self._database.cursor() as cursor:
+            for table, condition in conditions.items():
+                found = cursor.execute(f"DELETE FROM {table} WHERE {condition}", [before])  # noqa: S608 (names of this function)
+                rows += int(found.fetchall()[0][0])
+        return rows
+
+
+def _sum(one: Dropped, other: Dropped) -> Dropped:
+    return Dropped(*map(sum, zip(one, other, strict=True)))
+
+
+def _report(done: Retired) -> None:
+    if any(done.facts) or done.state_rows or done.text.files or done.archive.files:
+        log.info(
+            "retention removed %d predictions, %d roll-up rows, %d rows of state, %d files of text"
+            " (%d bytes), %d files of the archive",
+            done.facts.predictions,
+            done.facts.rollups,
+            done.state_rows,
+            done.text.files,
+            done.text.bytes,
+            done.archive.files,
+        )
+    if done.over_bytes:
+        log.error(
+            "`record.retention.total_size` is exceeded by %d bytes, and nothing older than today"
+            " is left to remove; raise it",
+            done.over_bytes,
+        )
