@@ -1,13 +1,19 @@
-"""Once a second, what no record carries goes into the spool: STATS."""
+"""Once a second, what no record carries goes into the spool: STATS. And back: how full it is."""
 
 import asyncio
+import logging
 
 from gateway.data_plane import DataPlane
 from gateway.loop_lag import Lateness, LoopLag
 from gateway.overload import OverloadGate
 from gateway.server import Server
 from gateway.upstreams import UpstreamSet
+from storage.quota import BODIES_SHARE
 from storage.records import WorkerStats
+from storage.spool import SpoolStatistics
+from storage.spool_level import SpoolLevel, SpoolUsage
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 
@@ -17,6 +23,8 @@ class Heartbeat:
 
     Parameters
     ----------
+    level : SpoolLevel
+        Measures what all workers' spool holds, for the quota.
     gate : OverloadGate, optional
         Of the worker; gives its measurement of the loop, started and stopped here.
     """
@@ -27,6 +35,7 @@ class Heartbeat:
         plane: DataPlane,
         server: Server,
         upstreams: UpstreamSet,
+        level: SpoolLevel,
         gate: OverloadGate | None = None,
     ) -> None:
         self._worker = worker
@@ -35,6 +44,9 @@ class Heartbeat:
         self._spool = plane.spool
         self._clock = plane.clock
         self._upstreams = upstreams
+        self._level = level
+        self._usage = SpoolUsage(0, 0, 0)
+        self._was = ""
         self._gate = gate
         self._lag = gate.lag if gate is not None else LoopLag(plane.clock)
 
@@ -44,15 +56,32 @@ class Heartbeat:
         try:
             while True:
                 await asyncio.sleep(EVERY_S)
+                self._usage = await asyncio.to_thread(self._level.measure)
+                self._spool.set_unread(self._usage.unread_bytes)
+                self._tell_state()
                 self._spool.stats(self.measure(self._lag.take()))
         finally:
             self._lag.stop()
+
+    def _tell_state(self) -> None:
+        """Log when records begin to suffer, and when they are well again."""
+        spool = self._spool.statistics()
+        state = _state_of(spool)
+        if state == self._was:
+            return
+        self._was = state
+        counts = (spool.unlogged, spool.payloads_dropped)
+        if state:
+            log.error("%s; so far %d records unlogged, %d without bodies", state, *counts)
+        else:
+            log.warning("the spool has room; %d records unlogged, %d without bodies", *counts)
 
     def measure(self, lateness: Lateness) -> WorkerStats:
         """Return this moment's STATS."""
         plane, snapshot = self._plane, self._plane.snapshot
         dispatch = snapshot.dispatcher.statistics()
         cache = plane.cache.statistics()
+        spool = self._spool.statistics()
         runners = snapshot.shadow_runners.values()
         return WorkerStats(
             worker=self._worker,
@@ -63,7 +92,15 @@ class Heartbeat:
             breakers=dict(dispatch.breakers),
             pools=self._upstreams.pools(),
             shadows_dropped=sum(runner.statistics().dropped for runner in runners),
-            unlogged=self._spool.statistics().unlogged,
+            unlogged=spool.unlogged,
+            payloads_dropped=spool.payloads_dropped,
+            late_syncs=spool.late_syncs,
+            failed_syncs=spool.failed_syncs,
+            spool_full=spool.full,
+            reserve_bytes=spool.reserve_bytes,
+            spool_bytes=self._usage.size_bytes,
+            unread_bytes=spool.unread_bytes,
+            spool_share=spool.quota_share,
             cache_bytes=cache.size_bytes,
             cache_entries=cache.entries,
             retries_denied=dispatch.denied,
@@ -72,3 +109,13 @@ class Heartbeat:
             upstream_waiting=dispatch.waiting,
             waiting=self._gate.statistics().waiting if self._gate is not None else 0,
         )
+
+
+def _state_of(spool: SpoolStatistics) -> str:
+    if spool.full:
+        return "the spool's disk is full or failing"
+    if spool.quota_share >= 1.0:
+        return "the spool is as large as `record.spool_bytes`: the ingest does not keep up"
+    if spool.quota_share >= BODIES_SHARE:
+        return "the spool nears `record.spool_bytes`: the ingest does not keep up"
+    return ""

@@ -43,6 +43,7 @@ class IngestWork:
             step = self._ingester.step()
             self.lag_bytes = step.lag_bytes
             self._telemetry.set_ingest(self._ingester.statistics(), lag_bytes=step.lag_bytes)
+            self._telemetry.observe_losses(step.losses)
             for loss in step.losses:
                 log.error("the spool lost data: %s", loss)
             if step.failed is not None:

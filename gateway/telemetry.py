@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from gateway.aggregates import Aggregates
+from gateway.aggregates import OTHER, Aggregates
 from gateway.config import Settings
 from gateway.delivery import DeliveryStatistics
 from gateway.telemetry_drift import DriftSeries
@@ -25,6 +25,10 @@ from router.clock import Clock, SystemClock
 from router.errors import Reason
 from storage.ingest import IngestStatistics
 from storage.records import End, Prediction, Verdict, WorkerStats
+from storage.writer import Loss
+
+LOSS_KINDS = ("torn", "damaged", "undecodable", "trimmed", "rejected")
+"""What can be wrong with a place of the spool, or a record of it; label values."""
 
 
 class TelemetryStatistics(NamedTuple):
@@ -73,6 +77,8 @@ class Telemetry:
     def _begin_at_zero(self, settings: Settings) -> None:
         """Show the usual counters before their first event: `rate` misses a series' birth."""
         add = self._aggregates.add
+        for kind in LOSS_KINDS:
+            add(m.SPOOL_LOSSES, (kind,), 0.0)
         for name in settings.upstreams:
             add(m.ATTEMPTS, (name, NONE), 0.0)
         for route in settings.routes.values():
@@ -136,15 +142,30 @@ class Telemetry:
                 self._drift.observe(verdict, self._names)
             self._drift.count_open()
 
-    def set_ingest(self, statistics: IngestStatistics, *, lag_bytes: int) -> None:
-        """Take the ingester's totals, which only grow."""
+    def set_ingest(
+        self, statistics: IngestStatistics, *, lag_bytes: int, lag_s: float = 0.0
+    ) -> None:
+        """Take the ingester's totals, which only grow, and how far it is behind."""
         with self._lock:
             add, before = self._aggregates.add, self._ingested
             add(m.INGESTED, (), statistics.records - before.records)
             add(m.INGEST_FAILURES, (), statistics.failures - before.failures)
-            add(m.SPOOL_LOSSES, (), statistics.losses - before.losses)
             self._ingested = statistics
             self._aggregates.set(m.INGEST_LAG, (), lag_bytes)
+            self._aggregates.set(m.INGEST_LAG_S, (), lag_s)
+
+    def observe_losses(self, losses: Sequence[Loss]) -> None:
+        """Count places of the spool that could not be read."""
+        with self._lock:
+            for loss in losses:
+                kind = loss.kind if loss.kind in LOSS_KINDS else OTHER
+                self._aggregates.add(m.SPOOL_LOSSES, (kind,))
+
+    def set_archives(self, *, text_lag_s: float, facts_lag_s: float) -> None:
+        """Take how far the Parquet files are behind the database."""
+        with self._lock:
+            self._aggregates.set(m.TEXT_LAG_S, (), text_lag_s)
+            self._aggregates.set(m.ARCHIVE_LAG_S, (), facts_lag_s)
 
     def set_deliveries(self, statistics: DeliveryStatistics) -> None:
         """Take the delivery loop's totals, which only grow."""

@@ -22,6 +22,17 @@ _GAUGES = (
     m.BREAKER,
     m.POOL,
     m.UPSTREAM_WAITING,
+    m.SPOOL_SHARE,
+    m.SPOOL_FULL,
+    m.SPOOL_RESERVE,
+)
+_COUNTERS = (
+    m.SHADOWS_DROPPED,
+    m.UNLOGGED,
+    m.RETRIES_DENIED,
+    m.PAYLOADS_DROPPED,
+    m.LATE_SYNCS,
+    m.FAILED_SYNCS,
 )
 
 
@@ -32,7 +43,7 @@ class WorkerSeries:
         self._aggregates = aggregates
         self._seen_at: dict[str, int] = {}
         self._counted: dict[tuple[str, str, str], int] = {}
-        for metric in (m.SHADOWS_DROPPED, m.UNLOGGED, m.RETRIES_DENIED):
+        for metric in _COUNTERS:
             aggregates.add(metric, (), 0.0)
 
     def observe(self, one: WorkerStats, names: Names) -> None:
@@ -46,6 +57,10 @@ class WorkerSeries:
         put(m.LOOP_LAG_MEAN, worker, one.loop_lag_mean_s)
         put(m.CACHE_BYTES, worker, one.cache_bytes)
         put(m.CACHE_ENTRIES, worker, one.cache_entries)
+        put(m.SPOOL_BYTES, (), one.spool_bytes)  # Every worker sees the same directory.
+        put(m.SPOOL_SHARE, worker, one.spool_share)
+        put(m.SPOOL_FULL, worker, one.spool_full)
+        put(m.SPOOL_RESERVE, worker, one.reserve_bytes)
         self._replace_upstreams(one, names)
         for metric, label, key, count in _counters(one):
             self._count_up(metric, label, (one.worker, metric.name, key), count)
@@ -84,5 +99,8 @@ def _counters(one: WorkerStats) -> Iterator[tuple[m.Metric, tuple[str, ...], str
     yield m.SHADOWS_DROPPED, (), "", one.shadows_dropped
     yield m.UNLOGGED, (), "", one.unlogged
     yield m.RETRIES_DENIED, (), "", one.retries_denied
+    yield m.PAYLOADS_DROPPED, (), "", one.payloads_dropped
+    yield m.LATE_SYNCS, (), "", one.late_syncs
+    yield m.FAILED_SYNCS, (), "", one.failed_syncs
     for reason, count in one.refused.items():
         yield m.REFUSED, (reason_label(reason),), reason, count

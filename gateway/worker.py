@@ -20,7 +20,7 @@ from gateway.heartbeat import Heartbeat
 from gateway.loop_lag import LoopLag
 from gateway.model_list import ModelList
 from gateway.overload import OverloadGate
-from gateway.paths import engine_socket
+from gateway.paths import engine_socket, spool_dir
 from gateway.server import Server
 from gateway.settings import settings_from_message
 from gateway.snapshot import Snapshot, build_snapshot
@@ -30,6 +30,7 @@ from router.plan import build_table
 from router.tasks import TaskSet
 from storage.ids import IdSource
 from storage.spool import Spool
+from storage.spool_level import SpoolLevel
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Worker:
 
     async def _open(self, settings: Settings, stack: AsyncExitStack) -> Server:
         spool = Spool.open(
-            self.options.data_dir / "spool",
+            spool_dir(self.options.data_dir),
             worker=self.options.name,
             config=settings.record,
             now_us=self.clock.now_us,
@@ -101,7 +102,8 @@ class Worker:
             server_error=refusal_body,
         )
         await server.start([self.options.listening])
-        heartbeat = Heartbeat(self.options.name, self._plane, server, self._upstreams, gate)
+        level = SpoolLevel(spool_dir(self.options.data_dir))
+        heartbeat = Heartbeat(self.options.name, self._plane, server, self._upstreams, level, gate)
         self._tasks.start(heartbeat.run())
         self._update_readiness()
         return server

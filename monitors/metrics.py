@@ -176,10 +176,42 @@ DELIVERIES = Metric(
 )  # fmt: skip
 INGESTED = Metric("ingested_records", "counter", "Records written to the database.")
 INGEST_LAG = Metric("ingest_lag_bytes", "gauge", "Bytes of the spool not yet in the database.")
+INGEST_LAG_S = Metric(
+    "ingest_lag_seconds", "gauge",
+    "Since the ingest was last at the end of the spool: no record that waits is older.",
+)  # fmt: skip
 INGEST_FAILURES = Metric("ingest_failures", "counter", "Batches that failed and were tried again.")
-SPOOL_LOSSES = Metric(
-    "spool_losses", "counter", "Torn or damaged places found in the prediction log."
+TEXT_LAG_S = Metric(
+    "text_lag_seconds", "gauge", "Age of the oldest text that is not in a day file yet."
 )
+ARCHIVE_LAG_S = Metric(
+    "archive_lag_seconds", "gauge", "Age of the oldest facts that are not in the archive yet."
+)
+SPOOL_LOSSES = Metric(
+    "spool_losses", "counter", "Torn or damaged places found in the prediction log.", ("kind",)
+)
+SPOOL_BYTES = Metric(
+    "spool_bytes", "gauge", "Size of the spool, segments included that are read and still kept."
+)
+SPOOL_SHARE = Metric(
+    "spool_quota_share", "gauge",
+    "Spool not yet in the database, as a share of its quota: bodies go at 0.75, records at 1.",
+    ("worker",),
+)  # fmt: skip
+SPOOL_FULL = Metric(
+    "spool_full", "gauge", "1 while the spool's disk is full or failing: bodies are dropped.",
+    ("worker",),
+)  # fmt: skip
+SPOOL_RESERVE = Metric(
+    "spool_reserve_bytes", "gauge", "Space held back for facts when the disk is full.", ("worker",)
+)
+PAYLOADS_DROPPED = Metric(
+    "payloads_dropped", "counter", "Records written without their bodies for lack of space."
+)
+LATE_SYNCS = Metric(
+    "spool_late_syncs", "counter", "Answers sent before their record was known to be on the disk."
+)
+FAILED_SYNCS = Metric("spool_failed_syncs", "counter", "Syncs of the spool that failed.")
 SERIES_DROPPED = Metric(
     "metrics_series_dropped", "counter",
     "Observations whose own series a full metric refused; they count under `other`.",
@@ -192,8 +224,9 @@ METRICS: tuple[Metric, ...] = (
     ATTEMPTS, ATTEMPT_DURATION, REFUSED, IN_FLIGHT, WAITING, CONNECTIONS, LOOP_LAG, LOOP_LAG_MEAN,
     POOL, UPSTREAM_WAITING, BREAKER, SHADOWS_DROPPED, UNLOGGED, RETRIES_DENIED, CACHE_BYTES,
     CACHE_ENTRIES, DRIFT_EFFECT, DRIFT_LEVEL, DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT,
-    ALERTS_OPEN, DELIVERIES, INGESTED, INGEST_LAG, INGEST_FAILURES, SPOOL_LOSSES, SERIES_DROPPED,
-    SCRAPE, BUILD,
+    ALERTS_OPEN, DELIVERIES, INGESTED, INGEST_LAG, INGEST_LAG_S, INGEST_FAILURES, TEXT_LAG_S,
+    ARCHIVE_LAG_S, SPOOL_LOSSES, SPOOL_BYTES, SPOOL_SHARE, SPOOL_FULL, SPOOL_RESERVE,
+    PAYLOADS_DROPPED, LATE_SYNCS, FAILED_SYNCS, SERIES_DROPPED, SCRAPE, BUILD,
 )  # fmt: skip
 """Every metric of the gateway."""
 
@@ -213,7 +246,10 @@ LABELS = {
     "feature": "a signal of `monitors`",
     "statistic": "`psi`, `ks`, `wasserstein_sd` or `js_distance`",
     "window": "`reference` or `current`",
-    "kind": "what raised the alert: `drift`",
+    "kind": (
+        "alerts: what raised it, `drift`; "
+        "losses of the spool: `torn`, `damaged`, `undecodable`, `trimmed`, `rejected`"
+    ),
     "version": "of this program",
 }
 """Label to its values: they come from the configuration or a closed list."""

@@ -83,7 +83,7 @@ class RecordConfig(Frozen):
     max_payload_bytes: int = Field(262_144, ge=0, le=16_777_216)  # a body is cut there
     durability: Literal["process", "disk"] = "process"  # disk: group fdatasync
     on_full: Literal["fail_open", "fail_closed"] = "fail_open"  # disk full: serve, or 503
-    spool_bytes: int | None = Field(8_589_934_592, ge=1_048_576)  # not yet ingested; then on_full
+    spool_bytes: Annotated[SizeBytes, Field(ge=1_048_576)] | None = 2**33  # not ingested: on_full
     segment_bytes: int = Field(67_108_864, ge=65_536)  # a segment is sealed there
     segment_age_s: float = Field(600.0, gt=0)  # or when it is so old
     retention: RetentionConfig = RetentionConfig()

@@ -210,6 +210,16 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
         Requests waiting for others to end.
     upstream_waiting : dict of str to int
         Upstream to requests waiting for one of its places.
+    payloads_dropped, late_syncs, failed_syncs : int
+        Counters of the spool since the worker started.
+    spool_full : bool
+        Its disk is full or failing.
+    reserve_bytes : int
+        Space it still holds for facts.
+    spool_bytes, unread_bytes : int
+        Size of all workers' segments; of them, what is not in the database.
+    spool_share : float
+        `unread_bytes` as a share of `record.spool_bytes`; 0 without such a bound.
     """
 
     worker: str
@@ -228,6 +238,14 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
     loop_lag_mean_s: float = 0.0
     waiting: int = 0
     upstream_waiting: dict[str, int] = {}
+    payloads_dropped: int = 0
+    late_syncs: int = 0
+    failed_syncs: int = 0
+    spool_full: bool = False
+    reserve_bytes: int = 0
+    spool_bytes: int = 0
+    unread_bytes: int = 0
+    spool_share: float = 0.0
 
 
 class Signals(msgspec.Struct, frozen=True):

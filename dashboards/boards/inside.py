@@ -59,13 +59,14 @@ INSIDE = Row(
         Panel(
             "timeseries",
             "Lost and left out",
-            "A second: answers without a record, damaged places of the log, shadows dropped, "
-            "repeats denied, failed batches, observations of refused series. Only the first two "
-            "are losses.",
+            "A second: answers without a record, damaged places of the log, records without "
+            "bodies, shadows dropped, repeats denied, failed batches, observations of refused "
+            "series. Only the first two are losses.",
             "short",
             (
                 Query(per_second(m.UNLOGGED), "unlogged"),
-                Query(per_second(m.SPOOL_LOSSES), "spool losses"),
+                Query(per_second(m.SPOOL_LOSSES, by=("kind",)), "spool losses: {{kind}}"),
+                Query(per_second(m.PAYLOADS_DROPPED), "without bodies"),
                 Query(per_second(m.SHADOWS_DROPPED), "shadows dropped"),
                 Query(per_second(m.RETRIES_DENIED), "repeats denied"),
                 Query(per_second(m.INGEST_FAILURES), "failed batches"),
@@ -87,6 +88,58 @@ INSIDE = Row(
             "Time to render the metrics, in the control plane: no stream waits for it.",
             "s",
             (Query(total(select(m.SCRAPE), operator="max"), "render"),),
+            width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Log behind for",
+            "Age that a record may have which is not in the database yet; of text that is in no "
+            "day file yet, and of facts that are not in the archive. Above a minute something "
+            "holds the ingest.",
+            "s",
+            (
+                Query(total(select(m.INGEST_LAG_S), operator="max"), "database"),
+                Query(total(select(m.TEXT_LAG_S), operator="max"), "text"),
+                Query(total(select(m.ARCHIVE_LAG_S), operator="max"), "archive"),
+            ),
+            width=6,
+            steps=((60, "orange"), (600, "red")),
+        ),
+        Panel(
+            "timeseries",
+            "Spool on disk",
+            "Segments of the prediction log, read ones that are still kept included, and what is "
+            "held back for facts should the disk fill up.",
+            "bytes",
+            (
+                Query(total(select(m.SPOOL_BYTES), operator="max"), "segments"),
+                Query(total(select(m.SPOOL_RESERVE)), "reserve"),
+            ),
+            width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Spool full",
+            "What waits for the database, as a share of its quota: from 0.75 on bodies are "
+            "dropped, from 1 on `record.on_full` holds. A full or failing disk is a 1, too.",
+            "percentunit",
+            (
+                Query(total(select(m.SPOOL_SHARE), operator="max"), "share of the quota"),
+                Query(total(select(m.SPOOL_FULL), "worker", operator="max"), "{{worker}} disk"),
+            ),
+            width=6,
+            steps=((0.75, "orange"), (1.0, "red")),
+        ),
+        Panel(
+            "timeseries",
+            "Syncs of the log",
+            "A second, with `record.durability: disk`: syncs that failed, and answers sent before "
+            "their record was known to be on the disk.",
+            "short",
+            (
+                Query(per_second(m.FAILED_SYNCS), "failed"),
+                Query(per_second(m.LATE_SYNCS), "late"),
+            ),
             width=6,
         ),
     ),

@@ -26,7 +26,8 @@ from gateway.delivery import DeliveryStatistics
 from gateway.telemetry import Telemetry
 from monitors import metrics as m
 from storage.ingest import IngestStatistics
-from storage.records import Attempt, End
+from storage.records import Attempt, End, WorkerStats
+from storage.writer import Loss
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -268,12 +269,37 @@ def test_usual_series_begin_at_zero(telemetry: Telemetry) -> None:
 def test_ingest_and_deliveries_are_totals(telemetry: Telemetry) -> None:
     """Totals handed over twice count once."""
     for _ in range(2):
-        telemetry.set_ingest(IngestStatistics(10, 20, 3, 4), lag_bytes=99)
+        telemetry.set_ingest(IngestStatistics(10, 20, 3, 4), lag_bytes=99, lag_s=1.5)
         telemetry.set_deliveries(DeliveryStatistics(delivered=2, failed=1))
     assert value_of(telemetry, "ingested_records_total") == 10.0
-    assert value_of(telemetry, "spool_losses_total") == 3.0
+    assert value_of(telemetry, "ingest_failures_total") == 4.0
     assert value_of(telemetry, "ingest_lag_bytes") == 99.0
+    assert value_of(telemetry, "ingest_lag_seconds") == 1.5
     assert value_of(telemetry, "deliveries_total", state="delivered") == 2.0
+
+
+def test_losses_of_the_spool_are_counted_by_kind(telemetry: Telemetry) -> None:
+    """Every kind shows before its first; a word of another program is `other`."""
+    assert value_of(telemetry, "spool_losses_total", kind="torn") == 0.0
+    telemetry.observe_losses([Loss("s", 0, 512, kind, 0, 9) for kind in ("torn", "torn", "new")])
+    assert value_of(telemetry, "spool_losses_total", kind="torn") == 2.0
+    assert value_of(telemetry, "spool_losses_total", kind="other") == 1.0
+
+
+def test_the_spool_of_a_worker_is_shown(telemetry: Telemetry) -> None:
+    """How full it is, and what that has cost."""
+    stats = WorkerStats(
+        "w0", NOW, payloads_dropped=3, late_syncs=2, failed_syncs=1, spool_full=True,
+        reserve_bytes=7, spool_bytes=90, unread_bytes=45, spool_share=0.5,
+    )  # fmt: skip
+    telemetry.observe_stats([stats])
+    assert value_of(telemetry, "spool_full", worker="w0") == 1.0
+    assert value_of(telemetry, "spool_reserve_bytes", worker="w0") == 7.0
+    assert value_of(telemetry, "spool_bytes") == 90.0
+    assert value_of(telemetry, "spool_quota_share", worker="w0") == 0.5
+    assert value_of(telemetry, "payloads_dropped_total") == 3.0
+    assert value_of(telemetry, "spool_late_syncs_total") == 2.0
+    assert value_of(telemetry, "spool_failed_syncs_total") == 1.0
 
 
 @pytest.mark.parametrize(
