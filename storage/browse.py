@@ -8,7 +8,7 @@ from uuid import UUID
 import duckdb
 
 from storage.errors import QueryRefused
-from storage.reader import Record, Window
+from storage.reader import Record, Window, record
 from storage.statements import checked_condition
 from storage.times import from_timestamp, to_timestamp
 
@@ -162,6 +162,15 @@ def following(
         return Page(rows, Position(head), more=False)
     last = rows[-1]
     return Page(rows, Position(last["batch"], last["started_at"], last["id"]), more=True)
+
+
+def with_text(connection: duckdb.DuckDBPyConnection, page: Page) -> Page:
+    """Return the page with the text of each row as `payload`, None where there is none."""
+    rows = []
+    for row in page.rows:
+        whole = record(connection, row["id"])
+        rows.append({**row, "payload": whole["payload"] if whole is not None else None})
+    return page._replace(rows=rows)
 
 
 def _conditions(

@@ -4,16 +4,16 @@ A slice is written by DuckDB into a folder of its own, handed over, and removed.
 change and slices do not overlap, so every row that was there at the start is in the export once.
 """
 
-import re
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import duckdb
 
 from storage.database import COPIES_FOLDER
-from storage.errors import QueryRefused
+from storage.errors import DatabaseFailed, QueryRefused
 from storage.faults import translated
 from storage.reader import Window
 from storage.sql import BoundedReader, Lend
@@ -41,7 +41,6 @@ _OPTIONS = {
     "jsonl": "FORMAT json",
 }
 _ISO = "'%Y-%m-%dT%H:%M:%S.%fZ'"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ExportQuery(NamedTuple):
@@ -68,7 +67,7 @@ class ExportQuery(NamedTuple):
 
 
 class Export:
-    """One export; `prepare`, then `slices` to the end, or `close`.
+    """One export: `prepare`, then `next_slice` to the end, then `close`.
 
     Parameters
     ----------
@@ -86,6 +85,11 @@ class Export:
         self._reader = BoundedReader(lend, time_s=time_s or SLICE_TIME_S)
         self._select = ""
         self._windows: list[Window] = []
+        self._turn = threading.Lock()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._last: Path | None = None
+        self._done = 0
+        self._closed = False
 
     def prepare(self) -> None:
         """Check what was asked for and plan the slices.
@@ -106,30 +110,49 @@ class Export:
             if self._parent is None:
                 self._parent = _folder_of(connection)
 
-    def slices(self) -> Iterator[Path]:
-        """Yield files, in order of time; each is gone when the next one is asked for.
+    def next_slice(self) -> Path | None:
+        """Write the next file, in order of time, and remove the one before; None is the end.
 
         There is at least one, so that an empty export has its columns.
 
         Raises
         ------
         QueryRefused
-            A slice took too long, or `interrupt` was called.
+            A slice took too long, or the export was closed meanwhile.
         StorageError
             The database cannot be read, or a file cannot be written.
         """
-        assert self._parent is not None, "prepared first"
-        self._parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._parent, prefix="export-") as folder:
-            for number, window in enumerate(self._windows):
-                path = Path(folder) / f"part-{number:06d}.{self._query.form}"
-                self._write(window, path, header=number == 0)
-                yield path
-                path.unlink()
+        with self._turn:
+            if self._last is not None:
+                self._last.unlink()
+                self._last = None
+            if self._closed or self._done == len(self._windows):
+                return None
+            path = self._opened() / f"part-{self._done:06d}.{self._query.form}"
+            self._write(self._windows[self._done], path, header=self._done == 0)
+            self._done += 1
+            self._last = path
+            return path
 
-    def interrupt(self) -> None:
-        """Stop the slice that is being written: nobody waits for it."""
+    def close(self) -> None:
+        """Stop the slice that is being written, from any thread, and remove what was left."""
         self._reader.interrupt()
+        with self._turn:
+            self._closed = True
+            if self._folder is not None:
+                self._folder.cleanup()
+
+    def _opened(self) -> Path:
+        assert self._parent is not None, "prepared first"
+        if self._folder is None:
+            try:
+                self._parent.mkdir(parents=True, exist_ok=True)
+                self._folder = tempfile.TemporaryDirectory(
+                    dir=self._parent, prefix="export-", ignore_cleanup_errors=True
+                )
+            except OSError as error:
+                raise DatabaseFailed(f"{self._parent} cannot be written: {error}") from error
+        return Path(self._folder.name)
 
     def _write(self, window: Window, path: Path, *, header: bool) -> None:
         options = _OPTIONS[self._query.form].format(header=str(header).lower())

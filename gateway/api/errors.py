@@ -10,10 +10,12 @@ from pydantic import BaseModel
 
 from gateway.errors import error_body
 from monitors.errors import MonitorError, NoBaseline
+from storage.errors import QueryRefused
 
 NOT_ENOUGH_DATA = "not_enough_data"
 NO_BASELINE = "no_baseline"
 INVALID_REQUEST = "invalid_request"
+NOT_FOUND = "not_found"
 
 
 class ErrorDetail(BaseModel):
@@ -35,6 +37,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorBody, "description": "There is no such baseline."},
     409: {"model": ErrorBody, "description": "There is not enough data."},
     422: {"model": ErrorBody, "description": "A parameter is refused."},
+    429: {"model": ErrorBody, "description": "As many are at work as may be; see `Retry-After`."},
     503: {"model": ErrorBody, "description": "The prediction log cannot be read."},
 }
 """Documentation of the answers that `ErrorRoute` and the application give."""
@@ -48,6 +51,14 @@ class ParameterRefused(ValueError):
         self.param = param
 
 
+class NothingFound(Exception):
+    """There is none of that id."""
+
+
+class TooManyAtOnce(Exception):
+    """As many are at work as may be; later there is a place again."""
+
+
 class ErrorRoute(APIRoute):
     """A route whose refusals have the API's shape; errors of storage are the application's."""
 
@@ -55,7 +66,7 @@ class ErrorRoute(APIRoute):
         """Wrap FastAPI's handler."""
         handle = super().get_route_handler()
 
-        async def answer(request: Request) -> Response:
+        async def answered(request: Request) -> Response:
             try:
                 return await handle(request)
             except RequestValidationError as error:
@@ -64,12 +75,20 @@ class ErrorRoute(APIRoute):
                 return _refusal(422, f"`{param}`: {first['msg']}", INVALID_REQUEST, param)
             except ParameterRefused as error:
                 return _refusal(422, str(error), INVALID_REQUEST, error.param)
+            except QueryRefused as error:
+                return _refusal(422, str(error), error.code)
+            except NothingFound as error:
+                return _refusal(404, str(error), NOT_FOUND)
+            except TooManyAtOnce as error:
+                answer = _refusal(429, str(error), "too_many_at_once")
+                answer.headers["retry-after"] = "1"
+                return answer
             except NoBaseline as error:
                 return _refusal(404, str(error), NO_BASELINE)
             except MonitorError as error:
                 return _refusal(409, str(error), NOT_ENOUGH_DATA)
 
-        return answer
+        return answered
 
 
 def _refusal(status_code: int, message: str, code: str, param: str | None = None) -> Response:
