@@ -14,6 +14,7 @@ from gateway.browsers import forged
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
 from gateway.errors import ConfigError, error_body
+from gateway.ingest_progress import IngestProgress
 from gateway.page import page
 from gateway.telemetry import Telemetry
 from gateway.version import VERSION
@@ -22,7 +23,7 @@ from router.clock import Clock
 from storage.errors import StorageError
 from storage.repository import Repository
 
-_OPEN_PATHS = frozenset({"/healthz"})
+_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class ControlState:
     delivery: DeliveryLoop
     reload: Callable[[], Awaitable[list[str]]]
     loops: dict[str, Any]
+    ingest: IngestProgress
     is_local: bool = False
 
 
@@ -57,7 +59,7 @@ def build_app(state: ControlState) -> FastAPI:
     )
     app.state.control = state
     _add_own_routes(app, state)
-    app.include_router(health.router())
+    app.include_router(health.router(state))
     app.include_router(data_plane_document.router(), prefix="/api/v1")
     for module in (report, baselines, status, alerts):
         app.include_router(module.router(state), prefix="/api/v1")
@@ -71,6 +73,8 @@ def _add_own_routes(app: FastAPI, state: ControlState) -> None:
     async def metrics(request: Request) -> Response:
         accept = request.headers.get("accept", "")
         state.telemetry.set_deliveries(state.delivery.statistics())
+        lag = state.ingest.health()
+        state.telemetry.set_lag(lag_bytes=lag.lag_bytes, lag_s=lag.lag_s)
         # Rendering thousands of lines takes tens of milliseconds of CPU.
         body, content_type = await asyncio.to_thread(state.telemetry.render, accept)
         return Response(body, media_type=content_type)

@@ -138,6 +138,7 @@ class ControlProcess:
             delivery=delivery,
             reload=lambda: self._ask_reload(channel),
             loops={},
+            ingest=ingest.progress,
             is_local=is_loopback(shown_address(self.options.listening.getsockname())),
         )
         self._start_loops(stack)

@@ -4,6 +4,7 @@ import logging
 import threading
 
 from gateway.config import Settings
+from gateway.ingest_progress import IngestProgress
 from gateway.telemetry import Telemetry
 from router.clock import Clock
 from storage.database import Database
@@ -30,6 +31,7 @@ class IngestWork:
         self._database = database
         self._ingester = ingester
         self.lag_bytes = 0
+        self.progress = IngestProgress(clock)
         self._telemetry = telemetry
         self._clock = clock
         self._payloads = PayloadStore(database)
@@ -40,9 +42,11 @@ class IngestWork:
     def turn(self) -> float:
         """Ingest a batch, now and then keep house; return the seconds to wait."""
         with self._busy:
+            began_s = self._clock.monotonic()
             step = self._ingester.step()
             self.lag_bytes = step.lag_bytes
-            self._telemetry.set_ingest(self._ingester.statistics(), lag_bytes=step.lag_bytes)
+            self.progress.observe(step, began_s=began_s)
+            self._telemetry.set_ingest(self._ingester.statistics())
             self._telemetry.observe_losses(step.losses)
             for loss in step.losses:
                 log.error("the spool lost data: %s", loss)

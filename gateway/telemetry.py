@@ -61,7 +61,8 @@ class Telemetry:
         self._drift = DriftSeries(self._aggregates)
         self._ingested = IngestStatistics(0, 0, 0, 0)
         self._delivered = DeliveryStatistics()
-        self.set_ingest(self._ingested, lag_bytes=0)
+        self.set_ingest(self._ingested)
+        self.set_lag(lag_bytes=0, lag_s=0.0)
         self.set_deliveries(self._delivered)
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(self._families))
@@ -142,15 +143,17 @@ class Telemetry:
                 self._drift.observe(verdict, self._names)
             self._drift.count_open()
 
-    def set_ingest(
-        self, statistics: IngestStatistics, *, lag_bytes: int, lag_s: float = 0.0
-    ) -> None:
-        """Take the ingester's totals, which only grow, and how far it is behind."""
+    def set_ingest(self, statistics: IngestStatistics) -> None:
+        """Take the ingester's totals, which only grow."""
         with self._lock:
             add, before = self._aggregates.add, self._ingested
             add(m.INGESTED, (), statistics.records - before.records)
             add(m.INGEST_FAILURES, (), statistics.failures - before.failures)
             self._ingested = statistics
+
+    def set_lag(self, *, lag_bytes: int, lag_s: float) -> None:
+        """Take how far the ingest is behind: at the scrape, for a thread that hangs tells none."""
+        with self._lock:
             self._aggregates.set(m.INGEST_LAG, (), lag_bytes)
             self._aggregates.set(m.INGEST_LAG_S, (), lag_s)
 

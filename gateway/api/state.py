@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gateway.config import Settings
+from gateway.ingest_progress import IngestProgress
 from monitors.schedule import MonitorRun
 from router.clock import Clock
 from storage.repository import Repository
@@ -35,4 +36,9 @@ class ApiState(Protocol):
     @property
     def loops(self) -> Mapping[str, Any]:
         """Working threads by name (`gateway.loops.WorkLoop`)."""
+        ...
+
+    @property
+    def ingest(self) -> IngestProgress:
+        """Whether the database keeps up with the spool."""
         ...

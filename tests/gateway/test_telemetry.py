@@ -269,7 +269,8 @@ def test_usual_series_begin_at_zero(telemetry: Telemetry) -> None:
 def test_ingest_and_deliveries_are_totals(telemetry: Telemetry) -> None:
     """Totals handed over twice count once."""
     for _ in range(2):
-        telemetry.set_ingest(IngestStatistics(10, 20, 3, 4), lag_bytes=99, lag_s=1.5)
+        telemetry.set_ingest(IngestStatistics(10, 20, 3, 4))
+        telemetry.set_lag(lag_bytes=99, lag_s=1.5)
         telemetry.set_deliveries(DeliveryStatistics(delivered=2, failed=1))
     assert value_of(telemetry, "ingested_records_total") == 10.0
     assert value_of(telemetry, "ingest_failures_total") == 4.0

@@ -123,9 +123,8 @@ def feed(telemetry: Telemetry, turn: int, now_us: int) -> None:
     telemetry.observe(ends_of(40, seed=turn))
     telemetry.observe_stats([stats_of(now_us, counted=3 + turn)])
     telemetry.observe_verdicts([verdict_of(signal.name, at=now_us) for signal in SIGNALS])
-    telemetry.set_ingest(
-        IngestStatistics(40 * turn, 90 * turn, turn, turn), lag_bytes=4096, lag_s=0.5
-    )
+    telemetry.set_ingest(IngestStatistics(40 * turn, 90 * turn, turn, turn))
+    telemetry.set_lag(lag_bytes=4096, lag_s=0.5)
     telemetry.observe_losses([Loss("w0-1-1", 0, 512, "torn", 0, 9)])
     telemetry.set_archives(text_lag_s=20.0, facts_lag_s=30.0)
     telemetry.set_deliveries(DeliveryStatistics(delivered=turn, failed=turn, dead=turn))
