@@ -2,7 +2,25 @@
 
 import msgspec
 
-from gateway.protocols.json_text import event_objects, json_object, object_of, texts
+from gateway.protocols.json_text import (
+    decoded_events,
+    event_objects,
+    json_object,
+    object_of,
+    texts,
+)
+
+
+class _Delta(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+
+
+class _Event(msgspec.Struct):
+    delta: _Delta | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
 
 
 class AnthropicTexts:
@@ -18,6 +36,10 @@ class AnthropicTexts:
     def answer(self, response: bytes, response_type: str) -> str | None:
         """Return the text blocks of a message, joined from events if streamed."""
         if response_type.startswith("text/event-stream"):
+            events = decoded_events(response, _EVENT)
+            if events is not None:
+                known = [event.delta for event in events if event.delta is not None]
+                return "".join([d.text for d in known if d.type == "text_delta" and d.text])
             deltas = (object_of(data.get("delta")) for data in event_objects(response))
             pieces = [delta.get("text") for delta in deltas if delta.get("type") == "text_delta"]
             return "".join(piece for piece in pieces if isinstance(piece, str))

@@ -1,11 +1,16 @@
 """Words in recorded JSON and event streams, read without trusting their shape."""
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 _MAX_DEPTH = 16  # of texts in parts of messages; deeper ones are no protocol's, but an attack
+
+_USUAL_EVENT = re.compile(rb"(?:\A|\n\n)(?:event:[^\n]*\n)?data:([^\n]*)(?=\n\n|\Z)")
+
+Event = TypeVar("Event")
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -42,6 +47,25 @@ def event_objects(stream: bytes) -> Iterator[dict[str, Any]]:
             lines = []
             if data is not None:
                 yield data
+
+
+def decoded_events(stream: bytes, decoder: "msgspec.json.Decoder[Event]") -> list[Event] | None:
+    """Return a stream's events as structs, several times as quick as `event_objects`.
+
+    None for what takes a closer look: another way to write lines or objects than the usual one,
+    or an object that is no such struct.
+    """
+    if b"\r" in stream:
+        return None
+    lines = _USUAL_EVENT.findall(stream)
+    if len(lines) != stream.count(b"\ndata:") + stream.startswith(b"data:"):
+        return None
+    if lines and lines[-1].strip() == b"[DONE]":
+        lines.pop()
+    try:
+        return decoder.decode_lines(b"\n".join(lines))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def first_of(value: Any) -> dict[str, Any]:

@@ -3,10 +3,55 @@
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
-from gateway.protocols.json_text import event_objects, first_of, json_object, object_of, texts
+from gateway.protocols.json_text import (
+    decoded_events,
+    event_objects,
+    first_of,
+    json_object,
+    object_of,
+    texts,
+)
 
 _TEXT_DELTAS = frozenset({"response.output_text.delta", "transcript.text.delta"})
+
+
+class _Said(msgspec.Struct):
+    content: str
+
+
+class _Asked(msgspec.Struct):
+    messages: list[_Said]
+
+
+class _Choice(msgspec.Struct):
+    message: _Said
+
+
+class _Answer(msgspec.Struct):
+    choices: list[_Choice]
+    output: Raw | UnsetType = UNSET
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+
+
+class _StreamChoice(msgspec.Struct, gc=False):
+    delta: _Delta
+    index: int = 0
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_StreamChoice] = []
+    type: Raw | UnsetType = UNSET
+
+
+# Most bodies are of these shapes, and of the rest of them nothing is then decoded.
+_ASKED = msgspec.json.Decoder(_Asked)
+_ANSWER = msgspec.json.Decoder(_Answer)
+_CHUNK = msgspec.json.Decoder(_Chunk)
 
 
 def prompt_text(request: bytes) -> str | None:
@@ -14,7 +59,10 @@ def prompt_text(request: bytes) -> str | None:
 
     None when the body is cut or not JSON: a part of a prompt is not a prompt.
     """
-    data = json_object(request)
+    try:
+        return "\n".join([message.content for message in _ASKED.decode(request).messages])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        data = json_object(request)
     if data is None:
         return None
     if "messages" in data:
@@ -27,8 +75,13 @@ def prompt_text(request: bytes) -> str | None:
 def answer_text(response: bytes, response_type: str) -> str | None:
     """Return what the model said: the first choice's text, joined from events if streamed."""
     if response_type.startswith("text/event-stream"):
-        pieces = (_event_text(data) for data in event_objects(response))
-        return "".join(piece for piece in pieces if isinstance(piece, str))
+        return _streamed_text(response)
+    try:
+        answer = _ANSWER.decode(response)
+        if answer.choices and answer.output is UNSET:
+            return answer.choices[0].message.content
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # Another shape.
     data = json_object(response)
     if data is None:
         return None
@@ -41,6 +94,21 @@ def answer_text(response: bytes, response_type: str) -> str | None:
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else choice.get("text")
     return text if isinstance(text, str) else None
+
+
+def _streamed_text(stream: bytes) -> str:
+    chunks = decoded_events(stream, _CHUNK)
+    if chunks is None or any(chunk.type is not UNSET for chunk in chunks):
+        pieces = (_event_text(data) for data in event_objects(stream))
+        return "".join(piece for piece in pieces if isinstance(piece, str))
+    return "".join(
+        [
+            choice.delta.content
+            for chunk in chunks
+            for choice in chunk.choices[:1]
+            if choice.index <= 0 and choice.delta.content
+        ]
+    )
 
 
 def _event_text(data: dict[str, Any]) -> Any:

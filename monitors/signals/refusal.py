@@ -8,7 +8,7 @@ LOOKED_AT_CHARS = 160
 SHORT_CHARS = 1200
 """A longer answer does something, whatever its first words say."""
 
-_PHRASES = (
+PHRASES = (
     # English
     (
         r"i (?:can ?not|can't|won't|am unable to|am not able to|"
@@ -57,7 +57,14 @@ _PHRASES = (
     r"(?:죄송|미안)[^.]{0,40}(?:없습니다|없어요|어렵습니다)",
     r"(?:извините|к сожалению|простите),? (?:но )?(?:я )?не (?:могу|смогу)",
 )
-_REFUSAL = re.compile("|".join(f"(?:{phrase})" for phrase in _PHRASES))
+_REFUSAL = re.compile("|".join(f"(?:{phrase})" for phrase in PHRASES))
+HINTS = (
+    "cannot", "can not", "am not", "'m not", "will not", "could not", "n't", "unable", "decline",
+    "refuse", "sorry", "against", "violate", "as an ai", "nicht", "je ne", "puedo", "no me",
+    "posso", "niet", "无法", "不能", "無法", "でき", "없", "어렵", "могу",
+)  # fmt: skip
+"""Every phrase holds one of them, and to look for them costs a tenth."""
+
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "`": "'", "\n": " "})
 
 
@@ -70,4 +77,4 @@ def is_refusal(answer: str) -> bool:
     if len(answer) > SHORT_CHARS:
         return False
     head = answer[:LOOKED_AT_CHARS].translate(_QUOTES).lower()
-    return _REFUSAL.search(head) is not None
+    return any(hint in head for hint in HINTS) and _REFUSAL.search(head) is not None

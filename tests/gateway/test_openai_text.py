@@ -113,3 +113,29 @@ def test_event_over_several_lines_is_one_object(end: str) -> None:
     stream = ("\ufeff" + "".join(lines) + end).encode()
     assert answer_text(stream, SSE) == "a"
     assert answer_text(stream.rstrip(), SSE) == "a"
+
+
+_CONTENT = st.one_of(st.none(), st.text(max_size=5), st.integers(0, 1))
+_EVENT = st.one_of(
+    st.fixed_dictionaries(
+        {"choices": st.lists(st.fixed_dictionaries(
+            {"delta": st.fixed_dictionaries({}, optional={"content": _CONTENT})},
+            optional={"index": st.integers(0, 1), "text": _CONTENT},
+        ), max_size=2)},
+    ),
+    st.fixed_dictionaries({"usage": st.just({"total_tokens": 1})}),
+    st.fixed_dictionaries({"type": st.just("response.output_text.delta"), "delta": _CONTENT}),
+    st.just("no object"),
+)  # fmt: skip
+_EVENTS = st.lists(
+    st.tuples(_EVENT, st.sampled_from(["data: %s", "data:%s", "event: e\ndata: %s", ": c\n"]))
+)
+
+
+@given(_EVENTS)
+def test_a_usual_stream_is_read_as_an_unusual_one(events: list[tuple[object, str]]) -> None:
+    """The quick way of reading events finds what the careful way finds, which CR LF takes."""
+    pieces = [form % json.dumps(event) if "%" in form else form for event, form in events]
+    stream = "".join(f"{piece}\n\n" for piece in [*pieces, "data: [DONE]"]).encode()
+    careful = stream.replace(b"\n", b"\r\n")
+    assert answer_text(stream, SSE) == answer_text(careful, SSE)

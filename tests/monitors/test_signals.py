@@ -3,9 +3,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from monitors.signals.extract import extract, is_error
-from monitors.signals.refusal import is_refusal
+from monitors.signals.refusal import HINTS, PHRASES, is_refusal
 from monitors.signals.table import SIGNALS
 from storage.records import Prediction, Signals
 
@@ -29,6 +31,12 @@ PREDICTION = Prediction(
 def changed(**fields: Any) -> Prediction:
     """Return the prediction with other fields."""
     return msgspec.structs.replace(PREDICTION, **fields)
+
+
+@given(st.one_of([st.from_regex(phrase, fullmatch=True) for phrase in PHRASES]))
+def test_a_hint_is_in_every_phrase(found: str) -> None:
+    """What is looked for first never hides what the phrases would find."""
+    assert any(hint in found for hint in HINTS)
 
 
 @pytest.mark.parametrize(
