@@ -15,18 +15,14 @@ from storage.database import Database
 from storage.errors import DatabaseCorrupt, DatabaseFailed
 from storage.payloads import PayloadStore
 from storage.records import SCHEMA_VERSION, End, Signals, WorkerStats
-from storage.rollups import compact_rollups
+from storage.rollups.compaction import compact
 from storage.segments import SegmentInfo, list_segments, remove_segment
 from storage.tailing import BatchLimits, Harvest, SourceReader
-from storage.times import HOUR_US
 from storage.watermarks import Watermark, drop_watermark, load_watermarks
 from storage.writer import UNFIT, Batch, Loss, fitting, write_batch
 
 Enrich = Callable[[Sequence[End]], Sequence[Signals]]
 OnBatch = Callable[[Sequence[End], Sequence[WorkerStats]], None]
-
-# Deltas that arrive for older hours stay as they are: they are few, and sums do not care.
-_COMPACTED_HOURS = 48
 
 
 class IngestOptions(NamedTuple):
@@ -123,7 +119,6 @@ class Ingester:
         self._options = options
         self._marks: dict[str, Watermark] | None = None
         self._turn = 0
-        self._compacted_hour = 0
         self._totals = IngestStatistics(0, 0, 0, 0)
 
     def step(self) -> IngestStep:
@@ -160,7 +155,7 @@ class Ingester:
     def sweep(self) -> int:
         """Do the housekeeping of a minute; return the number of segments removed.
 
-        Roll-up deltas of hours that are over are added up. Segments that are in the database for
+        Roll-up deltas of slots that are over are added up. Segments that are in the database for
         longer than the grace period are removed, after a checkpoint: the rows are then in the
         file, not only in its write-ahead log.
         """
@@ -249,13 +244,8 @@ class Ingester:
         )
 
     def _compact(self) -> None:
-        hour = self._now_us() // HOUR_US
-        if hour <= self._compacted_hour:
-            return
-        first = max(self._compacted_hour - 1, hour - _COMPACTED_HOURS)
         with self._database.cursor() as cursor:
-            compact_rollups(cursor, from_us=first * HOUR_US, before_us=hour * HOUR_US)
-        self._compacted_hour = hour
+            compact(cursor, self._now_us())
 
     def _remove_segments(self, marks: dict[str, Watermark]) -> int:
         before_s = self._now_us() / 1e6 - self._options.grace_s

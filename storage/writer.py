@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from storage.columns import attempt_arrays, feedback_arrays, insert, prediction_arrays
 from storage.payloads import drop_adopted
 from storage.records import End, Feedback, Signals
-from storage.rollups import deltas
+from storage.rollups.batch import add_batch
 from storage.rows import NOWHERE, Place, Row, payload_rows
 from storage.times import to_timestamp
 from storage.watermarks import Watermark, save_watermark
@@ -175,9 +175,8 @@ def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     insert(connection, "attempts", attempt_arrays(batch.ends, number))
     insert(connection, "feedback", feedback_arrays(batch.feedback, number))
     _append(connection, "payloads_recent", payload_rows(batch.ends))
-    added = deltas(batch.ends)
-    _append(connection, "rollup_counts", added.counts)
-    _append(connection, "rollup_latency", added.latency)
+    if batch.ends:
+        add_batch(connection, number)
     drop_adopted(connection, [end.prediction.started_at for end in batch.ends])
 
 

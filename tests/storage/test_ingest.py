@@ -77,8 +77,11 @@ def test_a_record_reaches_every_table(log: Log) -> None:
     assert log.rows("SELECT attempt_no, status, ttft_s FROM attempts") == [(1, 200, 0.1)]
     assert log.rows("SELECT prompt_chars, language, model FROM features") == [(10, "en", "m-2")]
     assert log.rows("SELECT request, response FROM payloads") == [("question 1", "answer 1")]
-    assert log.rows("SELECT n, prompt_tokens, cost_usd FROM rollup_counts") == [(1, 10, 0.001)]
-    assert log.rows("SELECT count(*), sum(n) FROM rollup_latency") == [(3, 3)]
+    assert log.rows("SELECT n, prompt_tokens, cost_nano_usd FROM rollup_counts") == [
+        (1, 10, 1_000_000)
+    ]
+    known = "SELECT count(*), sum(n)::INTEGER FROM rollup_values WHERE bucket IS NOT NULL"
+    assert log.rows(known) == [(7, 7)]
 
 
 def test_frames_are_read_once(log: Log) -> None:
@@ -138,7 +141,8 @@ def test_an_interrupted_request_has_its_row(log: Log) -> None:
     assert log.make().step().records == 0
     assert log.rows("SELECT status, reason FROM predictions") == [(0, "interrupted")]
     assert log.rows("SELECT latency_s FROM features") == [(None,)]
-    assert log.rows("SELECT count(*) FROM rollup_latency") == [(0,)]
+    unknown = "SELECT n FROM rollup_values WHERE measure = 'latency_s' AND bucket IS NULL"
+    assert log.rows(unknown) == [(1,)]
 
 
 def test_an_end_after_a_restart_closes_its_begin(log: Log) -> None:
@@ -303,4 +307,5 @@ def test_compacting_keeps_the_totals(log: Log) -> None:
     assert log.rows(query) == [(3, 3, 30)]
     log.ingester.sweep()
     assert log.rows(query) == [(1, 3, 30)]
-    assert log.rows("SELECT count(*), sum(n)::INTEGER FROM rollup_latency") == [(3, 9)]
+    timed = "SELECT count(*), sum(n)::INTEGER FROM rollup_values WHERE measure = 'latency_s'"
+    assert log.rows(timed) == [(1, 3)]

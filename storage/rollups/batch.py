@@ -1,0 +1,31 @@
+"""Roll-ups of what a batch has just added, in its transaction."""
+
+from collections.abc import Mapping
+
+import duckdb
+
+from storage.rollups.cells import count_new_baselines, has_cells
+from storage.rollups.state import RollupState, load_state
+from storage.rollups.statements import BATCHES, CELLS, ROLLUPS, Rollup, insert
+from storage.times import to_timestamp
+
+_INSERTS: Mapping[Rollup, str] = {rollup: insert(rollup, BATCHES) for rollup in ROLLUPS}
+
+
+def add_batch(connection: duckdb.DuckDBPyConnection, batch_no: int) -> None:
+    """Count the rows of a batch; called after they are in and before the commit."""
+    add_batches(connection, batch_no, batch_no)
+
+
+def add_batches(connection: duckdb.DuckDBPyConnection, first: int, last: int) -> RollupState:
+    """Count the rows of consecutive batches, inside the caller's transaction."""
+    state = load_state(connection)
+    if state.baselines != state.baselines_counted:
+        count_new_baselines(connection, state, before_batch=first)
+    hours = to_timestamp(state.rollup_hours_until)
+    chosen = {"low": first, "high": last, "hours": hours}
+    cells = has_cells(connection)
+    for rollup, statement in _INSERTS.items():
+        if rollup is not CELLS or cells:
+            connection.execute(statement, chosen)
+    return state

@@ -1,0 +1,81 @@
+"""Which cells are counted: those of the baseline that was created last, of each route.
+
+The edges are taken from `baselines` inside the transaction of the next batch, so that no row is
+counted twice or left out: rows of the 48 hours before a baseline was set are counted then, once.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import msgspec
+
+from storage.rollups.state import RollupState, save_state
+from storage.rollups.statements import CELLS, Rows, insert
+from storage.times import HOUR_US, from_timestamp, to_timestamp
+
+COUNTED_BEFORE_US = 48 * HOUR_US
+
+_CURRENT = """
+SELECT route, name || '@' || version, created_at, cells FROM baselines
+QUALIFY row_number() OVER (PARTITION BY route ORDER BY created_at DESC, version DESC) = 1
+"""
+_EARLIER = Rows("started_at >= $low AND started_at < $high AND batch < $before AND route = $route")
+_NEVER = to_timestamp(1 << 52)
+
+
+def has_cells(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether any baseline's cells are counted."""
+    return connection.execute("SELECT 1 FROM cell_edges LIMIT 1").fetchone() is not None
+
+
+def count_new_baselines(
+    connection: duckdb.DuckDBPyConnection, state: RollupState, *, before_batch: int
+) -> None:
+    """Take over changed baselines and count the earlier rows of new ones.
+
+    Runs inside the caller's transaction, which counts the rows from `before_batch` on.
+    """
+    known = {
+        route: (baseline, created_at)
+        for route, baseline, created_at in connection.execute(
+            "SELECT DISTINCT route, baseline, created_at FROM cell_edges"
+        ).fetchall()
+    }
+    current = {row[0]: row[1:] for row in connection.execute(_CURRENT).fetchall()}
+    for route, kept in known.items():
+        if current.get(route, (None, None, None))[:2] != kept:
+            connection.execute("DELETE FROM cell_edges WHERE route = ?", [route])
+            connection.execute("DELETE FROM rollup_cells WHERE route = ?", [route])
+    for route, (baseline, created_at, cells) in current.items():
+        if known.get(route) == (baseline, created_at):
+            continue
+        first_us = from_timestamp(created_at) - COUNTED_BEFORE_US
+        first = to_timestamp(max(first_us - first_us % HOUR_US, state.facts_from))
+        for edges in _edges(cells):
+            connection.execute(
+                "INSERT INTO cell_edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [route, baseline, created_at, first, *edges],
+            )
+        connection.execute(
+            insert(CELLS, _EARLIER),
+            {
+                "low": first,
+                "high": _NEVER,
+                "before": before_batch,
+                "route": route,
+                "hours": to_timestamp(state.rollup_hours_until),
+            },
+        )
+    save_state(connection, baselines_counted=state.baselines)
+
+
+def _edges(stored: str) -> Iterator[tuple[object, ...]]:
+    """Yield (feature, edges, top, rest, complete) of a baseline's stored cells."""
+    features: dict[str, dict[str, Any]] = msgspec.json.decode(stored)
+    for feature, kept in features.items():
+        cells = kept.get("cells", kept)
+        if "edges" in cells:
+            yield feature, cells["edges"], None, None, None
+        elif "top" in cells:
+            yield feature, None, cells["top"], cells.get("rest", []), cells.get("complete", True)

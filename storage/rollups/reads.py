@@ -1,0 +1,255 @@
+"""Counts of a window, as `storage.log` names them; statistics are made of them elsewhere.
+
+Every function takes a connection in a transaction, so that slots and edges are of one moment.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import duckdb
+import numpy as np
+
+from storage.log import (
+    AttemptCounts,
+    Buckets,
+    CategoryCounts,
+    CountRow,
+    Counts,
+    Coverage,
+    TimelineRow,
+    ValueCounts,
+)
+from storage.reader import Scope, Window
+from storage.rollups.state import SLOT_US, load_state
+from storage.rollups.statements import (
+    ATTEMPT_LATENCY,
+    ATTEMPT_SUMS,
+    ATTEMPTS,
+    CATEGORIES,
+    CELLS,
+    COUNT_SUMS,
+    COUNTS,
+    VALUES,
+    Rollup,
+    Rows,
+    rows_of,
+)
+from storage.rollups.windows import cover
+from storage.times import HOUR_US, to_timestamp
+
+_GROUP = "route, variant, role"
+_FAILED = "reason NOT IN ('', 'client_closed') AND status NOT BETWEEN 400 AND 499"
+_NONE: tuple[list[int], list[int], int] = ([], [], 0)
+
+
+class Asked(NamedTuple):
+    """What a read selects: rows of a roll-up from a window, and further conditions.
+
+    Attributes
+    ----------
+    where : str
+        Over columns of the roll-up; `$name` are values of `chosen`.
+    raw_sums : str or None
+        Columns that raw rows lack and roll-ups have: `1 AS n`.
+    """
+
+    rollup: Rollup
+    where: str
+    chosen: Mapping[str, object]
+    raw_sums: str | None = None
+
+
+def count_rows(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, *, exact: bool = False
+) -> list[CountRow]:
+    """Count requests; see `PredictionLog.counts`."""
+    keys = "route, variant, role, upstream, model, cache, status, reason, stream, fallback"
+    sums = ", ".join(f"sum({name})::HUGEINT" for name in COUNT_SUMS)
+    where, chosen = _conditions(scope)
+    source, values = source_of(
+        Asked(COUNTS, where, chosen), _coverage(connection, scope.window, exact=exact)
+    )
+    rows = connection.execute(
+        f"SELECT {keys}, {sums}, epoch_us(min(first_at)), epoch_us(max(last_at))"  # noqa: S608 (names of this folder)
+        f" FROM ({source}) GROUP BY {keys} ORDER BY {keys}",
+        values,
+    ).fetchall()
+    return [CountRow(*row) for row in rows]
+
+
+def value_counts(
+    connection: duckdb.DuckDBPyConnection,
+    scope: Scope,
+    measures: Sequence[str],
+    *,
+    exact: bool = False,
+) -> list[ValueCounts]:
+    """Count numbers by bucket; see `PredictionLog.values`."""
+    where, chosen = _conditions(scope)
+    asked = Asked(
+        VALUES,
+        f"{where} AND list_contains($measures, measure)",
+        {**chosen, "measures": list(measures)},
+        "1 AS n",
+    )
+    source, values = source_of(asked, _coverage(connection, scope.window, exact=exact))
+    return [
+        ValueCounts._make((*key, *_arrays(rows), rows[2]))
+        for key, rows in _bucketed(connection, source, values, f"{_GROUP}, measure").items()
+    ]
+
+
+def category_counts(
+    connection: duckdb.DuckDBPyConnection,
+    scope: Scope,
+    features: Sequence[str],
+    *,
+    exact: bool = False,
+) -> list[CategoryCounts]:
+    """Count categories; see `PredictionLog.categories`."""
+    where, chosen = _conditions(scope)
+    asked = Asked(
+        CATEGORIES,
+        f"{where} AND list_contains($features, feature)",
+        {**chosen, "features": list(features)},
+        "1 AS n",
+    )
+    source, values = source_of(asked, _coverage(connection, scope.window, exact=exact))
+    keys = f"{_GROUP}, feature"
+    rows = connection.execute(
+        f"SELECT {keys}, value, sum(n)::BIGINT FROM ({source})"  # noqa: S608 (names of this folder)
+        f" GROUP BY {keys}, value ORDER BY {keys}, value NULLS LAST",
+        values,
+    ).fetchall()
+    found = []
+    for key, group in groupby(rows, key=lambda row: row[:4]):
+        counted = {row[4]: row[5] for row in group}
+        missing = counted.pop(None, 0)
+        found.append(CategoryCounts._make((*key, counted, missing)))
+    return found
+
+
+def cell_counts(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, baseline: str
+) -> dict[str, dict[int, int]]:
+    """Count primary rows over a baseline's cells; see `PredictionLog.cells`."""
+    counted = connection.execute(
+        "SELECT epoch_us(max(counted_from)) FROM cell_edges WHERE route = ? AND baseline = ?",
+        [scope.route, baseline],
+    ).fetchone()
+    coverage = _coverage(connection, scope.window)
+    if not counted or counted[0] is None or counted[0] > coverage.window.from_us:
+        return {}
+    asked = Asked(
+        CELLS,
+        "route = $route AND baseline = $baseline",
+        {"route": scope.route, "baseline": baseline},
+        "1 AS n",
+    )
+    source, values = source_of(asked, coverage)
+    found: dict[str, dict[int, int]] = {}
+    for feature, cell, n in connection.execute(
+        f"SELECT feature, cell, sum(n)::BIGINT FROM ({source}) GROUP BY feature, cell"  # noqa: S608 (names of this folder)
+        " ORDER BY feature, cell",
+        values,
+    ).fetchall():
+        found.setdefault(feature, {})[cell] = n
+    return found
+
+
+def attempt_counts(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, *, exact: bool = False
+) -> list[AttemptCounts]:
+    """Count tries; see `PredictionLog.attempts`."""
+    keys = "route, upstream, role"
+    where, chosen = _conditions(scope, ("route", "role"))
+    coverage = _coverage(connection, scope.window, exact=exact)
+    source, values = source_of(Asked(ATTEMPTS, where, chosen), coverage)
+    sums = ", ".join(f"sum({name})::BIGINT" for name in ATTEMPT_SUMS)
+    counted = connection.execute(
+        f"SELECT {keys}, {sums} FROM ({source}) GROUP BY {keys} ORDER BY {keys}",  # noqa: S608 (names of this folder)
+        values,
+    ).fetchall()
+    latency = Asked(VALUES, f"{where} AND measure = '{ATTEMPT_LATENCY}'", chosen, "1 AS n")
+    source, values = source_of(latency, coverage)
+    timed = _bucketed(connection, source, values, keys)
+    return [AttemptCounts._make((*row, *_arrays(timed.get(row[:3], _NONE)))) for row in counted]
+
+
+def timeline(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, step_us: int
+) -> list[TimelineRow]:
+    """Count requests by step of time and route; see `PredictionLog.timeline`."""
+    if step_us <= 0 or step_us % SLOT_US:
+        raise ValueError(f"a step of {step_us} us is no multiple of {SLOT_US} us (5 minutes)")
+    state = load_state(connection)
+    has_hours = scope.window.from_us < state.rollup_hours_until
+    coverage = cover(state, scope.window, exact=has_hours and step_us % HOUR_US > 0)
+    where, chosen = _conditions(scope)
+    keys = f'epoch_us("at") // {step_us} * {step_us} AS step_at, route'
+    source, values = source_of(Asked(COUNTS, where, chosen), coverage)
+    counted = connection.execute(
+        f"SELECT {keys}, sum(n)::BIGINT, coalesce(sum(n) FILTER ({_FAILED}), 0)::BIGINT,"  # noqa: S608 (names of this folder)
+        f" sum(cost_nano_usd)::HUGEINT, sum(cost_known)::BIGINT FROM ({source})"
+        " GROUP BY step_at, route ORDER BY step_at, route",
+        values,
+    ).fetchall()
+    latency = Asked(VALUES, f"{where} AND measure = 'latency_s'", chosen, "1 AS n")
+    source, values = source_of(latency, coverage)
+    stepped = f"SELECT *, {keys.removesuffix(', route')} FROM ({source})"  # noqa: S608 (as above)
+    timed = _bucketed(connection, stepped, values, "step_at, route")
+    return [TimelineRow._make((*row, *_arrays(timed.get(row[:2], _NONE)))) for row in counted]
+
+
+def source_of(asked: Asked, coverage: Coverage) -> tuple[str, dict[str, object]]:
+    """Return the SELECT of a window's rows of a roll-up, slots and edges, and its values."""
+    chosen = dict(asked.chosen)
+    sums = "" if asked.raw_sums is None else f", {asked.raw_sums}"
+    slots = coverage.slots
+    within = '"at" >= $first AND "at" < $end'
+    parts = [f"SELECT * FROM {asked.rollup.table} WHERE {within} AND {asked.where}"]  # noqa: S608 (names of this folder)
+    chosen |= {"first": to_timestamp(slots.from_us), "end": to_timestamp(slots.to_us)}
+    for number, edge in enumerate(coverage.edges):
+        low, high = f"low_{number}", f"high_{number}"
+        raw = rows_of(asked.rollup, Rows(f"started_at >= ${low} AND started_at < ${high}"))
+        parts.append(f"SELECT *{sums} FROM ({raw}) WHERE {asked.where}")  # noqa: S608 (as above)
+        chosen |= {low: to_timestamp(edge.from_us), high: to_timestamp(edge.to_us)}
+    if coverage.edges:
+        # The slot of an edge's row is not looked at.
+        chosen["hours"] = to_timestamp(0)
+    return " UNION ALL BY NAME ".join(parts), chosen
+
+
+def _coverage(
+    connection: duckdb.DuckDBPyConnection, window: Window, *, exact: bool = False
+) -> Coverage:
+    return cover(load_state(connection), window, exact=exact)
+
+
+def _conditions(
+    scope: Scope, names: Sequence[str] = ("route", "model", "variant", "role")
+) -> tuple[str, dict[str, object]]:
+    chosen = {name: getattr(scope, name) for name in names if getattr(scope, name) is not None}
+    return " AND ".join(("true", *(f"{name} = ${name}" for name in chosen))), chosen
+
+
+def _bucketed(
+    connection: duckdb.DuckDBPyConnection, source: str, values: Mapping[str, object], keys: str
+) -> dict[tuple[object, ...], tuple[list[int], list[int], int]]:
+    """Return buckets, their rows and the rows without a number, by key."""
+    rows = connection.execute(
+        f"""
+        SELECT {keys}, list(bucket ORDER BY bucket) FILTER (bucket IS NOT NULL),
+            list(n ORDER BY bucket) FILTER (bucket IS NOT NULL),
+            coalesce(sum(n) FILTER (bucket IS NULL), 0)::BIGINT
+        FROM (SELECT {keys}, bucket, sum(n)::BIGINT AS n FROM ({source}) GROUP BY {keys}, bucket)
+        GROUP BY {keys} ORDER BY {keys}
+        """,  # noqa: S608 (names of this folder)
+        dict(values),
+    ).fetchall()
+    return {row[:-3]: (row[-3] or [], row[-2] or [], row[-1]) for row in rows}
+
+
+def _arrays(rows: tuple[list[int], list[int], int]) -> tuple[Buckets, Counts]:
+    return np.array(rows[0], dtype=np.int32), np.array(rows[1], dtype=np.int64)

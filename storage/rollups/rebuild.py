@@ -1,0 +1,44 @@
+"""Roll-ups counted anew from the facts, by the statements that count a batch."""
+
+import duckdb
+
+from storage.rollups.adding import add_up
+from storage.rollups.state import RollupState, load_state
+from storage.rollups.statements import CATEGORIES, ROLLUPS, STARTED, insert
+from storage.times import HOUR_US, to_timestamp
+
+
+def rebuild_days(connection: duckdb.DuckDBPyConnection, from_us: int, to_us: int) -> None:
+    """Replace the roll-ups of [from_us, to_us) by counts of the facts, in one transaction.
+
+    Parameters
+    ----------
+    from_us, to_us : int
+        Microseconds since the epoch, whole hours. All facts of the time must be there: what has
+        expired is left out by the caller.
+    """
+    connection.begin()
+    try:
+        recount(connection, load_state(connection), from_us, to_us)
+        connection.commit()
+    except duckdb.Error:
+        connection.rollback()
+        raise
+
+
+def recount(
+    connection: duckdb.DuckDBPyConnection, state: RollupState, from_us: int, to_us: int
+) -> None:
+    """Replace the roll-ups of whole hours inside the caller's transaction."""
+    if from_us % HOUR_US or to_us % HOUR_US:
+        raise ValueError(f"[{from_us}, {to_us}) us are not whole hours")
+    span = {"low": to_timestamp(from_us), "high": to_timestamp(to_us)}
+    for rollup in ROLLUPS:
+        connection.execute(
+            f'DELETE FROM {rollup.table} WHERE "at" >= $low AND "at" < $high',  # noqa: S608 (names of this folder)
+            span,
+        )
+        connection.execute(
+            insert(rollup, STARTED), {**span, "hours": to_timestamp(state.rollup_hours_until)}
+        )
+    add_up(connection, CATEGORIES, (from_us, to_us), hours_until=state.rollup_hours_until)

@@ -1,0 +1,220 @@
+"""What is counted of a row: one definition for a batch, a rebuilt day and the edge of a window.
+
+Every definition is a SELECT over `predictions` or `attempts` with the rows left open; `Rows` says
+which. Named parameters: `$low` and `$high` of the rows, `$hours` for the time before which a slot
+is an hour.
+"""
+
+from typing import NamedTuple
+
+from storage.rollups.buckets import bucket_sql
+from storage.rows import INTERRUPTED
+
+SLOT_S = 300
+HOUR_S = 3600
+VALUE_CHARS = 64
+"""Longer values of a category are cut."""
+
+ATTEMPT_LATENCY = "attempt_latency_s"
+
+
+class Rows(NamedTuple):
+    """Which rows of the facts are counted, as a condition over `$low` and `$high`."""
+
+    where: str
+
+
+BATCHES = Rows("batch >= $low AND batch <= $high")
+STARTED = Rows("started_at >= $low AND started_at < $high")
+
+_GRAIN = f"CASE WHEN started_at < $hours THEN {HOUR_S} ELSE {SLOT_S} END"
+_SLOT = (
+    f"CASE WHEN started_at < $hours THEN time_bucket(INTERVAL {HOUR_S} SECOND, started_at)"
+    f' ELSE time_bucket(INTERVAL {SLOT_S} SECOND, started_at) END AS "at", {_GRAIN} AS grain_s'
+)
+_MODEL = "coalesce(model_answered, model_asked) AS model"
+_KNOWN_TIME = f"CASE WHEN reason IS DISTINCT FROM '{INTERRUPTED}' THEN {{}} END"
+_ERROR = "CASE WHEN reason IS NOT NULL THEN reason <> 'client_closed' ELSE status >= 400 END"
+
+NUMBERS: dict[str, str] = {
+    "latency_s": _KNOWN_TIME.format("latency_s"),
+    "ttft_s": "ttft_s",
+    "overhead_s": _KNOWN_TIME.format("overhead_s"),
+    "time_per_output_token_s": "time_per_output_token_s",
+    "prompt_tokens": "prompt_tokens",
+    "response_tokens": "response_tokens",
+    "prompt_chars": "prompt_chars",
+    "response_chars": "response_chars",
+}
+"""Measure to its expression over `predictions`; NULL is unknown."""
+
+WORDS: dict[str, str] = {
+    "finish_reason": "finish_reason",
+    "language": "language",
+    "refusal": "refusal::VARCHAR",
+    "error": f"({_ERROR})::VARCHAR",
+}
+"""Category to its expression over `predictions`; NULL is unknown."""
+
+SLOT_KEYS = '"at", grain_s, route, variant, upstream, model, role'
+COUNT_KEYS = f"{SLOT_KEYS}, cache, status, reason, stream, fallback"
+VALUE_KEYS = f"{SLOT_KEYS}, measure, bucket"
+CATEGORY_KEYS = f"{SLOT_KEYS}, feature, value"
+ATTEMPT_KEYS = '"at", grain_s, route, upstream, role'
+CELL_KEYS = '"at", grain_s, route, feature, baseline, cell'
+
+COUNT_SUMS = (
+    "n", "truncated", "attempts", "prompt_tokens", "response_tokens", "cached_tokens",
+    "reasoning_tokens", "prompt_known", "response_known", "cached_known", "reasoning_known",
+    "cost_nano_usd", "cost_known", "request_bytes", "response_bytes",
+)  # fmt: skip
+ATTEMPT_SUMS = ("n", "failed", "retries")
+
+
+def count_rows(rows: Rows) -> str:
+    """Return one row of `rollup_counts` for every prediction."""
+    known = "isfinite(cost_usd)"
+    return f"""
+    SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role, cache, status::SMALLINT AS status,
+        coalesce(reason, '') AS reason, stream, fallback_from IS NOT NULL AS fallback,
+        1 AS n, truncated::INTEGER AS truncated, attempts,
+        coalesce(prompt_tokens, 0) AS prompt_tokens,
+        coalesce(response_tokens, 0) AS response_tokens,
+        coalesce(cached_tokens, 0) AS cached_tokens,
+        coalesce(reasoning_tokens, 0) AS reasoning_tokens,
+        (prompt_tokens IS NOT NULL)::INTEGER AS prompt_known,
+        (response_tokens IS NOT NULL)::INTEGER AS response_known,
+        (cached_tokens IS NOT NULL)::INTEGER AS cached_known,
+        (reasoning_tokens IS NOT NULL)::INTEGER AS reasoning_known,
+        CASE WHEN {known} THEN round(cost_usd * 1e9)::HUGEINT ELSE 0 END AS cost_nano_usd,
+        coalesce({known}, false)::INTEGER AS cost_known, request_bytes, response_bytes,
+        started_at AS first_at, started_at AS last_at
+    FROM predictions WHERE {rows.where}
+    """  # noqa: S608 (expressions of this file)
+
+
+def value_rows(rows: Rows) -> str:
+    """Return a row (slot, measure, bucket) for every number of every prediction and try."""
+    names = ", ".join(f"'{name}'" for name in NUMBERS)
+    numbers = ", ".join(f"({number})::DOUBLE" for number in NUMBERS.values())
+    return f"""
+    SELECT {SLOT_KEYS}, measure, {bucket_sql("number")} AS bucket FROM (
+        SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role,
+            unnest([{names}]) AS measure, unnest([{numbers}]) AS number
+        FROM predictions WHERE {rows.where}
+        UNION ALL
+        SELECT {_SLOT}, route, '', upstream, '', role, '{ATTEMPT_LATENCY}', latency_s
+        FROM attempts WHERE {rows.where})
+    """  # noqa: S608 (expressions of this file)
+
+
+def category_rows(rows: Rows) -> str:
+    """Return a row (slot, feature, value) for every category of every prediction."""
+    names = ", ".join(f"'{name}'" for name in WORDS)
+    words = ", ".join(WORDS.values())
+    return f"""
+    SELECT {SLOT_KEYS}, feature, left(word, {VALUE_CHARS}) AS value FROM (
+        SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role,
+            unnest([{names}]) AS feature, unnest([{words}]) AS word
+        FROM predictions WHERE {rows.where})
+    """  # noqa: S608 (expressions of this file)
+
+
+def attempt_rows(rows: Rows) -> str:
+    """Return one row of `rollup_attempts` for every try."""
+    return f"""
+    SELECT {_SLOT}, route, upstream, role, 1 AS n, (reason IS NOT NULL)::INTEGER AS failed,
+        (attempt_no > 1)::INTEGER AS retries
+    FROM attempts WHERE {rows.where}
+    """  # noqa: S608 (expressions of this file)
+
+
+def cell_rows(rows: Rows) -> str:
+    """Return a row (slot, feature, baseline, cell) for every primary prediction and feature.
+
+    The cells are those of `stats.cells` and `stats.categories`: `edges` ascending with a value
+    that equals one going up, then invalid and missing; `top`, other, new, missing.
+    """
+    features = {**{name: NUMBERS[name] for name in NUMBERS if name != "overhead_s"}, **WORDS}
+    names = ", ".join(f"'{name}'" for name in features)
+    numbers = ", ".join(
+        f"({expression})::DOUBLE" if name in NUMBERS else "NULL::DOUBLE"
+        for name, expression in features.items()
+    )
+    words = ", ".join(
+        "NULL::VARCHAR" if name in NUMBERS else expression for name, expression in features.items()
+    )
+    return f"""
+    SELECT "at", grain_s, route, feature, baseline,
+        (CASE
+            WHEN edges IS NULL THEN CASE
+                WHEN word IS NULL THEN len(top) + 2
+                WHEN list_contains(top, word) THEN list_position(top, word) - 1
+                WHEN list_contains(rest, word) OR NOT complete THEN len(top)
+                ELSE len(top) + 1 END
+            WHEN number IS NULL OR isnan(number) THEN len(edges) + 2
+            WHEN isinf(number) THEN len(edges) + 1
+            ELSE len(list_filter(edges, lambda edge: edge <= number)) END)::INTEGER AS cell
+    FROM (
+        SELECT {_SLOT}, route, started_at, unnest([{names}]) AS feature,
+            unnest([{numbers}]) AS number, unnest([{words}]) AS word
+        FROM predictions SEMI JOIN cell_edges USING (route)
+        WHERE {rows.where} AND role = 'primary')
+    JOIN cell_edges USING (route, feature)
+    WHERE started_at >= counted_from
+    """  # noqa: S608 (expressions of this file)
+
+
+def _summed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"sum({name}) AS {name}" for name in names)
+
+
+COUNT_AGGREGATES = f"{_summed(COUNT_SUMS)}, min(first_at) AS first_at, max(last_at) AS last_at"
+ATTEMPT_AGGREGATES = _summed(ATTEMPT_SUMS)
+
+
+class Rollup(NamedTuple):
+    """One roll-up table.
+
+    Attributes
+    ----------
+    keys : str
+        Columns that tell its rows apart, `at` and `grain_s` first.
+    sums : str
+        How rows of the same key are added up.
+    counted : str
+        How rows of the facts are: `rows` are one a fact and carry no `n` if this is `count(*)`.
+    """
+
+    table: str
+    keys: str
+    sums: str
+    counted: str
+
+
+COUNTS = Rollup("rollup_counts", COUNT_KEYS, COUNT_AGGREGATES, COUNT_AGGREGATES)
+VALUES = Rollup("rollup_values", VALUE_KEYS, "sum(n) AS n", "count(*) AS n")
+CATEGORIES = Rollup("rollup_categories", CATEGORY_KEYS, "sum(n) AS n", "count(*) AS n")
+ATTEMPTS = Rollup("rollup_attempts", ATTEMPT_KEYS, ATTEMPT_AGGREGATES, ATTEMPT_AGGREGATES)
+CELLS = Rollup("rollup_cells", CELL_KEYS, "sum(n) AS n", "count(*) AS n")
+ROLLUPS = (COUNTS, VALUES, CATEGORIES, ATTEMPTS, CELLS)
+
+
+def rows_of(rollup: Rollup, rows: Rows) -> str:
+    """Return the SELECT that gives a roll-up's rows, not added up."""
+    selects = {
+        COUNTS: count_rows,
+        VALUES: value_rows,
+        CATEGORIES: category_rows,
+        ATTEMPTS: attempt_rows,
+        CELLS: cell_rows,
+    }
+    return selects[rollup](rows)
+
+
+def insert(rollup: Rollup, rows: Rows) -> str:
+    """Return the statement that counts rows of the facts into a roll-up."""
+    return (
+        f"INSERT INTO {rollup.table} SELECT {rollup.keys}, {rollup.counted}"  # noqa: S608 (names of this file)
+        f" FROM ({rows_of(rollup, rows)}) GROUP BY {rollup.keys}"
+    )
