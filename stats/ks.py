@@ -40,7 +40,7 @@ def ks(reference: Sample, current: Sample) -> Ks:
     gap = np.abs(before.at(points) - now.at(points))
     place = int(np.argmax(gap))
     d = float(gap[place])
-    inside = _interval(d, before.n, now.n)
+    inside = ks_interval(d, before.n, now.n)
     return Ks(d, inside, before.n, now.n, bounds=Interval(d, d), at=float(points[place]))
 
 
@@ -70,7 +70,7 @@ def ks_from_cells(cells: NumericCells, reference: npt.ArrayLike, current: npt.Ar
     several = np.concatenate(([True], np.nextafter(edges[:-1], np.inf) < edges[1:], [True]))
     bounds = Interval(d, max(d, min(1.0, float(most[several].max()))))
     m, n = int(before.sum()), int(now.sum())
-    return Ks(d, _interval(d, m, n), m, n, bounds=bounds, at=cells.edges[place])
+    return Ks(d, ks_interval(d, m, n), m, n, bounds=bounds, at=cells.edges[place])
 
 
 def line_pair(
@@ -97,7 +97,8 @@ def line_shares(counts: CountArray) -> FloatArray:
     return np.asarray(below / below[-1], dtype=np.float64)
 
 
-def _interval(d: float, m: int, n: int) -> Interval:
+def ks_interval(d: float, m: int, n: int) -> Interval:
+    """Return the 95 % interval of a distance of two windows, for any law and size."""
     # Half of the error probability for each window.
     level = (1.0 + LEVEL) / 2.0
     half = dkw_band(m, level) + dkw_band(n, level)
