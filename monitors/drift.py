@@ -2,33 +2,27 @@
 
 PSI is taken over the baseline's cells, guards, `invalid` and `missing` included, so that it sees
 every kind of change; Kolmogorov-Smirnov and Wasserstein-1 look at the reference's kept order
-statistics (`baselines.SAMPLE_ROWS`) and the window's rows.
+statistics (`baselines.SAMPLE_ROWS`) and the window's rows, or buckets of them: then with bounds.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitors.baselines import Column, Reference, numbers
+from monitors.baselines import Reference
+from monitors.observed import Observed, Window, observe, rows_of
 from monitors.signals.table import Kind
 from stats.arrays import CountArray
 from stats.categories import CategoryCells
 from stats.cells import NumericCells
 from stats.chi2 import chi2_homogeneity, new_rate
-from stats.divergence import js_distance, kl_divergence
-from stats.ecdf import Ecdf
-from stats.errors import NoScale
-from stats.ks import ks
+from stats.divergence import js_distance, likelihood_ratio
 from stats.ks_p import ks_p_value
 from stats.missing import rate_change
 from stats.psi import ROWS_PER_CELL, psi, psi_p_value, psi_threshold
 from stats.results import Chi2, Ks, Measurement, Psi, RateChange, Wasserstein
-from stats.wasserstein import wasserstein
 
 TOP_CONTRIBUTIONS = 5
-NEW_EXAMPLES = 3
 UNIT_FACTORS = (1000.0, 0.001, 1e6, 1e-6, 100.0, 0.01, 60.0, 1.0 / 60.0)
 UNIT_TOLERANCE = 0.1
 """How far, relative, the medians' ratio may lie from a factor to look like a change of unit."""
@@ -119,106 +113,85 @@ class _Cells:
 
 
 def compare(
-    reference: Reference, column: Column, *, alpha: float, min_samples: int
+    reference: Reference, window: Window, *, alpha: float, min_samples: int
 ) -> Comparison | TooFew:
     """Compare one feature of a window with its reference.
 
     Parameters
     ----------
-    column : array_like, shape (n,)
-        The window's values, missing ones included.
+    window : array_like of shape (n,), NumericCounts or CategoricalCounts
+        The window's values, or what was counted of them; missing ones included.
     alpha : float
         Chance of a false alarm that this look at this feature may spend, in (0, 1).
     min_samples : int
         Least rows of either window.
     """
-    n = len(column)
+    n = rows_of(window)
     if min(n, reference.rows) < min_samples:
         return TooFew(reference.feature, reference.kind, reference.rows, n, min_samples)
-    if isinstance(reference.cells, NumericCells):
-        return _compare_numeric(reference, reference.cells, column, alpha, min_samples)
-    return _compare_categorical(reference, reference.cells, column, alpha)
+    seen = observe(reference, window, min_samples)
+    if isinstance(seen.cells, NumericCells):
+        return _compare_numeric(reference, seen.cells, seen, alpha)
+    return _compare_categorical(reference, seen.cells, seen, alpha)
 
 
 def _compare_numeric(
-    reference: Reference, cells: NumericCells, column: Column, alpha: float, min_samples: int
+    reference: Reference, cells: NumericCells, seen: Observed, alpha: float
 ) -> Comparison:
-    values = numbers(column)
-    current = cells.count(values)
-    small = _coarse_numeric(cells, reference.counts, current)
-    sample = Ecdf.of(values)
-    distance = p_value = moved = medians = None
-    before = reference.sample
-    if before is not None and min(before.n, sample.n) >= min_samples:
-        distance = ks(before, sample)
-        p_value = ks_p_value(distance.value, before.n, sample.n)
-        moved = _moved(before, sample)
-        medians = (before.quantile(0.5), sample.quantile(0.5))
+    small = _coarse_numeric(cells, seen.before, seen.now)
+    line = seen.line
+    p_value = (
+        None if line is None else ks_p_value(line.ks.value, line.ks.n_reference, line.ks.n_current)
+    )
     effect = psi(small.reference, small.current)
-    ratio = _likelihood(small)
+    ratio = likelihood_ratio(small.reference, small.current)
     spent = alpha if p_value is None else alpha / 2.0
     return Comparison(
         feature=reference.feature,
         kind="numeric",
         n_reference=reference.rows,
-        n_current=len(values),
+        n_current=seen.rows,
         alpha=alpha,
         psi=effect,
         likelihood=ratio,
         likelihood_p=_chance(ratio, effect),
         threshold=_threshold(effect, spent),
         js_distance=js_distance(small.reference, small.current),
-        missing=_missing(reference.counts, current),
+        missing=_missing(seen.before, seen.now),
         contributions=_contributions(effect, small),
-        ks=distance,
+        ks=None if line is None else line.ks,
         ks_p=p_value,
-        wasserstein_sd=moved,
-        medians=medians,
+        wasserstein_sd=None if line is None else line.wasserstein_sd,
+        medians=None if line is None else line.medians,
     )
 
 
 def _compare_categorical(
-    reference: Reference, cells: CategoryCells, column: Column, alpha: float
+    reference: Reference, cells: CategoryCells, seen: Observed, alpha: float
 ) -> Comparison:
-    values = list(column)
-    current = cells.count(values)
-    small = _coarse_categorical(cells, reference.counts, current)
+    current = seen.now
+    small = _coarse_categorical(cells, seen.before, current)
     effect = psi(small.reference, small.current)
-    ratio = _likelihood(small)
+    ratio = likelihood_ratio(small.reference, small.current)
     known = np.arange(cells.size) != cells.new
     has_known = bool(current[known].any())
     return Comparison(
         feature=reference.feature,
         kind="categorical",
         n_reference=reference.rows,
-        n_current=len(values),
+        n_current=seen.rows,
         alpha=alpha,
         psi=effect,
         likelihood=ratio,
         likelihood_p=_chance(ratio, effect),
         threshold=_threshold(effect, alpha),
         js_distance=js_distance(small.reference, small.current),
-        missing=_missing(reference.counts, current),
+        missing=_missing(seen.before, current),
         contributions=_contributions(effect, small),
-        chi2=chi2_homogeneity(reference.counts[known], current[known]) if has_known else None,
-        new=new_rate(int(current[cells.new]), len(values), reference.rows),
-        new_examples=_new_examples(cells, values) if current[cells.new] else (),
+        chi2=chi2_homogeneity(seen.before[known], current[known]) if has_known else None,
+        new=new_rate(int(current[cells.new]), seen.rows, reference.rows),
+        new_examples=seen.new_examples,
     )
-
-
-def _moved(before: Ecdf, now: Ecdf) -> Wasserstein | None:
-    try:
-        return wasserstein(before, now, unit="sd", winsorise=True)
-    except NoScale:
-        # A constant reference has no unit; PSI sees every move away from it.
-        return None
-
-
-def _likelihood(cells: _Cells) -> float:
-    pooled = cells.reference + cells.current
-    m, n = int(cells.reference.sum()), int(cells.current.sum())
-    before, now = kl_divergence(pooled, cells.reference), kl_divergence(pooled, cells.current)
-    return 2.0 * (m * before.value + n * now.value) * (1.0 / m + 1.0 / n)
 
 
 def _chance(ratio: float, effect: Psi) -> float:
@@ -298,13 +271,6 @@ def _contributions(effect: Psi, cells: _Cells) -> tuple[Contribution, ...]:
         for i in order.tolist()
         if shares[i] > 0.0
     )
-
-
-def _new_examples(cells: CategoryCells, values: list[object]) -> tuple[str, ...]:
-    known = {*cells.top, *cells.rest, "true", "false"}
-    seen: Mapping[str, int] = Counter(str(v) for v in values if v is not None)
-    new = sorted((name for name in seen if name not in known), key=lambda name: (-seen[name], name))
-    return tuple(new[:NEW_EXAMPLES])
 
 
 def likely_cause(comparison: Comparison) -> str:

@@ -122,13 +122,23 @@ def has_evidence(comparison: Comparison) -> bool:
     return rejects or (comparison.ks_p is not None and comparison.ks_p < comparison.alpha / 2.0)
 
 
-def severity_of(comparison: Comparison, levels: Levels) -> Severity:
-    """Return the severity of the effect alone; `none` is not material."""
+def severity_of(
+    comparison: Comparison, levels: Levels, *, moved_sd: float | None = None
+) -> Severity:
+    """Return the severity of the effect alone; `none` is not material.
+
+    Parameters
+    ----------
+    moved_sd : float or None
+        In place of the Wasserstein distance that was measured.
+    """
     effect = comparison.psi.value - psi_noise(comparison)
     if effect >= levels.critical_psi:
         return "critical"
     moved = comparison.wasserstein_sd
-    far = moved is not None and moved.value >= levels.wasserstein_sd
+    if moved_sd is None:
+        moved_sd = 0.0 if moved is None else moved.value
+    far = moved is not None and moved_sd >= levels.wasserstein_sd
     return "warning" if far or effect >= levels.psi else "none"
 
 
@@ -336,12 +346,17 @@ def _measurements(comparison: Comparison) -> Iterator[tuple[str, float]]:
     yield "missing_change_high", missing.interval.high
     if comparison.ks is not None and comparison.ks_p is not None:
         yield "ks", comparison.ks.value
+        if comparison.ks.bounds.high > comparison.ks.value:
+            yield "ks_most", comparison.ks.bounds.high
         yield "ks_p", comparison.ks_p
     moved = comparison.wasserstein_sd
     if moved is not None:
         yield "wasserstein_sd", moved.value
         yield "wasserstein_sd_low", moved.interval.low
         yield "wasserstein_sd_high", moved.interval.high
+        if moved.bounds.high > moved.bounds.low:
+            yield "wasserstein_sd_least", moved.bounds.low
+            yield "wasserstein_sd_most", moved.bounds.high
     if comparison.medians is not None:
         yield "median_reference", comparison.medians[0]
         yield "median", comparison.medians[1]

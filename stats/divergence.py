@@ -9,7 +9,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from stats.arrays import FloatArray
+from stats.arrays import FloatArray, as_count_pair
 from stats.confidence import Z, doubtful_noise, local_interval
 from stats.results import Interval, Measurement
 from stats.shares import SharePair
@@ -86,10 +86,26 @@ def kl_divergence(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measureme
     pair = SharePair.of(reference, current)
     p, q = pair.p_smooth, pair.q_smooth
     ratio = np.log(q / p)
-    value = max(0.0, float(np.dot(q, ratio)))
+    value = _kl(pair)
     variance = pair.variance(-q / p, 1.0 + ratio)
     interval = local_interval(value, 0.5, variance, pair.degrees, pair.pair)
     return Measurement(value, interval, pair.m, pair.n)
+
+
+def likelihood_ratio(reference: npt.ArrayLike, current: npt.ArrayLike) -> float:
+    """G (1/m + 1/n) of homogeneity, with 0.5 added to every count: in PSI's unit.
+
+    G is twice the sum of both windows' KL divergences from their pooled counts, times their rows.
+    """
+    before, now = as_count_pair(reference, current)
+    first, second = SharePair.of(before + now, before), SharePair.of(before + now, now)
+    m, n = first.n, second.n
+    return 2.0 * (m * _kl(first) + n * _kl(second)) * (1.0 / m + 1.0 / n)
+
+
+def _kl(pair: SharePair) -> float:
+    q = pair.q_smooth
+    return max(0.0, float(np.dot(q, np.log(q / pair.p_smooth))))
 
 
 def _entropy_gap(shares: FloatArray, middle: FloatArray) -> float:

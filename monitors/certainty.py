@@ -1,0 +1,33 @@
+"""Whether a verdict that was made from buckets could be another one if rows were read."""
+
+from monitors.drift import Comparison
+from monitors.verdicts import Levels, has_evidence, severity_of
+from stats.ks_p import ks_p_value
+
+
+def could_change(comparison: Comparison, levels: Levels, *, was_open: bool = False) -> bool:
+    """Say whether the rows could give another verdict than the buckets did.
+
+    PSI over cells is exact either way. D and the Wasserstein distance have bounds: the rows are
+    needed where one of the two gates, evidence and material effect, opens somewhere between them.
+
+    Parameters
+    ----------
+    was_open : bool
+        An episode is open: what ends one looks at more than the two gates, so that any doubt of
+        the distances counts.
+    """
+    distance, moved = comparison.ks, comparison.wasserstein_sd
+    if distance is None or distance.bounds.high <= distance.bounds.low:
+        return False
+    if was_open:
+        return True
+    evidence = has_evidence(comparison)
+    by_cells = severity_of(comparison, levels, moved_sd=0.0) != "none"
+    least = by_cells or (moved is not None and moved.bounds.low >= levels.wasserstein_sd)
+    most = by_cells or (moved is not None and moved.bounds.high >= levels.wasserstein_sd)
+    if evidence:
+        return most != least
+    # D at the borders is the least it can be: the evidence may only grow.
+    p_value = ks_p_value(distance.bounds.high, distance.n_reference, distance.n_current)
+    return most and p_value < comparison.alpha / 2.0

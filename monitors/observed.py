@@ -1,0 +1,250 @@
+"""What a window shows of a feature beside its reference: from its rows, or from counts alone.
+
+Counts come from roll-ups. Cells of the baseline's own edges are exact; where they were not
+counted, numbers are compared over cells whose edges are borders of the roll-ups' buckets, onto
+which the reference's kept order statistics are counted as well.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitors.baselines import Column, Reference, numbers
+from stats.arrays import CountArray
+from stats.buckets import Sketch, spans
+from stats.categories import CategoryCells
+from stats.cells import TAIL_ROWS, NumericCells
+from stats.ecdf import Ecdf
+from stats.errors import NoScale
+from stats.ks import ks
+from stats.results import Ks, Wasserstein
+from stats.sketch_distance import ks_from_sketch, wasserstein_from_sketch
+from stats.wasserstein import wasserstein
+
+NEW_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How far numbers moved along the line.
+
+    Attributes
+    ----------
+    ks : Ks
+        Its bounds are apart where only buckets are known.
+    wasserstein_sd : Wasserstein or None
+        None if the reference has no spread.
+    medians : tuple of float
+        Of the reference and the window.
+    """
+
+    ks: Ks
+    wasserstein_sd: Wasserstein | None
+    medians: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """One feature of a window and of its reference, over the same cells.
+
+    Attributes
+    ----------
+    rows : int
+        Of the window, missing ones included.
+    before, now : ndarray of int64, shape (cells.size,)
+        Rows of the reference and of the window by cell.
+    line : Line or None
+        Numbers only, where both windows have enough finite rows.
+    new_examples : tuple of str
+        Categories that the reference never had, most frequent first.
+    """
+
+    rows: int
+    cells: NumericCells | CategoryCells
+    before: CountArray
+    now: CountArray
+    line: Line | None = None
+    new_examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumericCounts:
+    """A window's counts of a number.
+
+    Attributes
+    ----------
+    sketch : Sketch
+        Known rows by bucket.
+    missing : int
+        Rows whose number is unknown.
+    cells : mapping of int to int, or None
+        Rows by the baseline's own cell, if they were counted.
+    """
+
+    sketch: Sketch
+    missing: int
+    cells: Mapping[int, int] | None = None
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return self.sketch.n + self.sketch.invalid + self.missing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CategoricalCounts:
+    """A window's counts of a category.
+
+    Attributes
+    ----------
+    values : mapping of str to int
+        Rows by value.
+    missing : int
+        Rows whose value is unknown.
+    other : int
+        Rows of values that were not told apart.
+    """
+
+    values: Mapping[str, int]
+    missing: int
+    other: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return sum(self.values.values()) + self.missing + self.other
+
+
+Window = Column | NumericCounts | CategoricalCounts
+"""A window's feature: a row each, or counted."""
+
+
+def rows_of(window: Window) -> int:
+    """Return a window's rows, missing ones included."""
+    if isinstance(window, NumericCounts | CategoricalCounts):
+        return window.rows
+    return len(window)
+
+
+def missing_of(window: Window) -> int:
+    """Return a window's rows that do not know the feature."""
+    if isinstance(window, NumericCounts | CategoricalCounts):
+        return window.missing
+    if isinstance(window, np.ndarray):
+        return int(np.isnan(window).sum())
+    return sum(1 for value in window if value is None)
+
+
+def observe(reference: Reference, window: Window, least_rows: int) -> Observed:
+    """Put a window beside its reference.
+
+    Parameters
+    ----------
+    least_rows : int
+        Finite rows that both need for a comparison along the line.
+    """
+    cells = reference.cells
+    if isinstance(window, NumericCounts):
+        return _observe_counts(reference, window, least_rows)
+    if isinstance(window, CategoricalCounts):
+        assert isinstance(cells, CategoryCells), "categories are compared with categories"
+        return _observe_categories(reference, cells, window)
+    if isinstance(cells, CategoryCells):
+        values = list(window)
+        known = Counter(str(v) for v in values if v is not None)
+        now = cells.count(values)
+        examples = _new_examples(cells, known) if now[cells.new] else ()
+        return Observed(len(values), cells, reference.counts, now, new_examples=examples)
+    rows = numbers(window)
+    line = _line_of_rows(reference.sample, Ecdf.of(rows), least_rows)
+    return Observed(len(rows), cells, reference.counts, cells.count(rows), line)
+
+
+def _observe_categories(
+    reference: Reference, cells: CategoryCells, window: CategoricalCounts
+) -> Observed:
+    now = cells.count(window.values)
+    now[len(cells.top)] += window.other
+    now[cells.missing] += window.missing
+    examples = _new_examples(cells, window.values) if now[cells.new] else ()
+    return Observed(window.rows, cells, reference.counts, now, new_examples=examples)
+
+
+def _observe_counts(reference: Reference, window: NumericCounts, least_rows: int) -> Observed:
+    own, sample = reference.cells, reference.sample
+    assert isinstance(own, NumericCells), "numbers are compared with numbers"
+    assert sample is not None, "references of numbers keep a sample"
+    line = _line_of_counts(sample, window.sketch, least_rows)
+    if window.cells is not None:
+        now = np.zeros(own.size, dtype=np.int64)
+        for cell, rows in window.cells.items():
+            now[cell] = rows
+        if int(now.sum()) == window.rows:
+            return Observed(window.rows, own, reference.counts, now, line)
+    cells, before = _border_cells(own, reference.counts, sample)
+    now = cells.count(spans(window.sketch.buckets).middle, window.sketch.counts)
+    now[-TAIL_ROWS:] = (window.sketch.invalid, window.missing)
+    return Observed(window.rows, cells, before, now, line)
+
+
+def _border_cells(
+    own: NumericCells, counts: CountArray, sample: Ecdf
+) -> tuple[NumericCells, CountArray]:
+    """Cut the reference anew at borders of buckets, so that buckets fall whole into cells."""
+    kept = Sketch.of(sample.support, sample.counts)
+    cumulative = np.concatenate(([0], np.cumsum(kept.counts))).astype(np.int64)
+    on_buckets = NumericCells.from_reference(
+        Ecdf(kept.buckets.astype(np.float64), kept.counts, cumulative)
+    )
+    borders = np.unique(np.ceil(on_buckets.edges).astype(np.int64))
+    cells = dataclasses.replace(own, edges=tuple(spans(borders).low.tolist()))
+    line = cells.count(spans(kept.buckets).middle, kept.counts)[:-TAIL_ROWS]
+    tail = counts[-TAIL_ROWS:]
+    return cells, np.concatenate((_scaled(line, int(counts.sum() - tail.sum())), tail))
+
+
+def _scaled(counts: CountArray, total: int) -> CountArray:
+    """Return whole numbers in proportion to `counts` that add up to `total`."""
+    exact = counts * (total / counts.sum())
+    whole = np.floor(exact).astype(np.int64)
+    most = np.argsort(whole - exact, kind="stable")[: total - int(whole.sum())]
+    whole[most] += 1
+    return np.asarray(whole, dtype=np.int64)
+
+
+def _line_of_rows(before: Ecdf | None, now: Ecdf, least_rows: int) -> Line | None:
+    if before is None or min(before.n, now.n) < least_rows:
+        return None
+    try:
+        moved = wasserstein(before, now, unit="sd", winsorise=True)
+    except NoScale:
+        # A constant reference has no unit; PSI sees every move away from it.
+        moved = None
+    return Line(ks(before, now), moved, (before.quantile(0.5), now.quantile(0.5)))
+
+
+def _line_of_counts(before: Ecdf, now: Sketch, least_rows: int) -> Line | None:
+    if min(before.n, now.n) < least_rows:
+        return None
+    try:
+        moved = wasserstein_from_sketch(before, now)
+    except NoScale:
+        moved = None
+    median = before.quantile(0.5)
+    middle = now.quantile(0.5).value
+    # In the same bucket nothing is known to have moved.
+    same = Sketch.of([median]).quantile(0.5).value == middle
+    return Line(ks_from_sketch(before, now), moved, (median, median if same else middle))
+
+
+def _new_examples(cells: CategoryCells, values: Mapping[str, int]) -> tuple[str, ...]:
+    known = {*cells.top, *cells.rest, "true", "false"}
+    new = sorted(_unknown(values, known), key=lambda name: (-values[name], name))
+    return tuple(new[:NEW_EXAMPLES])
+
+
+def _unknown(values: Mapping[str, int], known: set[str]) -> Iterable[str]:
+    return (name for name in values if name not in known)
