@@ -18,6 +18,7 @@ from storage.errors import DatabaseCorrupt, DatabaseFailed, DatabaseUnreadable, 
 from storage.faults import translated
 from storage.files import sync_folder
 from storage.migrations import check_version, migrate
+from storage.text.layout import prepare_folder
 from storage.times import to_timestamp
 
 FILE_NAME = "driftgate.duckdb"
@@ -27,15 +28,8 @@ COPIES_FOLDER = "copies"
 EXPORTS_FOLDER = "exports"
 _SERVED_FOLDERS = (PAYLOADS_FOLDER, ARCHIVE_FOLDER, COPIES_FOLDER, EXPORTS_FOLDER)
 _SPILL_FOLDER = "spill"
-NO_ROWS_FILE = "none/0.parquet"
 _USERS_WAIT_S = 30.0
 _QUERIES_END_S = 10.0
-# DuckDB refuses a glob that matches nothing, so the view `payloads` always finds this file.
-_NO_ROWS = """
-COPY (SELECT NULL::UUID AS id, NULL::TIMESTAMP AS started_at, '' AS request, '' AS response,
-             false AS request_truncated, false AS response_truncated, '' AS response_type
-      WHERE false) TO '{target}' (FORMAT parquet)
-"""
 
 
 class DatabaseLimits(NamedTuple):
@@ -365,14 +359,8 @@ class Database:
         # A killed process leaves what it had spilled, and nobody reads it again.
         shutil.rmtree(self.data_dir / _SPILL_FOLDER, ignore_errors=True)
         (self.data_dir / ARCHIVE_FOLDER).mkdir(parents=True, exist_ok=True)
-        target = self.data_dir / PAYLOADS_FOLDER / NO_ROWS_FILE
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            partial = target.with_suffix(".tmp")
-            quoted = str(partial).replace("'", "''")
-            with translated(self.path), duckdb.connect(":memory:") as memory:
-                memory.execute(_NO_ROWS.format(target=quoted))
-            partial.replace(target)
+        with translated(self.path):
+            prepare_folder(self.data_dir)
 
     def _replace_file(self, successor: Path) -> None:
         wal = self.path.with_name(FILE_NAME + ".wal")

@@ -177,8 +177,8 @@ class PayloadStore:
 
     def _take_in(self, cursor: duckdb.DuckDBPyConnection, path: Path, *, adopted: bool) -> None:
         cursor.execute(
-            "INSERT INTO payload_files SELECT ?, ?::DATE, count(*), ?, min(started_at),"
-            " max(started_at), ? FROM read_parquet(?)",
+            "INSERT INTO payload_files SELECT $1, $2::DATE, count(*), $3, 4 * $3, min(started_at),"
+            " max(started_at), $4, 0, 'live', max(started_at), NULL FROM read_parquet($5)",
             [
                 self._name(path),
                 path.parent.name.removeprefix("day="),

@@ -1,0 +1,302 @@
+"""The archive of text: Parquet day files written behind the facts, merged, trimmed, forgotten.
+
+Text never enters the database: it stays in the spool's segments until `step` has written it to a
+file. File names and marks are committed in one transaction, so after a crash at any moment the
+text of a committed fact is in a registered file or behind the mark, never both.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from storage.database import Database
+from storage.text.chunk import Chunk
+from storage.text.harvest import (
+    Harvester,
+    Standing,
+    load_standing,
+    save_losses,
+    unarchived_bytes,
+)
+from storage.text.layout import FOLDER, SPILL
+from storage.text.merging import next_group
+from storage.text.registry import (
+    FileState,
+    Mark,
+    TextFile,
+    forget_files,
+    load_files,
+    load_marks,
+    register,
+    save_marks,
+    set_state,
+)
+from storage.text.rewriting import merge_group, rewrite_without
+from storage.text.tidying import adopted_ids, quarantine, tidy_folder
+from storage.text.writing import write_chunk
+
+CHUNK_BYTES = 32 << 20
+CHUNK_AGE_US = 30_000_000
+GRACE_US = 120_000_000
+"""A merged file's inputs stay that long, for those who have listed them and still read."""
+
+
+class TextStep(NamedTuple):
+    """What one step did.
+
+    Attributes
+    ----------
+    rows, files : int
+        Texts that were archived, and the files they went to.
+    merged : int
+        Files that were merged into one.
+    more : bool
+        Call again at once: there is a backlog.
+    """
+
+    rows: int = 0
+    files: int = 0
+    merged: int = 0
+    more: bool = False
+
+
+class Dropped(NamedTuple):
+    """What retention removed; `bytes` are those on the disk."""
+
+    files: int
+    rows: int
+    bytes: int
+
+
+class TextStatistics(NamedTuple):
+    """Size of the archive.
+
+    Attributes
+    ----------
+    files, rows, bytes : int
+        Live files, the texts in them, their size on the disk.
+    text_bytes : int
+        The same texts uncompressed.
+    damaged : int
+        Files set aside.
+    unarchived_bytes : int
+        Of the spool, behind the text marks and before those of the facts.
+    """
+
+    files: int
+    rows: int
+    bytes: int
+    text_bytes: int
+    damaged: int
+    unarchived_bytes: int
+
+
+class TextArchive:
+    """The one writer of text files; its methods may be called from any thread.
+
+    Every method may raise `StorageError`; call again later.
+    """
+
+    def __init__(self, database: Database, spool_dir: Path, now_us: Callable[[], int]) -> None:
+        self._database = database
+        self._spool_dir = spool_dir
+        self._folder = database.data_dir / FOLDER
+        self._now_us = now_us
+        self._busy = threading.RLock()
+        self._written_us: int | None = None
+        self._tidy_since: int | None = None
+
+    def recover(self) -> int:
+        """Put the folder in order after a crash; return the number of files taken in.
+
+        Left-overs of interrupted work are removed, what `payloads_recent` of an older program
+        holds moves to files, and after a loss of the database all files and marks are registered
+        anew from what the files say of themselves.
+        """
+        with self._busy:
+            reopened = self._database.statistics().reopened
+            shutil.rmtree(self._folder / SPILL, ignore_errors=True)
+            with self._database.cursor() as cursor:
+                adopted = tidy_folder(cursor, self._folder, self._now_us())
+                self._purge(cursor, load_files(cursor, "gone"))
+            self._tidy_since = reopened
+            return adopted
+
+    def step(self, *, flush: bool = False) -> TextStep:
+        """Archive a chunk if one is due, else merge some files if they are due.
+
+        A chunk is due every half minute, or when enough text waits; with `flush` at once.
+        """
+        with self._busy:
+            if self._tidy_since != self._database.statistics().reopened:
+                self.recover()
+            with self._trouble(), self._database.cursor() as cursor:
+                now_us = self._now_us()
+                self._written_us = min(now_us, self._written_us or now_us)
+                standing = load_standing(cursor)
+                if self._is_due(standing, now_us, flush=flush):
+                    return self._archive(cursor, standing)
+                merged = self._merge(cursor)
+                grown = now_us - GRACE_US
+                old = [f for f in load_files(cursor, "retired") if f.changed_at <= grown]
+                self._purge(cursor, [*old, *load_files(cursor, "gone")])
+                return TextStep(merged=merged, more=merged > 0)
+
+    def archived(self, source: str) -> tuple[int, int]:
+        """Return segment and offset up to which a source's text is in files."""
+        with self._database.cursor() as cursor:
+            return load_marks(cursor).get(source, Mark(0, 0)).place
+
+    def drop_before(self, at_us: int) -> Dropped:
+        """Remove the files whose last row is older than a time; readers have a grace."""
+        with self._busy, self._database.cursor() as cursor:
+            files = [one for one in load_files(cursor, "live") if one.last_at < at_us]
+            self._change(cursor, [one.file for one in files], "retired")
+            return _dropped(files)
+
+    def drop_oldest(self, size_bytes: int) -> Dropped:
+        """Remove the oldest files at once until that much of the disk is free."""
+        with self._busy, self._database.cursor() as cursor:
+            retired = load_files(cursor, "retired")
+            freed = sum(one.bytes for one in retired)
+            files = []
+            for one in load_files(cursor, "live"):
+                if freed >= size_bytes:
+                    break
+                files.append(one)
+                freed += one.bytes
+            self._change(cursor, [one.file for one in (*retired, *files)], "gone")
+            self._purge(cursor, load_files(cursor, "gone"))
+            return _dropped(files)
+
+    def forget(self, ids: Sequence[str]) -> int:
+        """Remove the text of predictions from every file; return how many texts there were.
+
+        The files that held them are unlinked at once, and so is what is kept for slow readers
+        or was set aside as damaged: nobody can tell whose text is in there.
+        """
+        if not ids:
+            return 0
+        with self._busy, self._trouble(), self._database.cursor() as cursor:
+            removed = rewrite_without(cursor, self._folder, list(ids), self._now_us())
+            cursor.execute(
+                "DELETE FROM payloads_recent WHERE id IN (SELECT unnest(?::UUID[]))", [list(ids)]
+            )
+            kept = [one.file for one in load_files(cursor, "retired", "damaged")]
+            self._change(cursor, kept, "gone")
+            self._purge(cursor, load_files(cursor, "gone"))
+            return removed
+
+    def check(self) -> list[TextFile]:
+        """Read every file's bytes and set aside those that are not what was written."""
+        with self._busy, self._database.cursor() as cursor:
+            return quarantine(cursor, self._folder, self._now_us(), load_files(cursor, "live"))
+
+    def days(self) -> list[tuple[date, int]]:
+        """Return the bytes on the disk by UTC day, oldest first."""
+        with self._database.cursor() as cursor:
+            rows = cursor.execute(
+                "SELECT day, sum(bytes)::BIGINT FROM payload_files WHERE state <> 'gone'"
+                " GROUP BY day ORDER BY day"
+            ).fetchall()
+        return [(day, size) for day, size in rows]
+
+    def statistics(self) -> TextStatistics:
+        """Return the size of the archive."""
+        with self._database.cursor() as cursor:
+            live = load_files(cursor, "live")
+            damaged = load_files(cursor, "damaged")
+            standing = load_standing(cursor)
+        return TextStatistics(
+            files=len(live),
+            rows=sum(one.rows for one in live),
+            bytes=sum(one.bytes for one in live),
+            text_bytes=sum(one.text_bytes for one in live),
+            damaged=len(damaged),
+            unarchived_bytes=unarchived_bytes(self._spool_dir, standing),
+        )
+
+    def _is_due(self, standing: Standing, now_us: int, *, flush: bool) -> bool:
+        if not standing.behind():
+            return False
+        if flush or now_us - (self._written_us or now_us) >= CHUNK_AGE_US:
+            return True
+        return unarchived_bytes(self._spool_dir, standing) >= CHUNK_BYTES
+
+    def _archive(self, cursor: duckdb.DuckDBPyConnection, standing: Standing) -> TextStep:
+        harvest = Harvester(cursor, self._spool_dir, standing, chunk_bytes=CHUNK_BYTES)
+        harvest.read()
+        known = {one.file for one in load_files(cursor)}
+        chunk = _without(harvest.chunk, adopted_ids(cursor, self._folder, harvest.chunk))
+        files = write_chunk(self._folder, chunk, known)
+        now_us = self._now_us()
+        with _transaction(cursor):
+            register(cursor, [one._replace(changed_at=now_us) for one in files])
+            save_marks(cursor, harvest.marks)
+            save_losses(cursor, harvest.losses, now_us)
+            # Of sources whose segments and facts' marks are gone nothing can be read again.
+            cursor.execute(
+                "DELETE FROM text_marks WHERE source NOT IN (FROM watermarks SELECT source)"
+            )
+        if not harvest.full:
+            self._written_us = now_us
+        return TextStep(len(chunk.rows), len(files), more=harvest.full)
+
+    def _merge(self, cursor: duckdb.DuckDBPyConnection) -> int:
+        group = next_group(load_files(cursor, "live"), self._now_us())
+        if group is None:
+            return 0
+        merge_group(cursor, self._folder, group, self._now_us())
+        return len(group.files)
+
+    def _change(
+        self, cursor: duckdb.DuckDBPyConnection, names: Sequence[str], state: FileState
+    ) -> None:
+        with _transaction(cursor):
+            set_state(cursor, names, state, self._now_us())
+
+    def _purge(self, cursor: duckdb.DuckDBPyConnection, files: Sequence[TextFile]) -> None:
+        """Unlink files, then forget their names: the other way round a crash would leave them."""
+        for one in files:
+            path = self._folder / one.file
+            path.unlink(missing_ok=True)
+            path.with_suffix(".damaged").unlink(missing_ok=True)
+            with suppress(OSError):
+                path.parent.rmdir()
+        forget_files(cursor, [one.file for one in files])
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        """After a failure nobody knows what is committed: look at the folder again first."""
+        tidy_since, self._tidy_since = self._tidy_since, None
+        yield
+        self._tidy_since = tidy_since
+
+
+@contextmanager
+def _transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    cursor.begin()
+    try:
+        yield
+    except BaseException:
+        with suppress(duckdb.Error):
+            cursor.rollback()
+        raise
+    cursor.commit()
+
+
+def _dropped(files: Sequence[TextFile]) -> Dropped:
+    return Dropped(len(files), sum(f.rows for f in files), sum(f.bytes for f in files))
+
+
+def _without(chunk: Chunk, ids: set[str]) -> Chunk:
+    if not ids:
+        return chunk
+    rows = [row for row in chunk.rows if row.id not in ids]
+    return Chunk(rows, chunk.text_bytes, chunk.spans)
