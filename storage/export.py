@@ -124,7 +124,7 @@ class Export:
         """
         with self._turn:
             if self._last is not None:
-                self._last.unlink()
+                self._last.unlink(missing_ok=True)
                 self._last = None
             if self._closed or self._done == len(self._windows):
                 return None

@@ -30,17 +30,14 @@ _OF_THE_QUERY = (
 
 
 class QueryLimits(NamedTuple):
-    """Where a query is stopped.
+    """Where a result is cut.
 
     Attributes
     ----------
-    time_s : float
-        It is interrupted then.
     rows, result_bytes : int
-        The result is cut there; bytes of its JSON form.
+        Rows, and bytes of their JSON form.
     """
 
-    time_s: float = 30.0
     rows: int = 10_000
     result_bytes: int = 16_777_216
 
@@ -78,6 +75,8 @@ class BoundedReader:
     ----------
     lend : callable
         `Repository.reading` or `Database.cursor`.
+    time_s : float
+        The read is stopped then.
     """
 
     def __init__(self, lend: Lend, *, time_s: float) -> None:

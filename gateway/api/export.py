@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.errors import ERRORS, ErrorRoute
 from gateway.api.intervals import AskedInterval, window_of
-from gateway.api.log_query import LAST_US
+from gateway.api.log_query import LAST_US, parse_columns
 from gateway.api.queries import Places
 from gateway.api.state import ApiState
 from storage.export import Export, ExportQuery
@@ -85,7 +85,7 @@ def router(state: ApiState) -> APIRouter:
 
 def export_query(asked: ExportAsked, window: Window) -> ExportQuery:
     """Return what was asked for as storage takes it."""
-    columns = tuple(name.strip() for name in (asked.columns or "").split(",") if name.strip())
+    columns = parse_columns(asked.columns)
     return ExportQuery(asked.table, window, asked.format, asked.route, asked.where, columns)
 
 

@@ -6,20 +6,25 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from gateway.api.errors import ERRORS, ErrorRoute, NothingFound, ParameterRefused
+from gateway.api.errors import ERRORS, ErrorRoute, NothingFound
 from gateway.api.intervals import AskedInterval, window_of
-from gateway.api.log_query import LAST_US, Asked, log_filter
+from gateway.api.log_query import (
+    LAST_US,
+    LOG_TIME_S,
+    MAX_ROWS,
+    Asked,
+    PageAsked,
+    log_filter,
+    read_one,
+    read_page,
+)
 from gateway.api.queries import Places, read_while_asked
 from gateway.api.shapes import answer_of
 from gateway.api.state import ApiState
-from storage.browse import LogFilter, Page, following, newest, parse_position, with_text
-from storage.reader import Record, Window, record
+from storage.reader import Window
 from storage.sql import BoundedReader
 
 DEFAULT_SINCE = "1h"
-MAX_ROWS = 1000
-MAX_TEXTS = 100
-LOG_TIME_S = 20.0
 _PLACES = 4
 _TIME = "Microseconds since the epoch, UTC."
 _MOMENT = "`24h`, `7d`, ISO 8601, `today`, `yesterday`."
@@ -80,14 +85,13 @@ def router(state: ApiState) -> APIRouter:
     )
     async def logs(request: Request, asked: Annotated[LogsAsked, Query()]) -> Response:
         """Return the newest predictions of a filter; with `after`, the next ones behind it."""
-        if asked.payload and asked.limit > MAX_TEXTS:
-            raise ParameterRefused(f"with `payload`, `limit` is at most {MAX_TEXTS}", "limit")
         window = _window(state, asked)
         wanted = log_filter(state.settings, window, asked)
         bounded = BoundedReader(state.repository.reading, time_s=LOG_TIME_S)
+        part = PageAsked(asked.limit, asked.after, asked.payload)
         with places.place():
             page = await read_while_asked(
-                request, bounded, lambda: read_page(bounded, wanted, asked)
+                request, bounded, lambda: read_page(bounded, wanted, part)
             )
         return _json(LogPage(page.rows, str(page.after), page.more))
 
@@ -108,34 +112,11 @@ def router(state: ApiState) -> APIRouter:
             found = await read_while_asked(
                 request, bounded, lambda: read_one(bounded, prediction_id)
             )
+        if found is None:
+            raise NothingFound(f"there is no prediction `{prediction_id}` in the log (yet)")
         return _json(LogRecord(found))
 
     return routes
-
-
-def read_page(bounded: BoundedReader, wanted: LogFilter, asked: LogsAsked) -> Page:
-    """Read a page; see `storage.browse`."""
-    with bounded.reading() as connection:
-        if asked.after is None:
-            page = newest(connection, wanted, asked.limit)
-        else:
-            page = following(connection, wanted, parse_position(asked.after), asked.limit)
-        return with_text(connection, page) if asked.payload else page
-
-
-def read_one(bounded: BoundedReader, prediction_id: str) -> Record:
-    """Read a prediction whole.
-
-    Raises
-    ------
-    NothingFound
-        There is none of that id.
-    """
-    with bounded.reading() as connection:
-        found = record(connection, prediction_id)
-    if found is None:
-        raise NothingFound(f"there is no prediction `{prediction_id}` in the log (yet)")
-    return found
 
 
 def _window(state: ApiState, asked: LogsAsked) -> Window:

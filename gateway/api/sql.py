@@ -1,7 +1,5 @@
 """`POST /sql`: one statement that reads the log, bounded in time, rows and bytes."""
 
-import csv
-import io
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,6 +10,7 @@ from gateway.api.errors import ERRORS, ErrorRoute
 from gateway.api.queries import Places, read_while_asked
 from gateway.api.shapes import answer_of
 from gateway.api.state import ApiState
+from gateway.cli.table_text import csv_text
 from storage.sql import BoundedReader, QueryLimits, Result, run_query
 
 MAX_TIME_S = 60.0
@@ -103,15 +102,5 @@ def as_json(found: Result) -> bytes:
 
 def as_csv(found: Result) -> str:
     """Return a result with a line of names; unknown is empty, lists and structs are JSON."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column.name for column in found.columns)
-    for row in found.rows:
-        writer.writerow(_cell(value) for value in msgspec.json.decode(row))
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, bool | list | dict):
-        return msgspec.json.encode(value).decode()
-    return value
+    rows = [msgspec.json.decode(row) for row in found.rows]
+    return csv_text([column.name for column in found.columns], rows)
