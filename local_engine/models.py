@@ -90,21 +90,33 @@ def resolve_model(
     ------
     ModelNotFound, ModelInvalid
     """
-    pinned = _SHA256.fullmatch(model)
-    name, sha256 = (pinned["name"], pinned["digest"]) if pinned else (model, None)
-    if "#" in name:
-        raise ModelNotFound(f"`{model}`: after `#` only `sha256=` and 64 hex digits may stand")
+    name, sha256 = _split_digest(model)
+    path = find_model(model, places)
+    if path is None:
+        repo, file = _hub_name(name)
+        path = places.models / repo / file
+        url = f"{places.endpoint}/{repo}/resolve/main/{file}"
+        download(url, path, sha256=sha256, progress=progress)
+    return _checked(name if name in BUNDLED else path.stem, path, sha256)
+
+
+def find_model(model: str, places: ModelPlaces) -> Path | None:
+    """Return where the file of a model is; None is a hub name that is not here yet.
+
+    Raises
+    ------
+    ModelNotFound
+    """
+    name, _ = _split_digest(model)
     if name in BUNDLED:
-        return _checked(name, _bundled_file(name), sha256)
-    hub = _HUB_NAME.fullmatch(name)
+        return _bundled_file(name)
     path = Path(name).expanduser()
-    if hub is None or path.is_file():
-        if not path.is_file():
-            raise ModelNotFound(_unknown(name))
-        return _checked(path.stem, path, sha256)
-    repo, file = hub["repo"] or hub["repo2"], hub["file"] or hub["file2"]
-    path = _hub_file(repo, file, places, sha256=sha256, progress=progress)
-    return _checked(path.stem, path, sha256)
+    if path.is_file():
+        return path
+    repo, file = _hub_name(name)
+    cached = _cached_file(repo, file, places.hub_cache)
+    downloaded = places.models / repo / file
+    return cached or (downloaded if downloaded.is_file() else None)
 
 
 def check_header(path: Path) -> None:
@@ -152,19 +164,22 @@ def _bundled_file(name: str) -> Path:
     raise ModelNotFound(f"the distribution `{package}` has lost its model file; {way_out}")
 
 
-def _hub_file(
-    repo: str, file: str, places: ModelPlaces, *, sha256: str | None, progress: Progress
-) -> Path:
+def _split_digest(model: str) -> tuple[str, str | None]:
+    pinned = _SHA256.fullmatch(model)
+    name, sha256 = (pinned["name"], pinned["digest"]) if pinned else (model, None)
+    if "#" in name:
+        raise ModelNotFound(f"`{model}`: after `#` only `sha256=` and 64 hex digits may stand")
+    return name, sha256
+
+
+def _hub_name(name: str) -> tuple[str, str]:
+    hub = _HUB_NAME.fullmatch(name)
+    if hub is None:
+        raise ModelNotFound(_unknown(name))
+    repo, file = hub["repo"] or hub["repo2"], hub["file"] or hub["file2"]
     if ".." in file.split("/") or ".." in repo.split("/"):
         raise ModelNotFound(f"`{repo}/{file}`: a hub name has no `..`")
-    cached = _cached_file(repo, file, places.hub_cache)
-    if cached is not None:
-        return cached
-    target = places.models / repo / file
-    if not target.is_file():
-        url = f"{places.endpoint}/{repo}/resolve/main/{file}"
-        download(url, target, sha256=sha256, progress=progress)
-    return target
+    return repo, file
 
 
 def _cached_file(repo: str, file: str, cache: Path) -> Path | None:

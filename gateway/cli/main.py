@@ -15,6 +15,8 @@ COMMANDS = {
     "report": ("gateway.cli.report", "Report traffic, latency, cost and drift of a period."),
     "baseline": ("gateway.cli.baseline", "Set, list, show or drop the reference of drift."),
     "alerts": ("gateway.cli.alerts", "List alerts and deliveries; test a channel; replay."),
+    "db": ("gateway.cli.db", "Look at the data directory; compact, back up, forget."),
+    "doctor": ("gateway.cli.doctor", "Check that everything is there and keeps up."),
     "check": ("gateway.cli.check", "Check a configuration file, or print its JSON Schema."),
     "init": ("gateway.cli.init", "Write a configuration file to start from."),
     "dashboards": ("gateway.cli.dashboards", "Export the Grafana board and its provisioning."),

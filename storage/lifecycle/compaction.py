@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import NamedTuple
+
+import msgspec
 
 from storage.database import FILE_NAME, Database
 from storage.errors import DatabaseFailed
@@ -19,12 +20,13 @@ Pause = Callable[[], AbstractContextManager[object]]
 _TRIES = 3
 
 
-class Compaction(NamedTuple):
+class Compaction(msgspec.Struct, frozen=True):
     """What a compaction did: bytes of the file (and its log) before and after, copies made."""
 
     before_bytes: int
     after_bytes: int
     tries: int
+    version: int = 1
 
 
 def compact(database: Database, *, now_us: int, pause: Pause) -> Compaction:

@@ -1,0 +1,155 @@
+"""The life cycle of a data directory as one object: what housekeeping, API and CLI call."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from storage.config import RetentionConfig
+from storage.database import Database
+from storage.errors import StorageError
+from storage.lifecycle.backup import Backup, make_backup
+from storage.lifecycle.compaction import Compaction, Pause, compact
+from storage.lifecycle.forecast import Forecast
+from storage.lifecycle.forget import ForgetRequest, ForgetResult, forget
+from storage.lifecycle.outlook import outlook
+from storage.lifecycle.parts import FactFiles, FactRows, TextFiles
+from storage.lifecycle.retention import Retention, Retired
+from storage.lifecycle.sizes import DatabaseInfo, database_info
+
+
+class LifeCycleBusy(StorageError):
+    """Something else of the life cycle is under way."""
+
+
+class Parts(NamedTuple):
+    """Who owns what: rows of the database, files of text, files of the archive."""
+
+    rows: FactRows
+    text: TextFiles
+    archive: FactFiles
+
+
+class LifeCycleStatistics(NamedTuple):
+    """Totals since the object was made.
+
+    Attributes
+    ----------
+    retired_predictions, retired_text_bytes : int
+        Removed by retention.
+    forgotten_predictions, compactions, backups : int
+        As named.
+    """
+
+    retired_predictions: int = 0
+    retired_text_bytes: int = 0
+    forgotten_predictions: int = 0
+    compactions: int = 0
+    backups: int = 0
+
+
+class LifeCycle:
+    """Does one thing at a time; methods block and may be called from any thread.
+
+    Parameters
+    ----------
+    pause : callable
+        Gives a context in which ingest and housekeeping stand still.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        parts: Parts,
+        *,
+        now_us: Callable[[], int],
+        pause: Pause,
+    ) -> None:
+        self._database = database
+        self._parts = parts
+        self._now_us = now_us
+        self._pause = pause
+        self._retention = Retention(database, parts.rows, parts.text, parts.archive)
+        self._busy = threading.Lock()
+        self._totals = LifeCycleStatistics()
+
+    @property
+    def spool_dir(self) -> Path:
+        """The folder of the workers' segments."""
+        return self._database.data_dir / "spool"
+
+    def info(self) -> DatabaseInfo:
+        """Return what the directory holds."""
+        return database_info(self._database, self.spool_dir, self._now_us())
+
+    def outlook(self, info: DatabaseInfo, retention: RetentionConfig) -> Forecast:
+        """Return what it will come to."""
+        return outlook(self._database, info, retention, self._now_us())
+
+    def apply_retention(self, policy: RetentionConfig) -> Retired:
+        """Remove what the policy does not keep."""
+        with self._alone():
+            done = self._retention.apply(policy, self._now_us())
+        self._totals = self._totals._replace(
+            retired_predictions=self._totals.retired_predictions + done.facts.predictions,
+            retired_text_bytes=self._totals.retired_text_bytes + done.text.bytes,
+        )
+        return done
+
+    def compact(self) -> Compaction:
+        """Give disk space back.
+
+        Raises
+        ------
+        DatabaseFailed
+            There is no room for a copy, or it is written to all the while.
+        """
+        with self._alone():
+            done = compact(self._database, now_us=self._now_us(), pause=self._pause)
+        self._totals = self._totals._replace(compactions=self._totals.compactions + 1)
+        return done
+
+    def backup(self) -> Backup:
+        """Make a backup in the folder of copies."""
+        with self._alone():
+            made = make_backup(self._database, self._now_us())
+        self._totals = self._totals._replace(backups=self._totals.backups + 1)
+        return made
+
+    def forget(self, request: ForgetRequest) -> ForgetResult:
+        """Remove users or predictions everywhere, then scrub the database file.
+
+        Raises
+        ------
+        StorageError
+            What was removed stays so; the same call goes on.
+        """
+        with self._alone():
+            with self._pause():
+                done = forget(
+                    self._database,
+                    (self._parts.text, self._parts.archive),
+                    request,
+                    now_us=self._now_us(),
+                )
+            compact(self._database, now_us=self._now_us(), pause=self._pause)
+        self._totals = self._totals._replace(
+            forgotten_predictions=self._totals.forgotten_predictions + done.predictions
+        )
+        return done
+
+    def statistics(self) -> LifeCycleStatistics:
+        """Return totals since the object was made."""
+        return self._totals
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise LifeCycleBusy(
+                "a compaction, a backup, retention or a deletion is under way; try again later"
+            )
+        try:
+            yield
+        finally:
+            self._busy.release()
