@@ -7,11 +7,13 @@ the epoch, UTC, and windows are closed at the start and open at the end.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from storage.browse import LogFilter, Page, Position
 from storage.reader import Column, Record, Scope, Window
 from storage.watermarks import Watermark
 from storage.writer import Batch
@@ -196,32 +198,6 @@ class Coverage(NamedTuple):
     window: Window
 
 
-class Filters(NamedTuple):
-    """Further conditions of a search; None is any.
-
-    Attributes
-    ----------
-    status : tuple of int, or None
-        Least and greatest HTTP status.
-    failed : bool
-        Only rows with a reason.
-    where : str or None
-        A boolean expression over `predictions` in the store's SQL, checked by the caller.
-    after_batch : int or None
-        Only rows that were written by later transactions than this one.
-    """
-
-    user_key: str | None = None
-    reason: str | None = None
-    status: tuple[int, int] | None = None
-    failed: bool = False
-    where: str | None = None
-    after_batch: int | None = None
-
-
-NO_FILTERS = Filters()
-
-
 class Cutoffs(NamedTuple):
     """What retention removes: everything that started before; None keeps all."""
 
@@ -238,21 +214,15 @@ class Removed(NamedTuple):
     rollups: int
 
 
-class PredictionLog(Protocol):
-    """A store of predictions. Methods block and may raise `StorageError`."""
+def is_behind(mark: Watermark, stored: Watermark | None) -> bool:
+    """Return whether a mark is at or behind the stored one of its source."""
+    if stored is None or (mark.finished and not stored.finished):
+        return False
+    return (mark.segment, mark.byte_offset) <= (stored.segment, stored.byte_offset)
 
-    def append(self, batch: Batch, *, now_us: int) -> Batch:
-        """Write a batch and its marks, all or nothing.
 
-        A batch whose marks are all at or behind the stored ones is in already: nothing is written.
-
-        Returns
-        -------
-        Batch
-            What was written: numbers that fit no column are trimmed, records that fit no table
-            left out, both with a loss each.
-        """
-        ...
+class LogReads(Protocol):
+    """What a store of predictions answers. Methods block and may raise `StorageError`."""
 
     def watermarks(self) -> dict[str, Watermark]:
         """Return how far each source is in, by source."""
@@ -320,10 +290,33 @@ class PredictionLog(Protocol):
         """Return one prediction with its `attempt_list`, `payload` and `feedback`."""
         ...
 
-    def search(
-        self, scope: Scope, filters: Filters = NO_FILTERS, *, limit: int = 100
-    ) -> list[Record]:
-        """Return the newest facts of a scope, at most `limit`, newest first."""
+    def search(self, wanted: LogFilter, *, limit: int = 100) -> Page:
+        """Return the newest facts of a filter, the oldest of them first, at most `limit`."""
+        ...
+
+    def following(self, wanted: LogFilter, after: Position, *, limit: int = 100) -> Page:
+        """Return what came in behind a position, each row once, in the order it came in."""
+        ...
+
+
+class PredictionLog(LogReads, Protocol):
+    """A store of predictions."""
+
+    def snapshot(self) -> AbstractContextManager[LogReads]:
+        """Lend reads that all see the log as it is now."""
+        ...
+
+    def append(self, batch: Batch, *, now_us: int) -> Batch:
+        """Write a batch and its marks, all or nothing.
+
+        A batch whose marks are all at or behind the stored ones is in already: nothing is written.
+
+        Returns
+        -------
+        Batch
+            What was written: numbers that fit no column are trimmed, records that fit no table
+            left out, both with a loss each.
+        """
         ...
 
     def apply_retention(self, cutoffs: Cutoffs) -> Removed:

@@ -6,11 +6,28 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 import duckdb
 
-from storage import reader
+from storage.browse import LogFilter, Page, Position
 from storage.database import Database
+from storage.expiry import remove_before
+from storage.log import (
+    AttemptCounts,
+    CategoryCounts,
+    CountRow,
+    Coverage,
+    Cutoffs,
+    Removed,
+    TimelineRow,
+    ValueCounts,
+    is_behind,
+)
+from storage.log_reader import LogReader
+from storage.reader import Column, Record, Scope, Window
 from storage.records import Alert, Baseline, Delivery, Verdict
+from storage.rollups.cells import note_baselines
 from storage.state_rows import ALERTS, BASELINES, DELIVERIES, VERDICTS
 from storage.times import to_timestamp
+from storage.watermarks import Watermark, load_watermarks
+from storage.writer import UNFIT, Batch, fitting, write_batch
 
 
 class Repository:
@@ -27,14 +44,108 @@ class Repository:
         """Lend a connection for the functions of `storage.reader`."""
         return self._database.cursor()
 
-    def feature_columns(
-        self, route: str, features: Sequence[str], window_from: int, window_to: int
-    ) -> Mapping[str, reader.Column]:
-        """Return columns over primary rows of a route; see `reader.feature_columns`."""
+    @contextmanager
+    def snapshot(self) -> Iterator[LogReader]:
+        """Lend reads that all see the log as it is now."""
         with self.reading() as connection:
-            return reader.feature_columns(
-                connection, route, features, reader.Window(window_from, window_to)
-            )
+            connection.begin()
+            try:
+                yield LogReader(connection)
+            finally:
+                with suppress(duckdb.Error):
+                    connection.rollback()
+
+    def append(self, batch: Batch, *, now_us: int) -> Batch:
+        """Write a batch and its marks, all or nothing; see `PredictionLog.append`."""
+        with self._writing, self._database.cursor() as connection:
+            stored = load_watermarks(connection)
+            if batch.marks and all(
+                is_behind(mark, stored.get(mark.source)) for mark in batch.marks
+            ):
+                return Batch((), (), (), (), ())
+            try:
+                write_batch(connection, batch, now_us=now_us)
+            except UNFIT:
+                batch = fitting(connection, batch)
+                write_batch(connection, batch, now_us=now_us)
+        return batch
+
+    def watermarks(self) -> dict[str, Watermark]:
+        """Return how far each source is in, by source."""
+        with self.snapshot() as log:
+            return log.watermarks()
+
+    def coverage(self, window: Window, *, exact: bool = False) -> Coverage:
+        """Return what the counts of a window are read from; `exact` reads raw rows alone."""
+        with self.snapshot() as log:
+            return log.coverage(window, exact=exact)
+
+    def counts(self, scope: Scope, *, exact: bool = False) -> list[CountRow]:
+        """Count requests, tokens, cost and bytes."""
+        with self.snapshot() as log:
+            return log.counts(scope, exact=exact)
+
+    def values(
+        self, scope: Scope, measures: Sequence[str], *, exact: bool = False
+    ) -> list[ValueCounts]:
+        """Count numbers by bucket."""
+        with self.snapshot() as log:
+            return log.values(scope, measures, exact=exact)
+
+    def categories(
+        self, scope: Scope, features: Sequence[str], *, exact: bool = False
+    ) -> list[CategoryCounts]:
+        """Count categories."""
+        with self.snapshot() as log:
+            return log.categories(scope, features, exact=exact)
+
+    def cells(self, scope: Scope, baseline: str) -> Mapping[str, Mapping[int, int]]:
+        """Count primary rows over a baseline's cells: feature to cell to rows."""
+        with self.snapshot() as log:
+            return log.cells(scope, baseline)
+
+    def attempts(self, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:
+        """Count tries by route, upstream and role."""
+        with self.snapshot() as log:
+            return log.attempts(scope, exact=exact)
+
+    def timeline(self, scope: Scope, step_us: int) -> list[TimelineRow]:
+        """Count requests by step of time and route."""
+        with self.snapshot() as log:
+            return log.timeline(scope, step_us)
+
+    def feature_columns(
+        self,
+        route: str,
+        features: Sequence[str],
+        window_from: int,
+        window_to: int,
+        *,
+        variant: str | None = None,
+    ) -> Mapping[str, Column]:
+        """Return raw columns over primary rows of a route; see `reader.feature_columns`."""
+        with self.snapshot() as log:
+            return log.feature_columns(route, features, window_from, window_to, variant=variant)
+
+    def record(self, prediction_id: str) -> Record | None:
+        """Return one prediction with its `attempt_list`, `payload` and `feedback`."""
+        with self.snapshot() as log:
+            return log.record(prediction_id)
+
+    def search(self, wanted: LogFilter, *, limit: int = 100) -> Page:
+        """Return the newest facts of a filter, the oldest of them first."""
+        with self.snapshot() as log:
+            return log.search(wanted, limit=limit)
+
+    def following(self, wanted: LogFilter, after: Position, *, limit: int = 100) -> Page:
+        """Return what came in behind a position."""
+        with self.snapshot() as log:
+            return log.following(wanted, after, limit=limit)
+
+    def apply_retention(self, cutoffs: Cutoffs) -> Removed:
+        """Remove what is older than the cut-offs, in one transaction."""
+        with self._transaction() as connection:
+            return remove_before(connection, cutoffs)
 
     def save_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Append verdicts, all or none."""
@@ -73,6 +184,7 @@ class Repository:
         """Append a baseline; its (route, name, version) is a new one."""
         with self._transaction() as connection:
             BASELINES.insert(connection, [baseline])
+            note_baselines(connection)
 
     def load_baselines(self, route: str | None = None) -> list[Baseline]:
         """Return every version of every baseline, oldest first; None is every route."""
@@ -89,6 +201,7 @@ class Repository:
             row = connection.execute(
                 "DELETE FROM baselines WHERE route = ? AND name = ?", [route, name]
             ).fetchone()
+            note_baselines(connection)
         return int(row[0]) if row else 0
 
     def save_alerts(self, alerts: Sequence[Alert], deliveries: Sequence[Delivery] = ()) -> None:

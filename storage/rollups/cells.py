@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from storage.rollups.state import RollupState, save_state
+from storage.rollups.state import RollupState, load_state, save_state
 from storage.rollups.statements import CELLS, Rows, insert
 from storage.times import HOUR_US, from_timestamp, to_timestamp
 
@@ -22,6 +22,11 @@ QUALIFY row_number() OVER (PARTITION BY route ORDER BY created_at DESC, version 
 """
 _EARLIER = Rows("started_at >= $low AND started_at < $high AND batch < $before AND route = $route")
 _NEVER = to_timestamp(1 << 52)
+
+
+def note_baselines(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say that baselines have changed, inside the transaction that changes them."""
+    save_state(connection, baselines=load_state(connection).baselines + 1)
 
 
 def has_cells(connection: duckdb.DuckDBPyConnection) -> bool:

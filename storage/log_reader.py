@@ -1,0 +1,97 @@
+"""The reads of the prediction log over one connection, as `storage.log` names them."""
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+
+from storage import browse, reader
+from storage.log import (
+    AttemptCounts,
+    CategoryCounts,
+    CountRow,
+    Coverage,
+    TimelineRow,
+    ValueCounts,
+)
+from storage.reader import Column, Record, Scope, Window
+from storage.rollups import reads
+from storage.rollups.state import load_state
+from storage.rollups.windows import cover
+from storage.watermarks import Watermark, load_watermarks
+
+
+class LogReader:
+    """Reads of one moment: the connection is in a transaction while this is used.
+
+    Attributes
+    ----------
+    connection : DuckDBPyConnection
+        For reads that are no counts, such as exact percentiles.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def watermarks(self) -> dict[str, Watermark]:
+        """Return how far each source is in, by source."""
+        return load_watermarks(self.connection)
+
+    def coverage(self, window: Window, *, exact: bool = False) -> Coverage:
+        """Return what the counts of a window are read from; `exact` reads raw rows alone."""
+        return cover(load_state(self.connection), window, exact=exact)
+
+    def counts(self, scope: Scope, *, exact: bool = False) -> list[CountRow]:
+        """Count requests, tokens, cost and bytes."""
+        return reads.count_rows(self.connection, scope, exact=exact)
+
+    def values(
+        self, scope: Scope, measures: Sequence[str], *, exact: bool = False
+    ) -> list[ValueCounts]:
+        """Count numbers by bucket."""
+        return reads.value_counts(self.connection, scope, measures, exact=exact)
+
+    def categories(
+        self, scope: Scope, features: Sequence[str], *, exact: bool = False
+    ) -> list[CategoryCounts]:
+        """Count categories."""
+        return reads.category_counts(self.connection, scope, features, exact=exact)
+
+    def cells(self, scope: Scope, baseline: str) -> Mapping[str, Mapping[int, int]]:
+        """Count primary rows over a baseline's cells: feature to cell to rows."""
+        return reads.cell_counts(self.connection, scope, baseline)
+
+    def attempts(self, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:
+        """Count tries by route, upstream and role."""
+        return reads.attempt_counts(self.connection, scope, exact=exact)
+
+    def timeline(self, scope: Scope, step_us: int) -> list[TimelineRow]:
+        """Count requests by step of time and route."""
+        return reads.timeline(self.connection, scope, step_us)
+
+    def feature_columns(
+        self,
+        route: str,
+        features: Sequence[str],
+        window_from: int,
+        window_to: int,
+        *,
+        variant: str | None = None,
+    ) -> Mapping[str, Column]:
+        """Return raw columns over the primary rows of a route; see `reader.feature_columns`."""
+        return reader.feature_columns(
+            self.connection, route, features, Window(window_from, window_to), variant=variant
+        )
+
+    def record(self, prediction_id: str) -> Record | None:
+        """Return one prediction with its `attempt_list`, `payload` and `feedback`."""
+        return reader.record(self.connection, prediction_id)
+
+    def search(self, wanted: browse.LogFilter, *, limit: int = 100) -> browse.Page:
+        """Return the newest facts of a filter, the oldest of them first."""
+        return browse.newest(self.connection, wanted, limit)
+
+    def following(
+        self, wanted: browse.LogFilter, after: browse.Position, *, limit: int = 100
+    ) -> browse.Page:
+        """Return what came in behind a position."""
+        return browse.following(self.connection, wanted, after, limit)
