@@ -9,7 +9,17 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from gateway.api import alerts, baselines, data_plane_document, health, report, status
+from gateway.api import (
+    alerts,
+    baselines,
+    data_plane_document,
+    export,
+    health,
+    logs,
+    report,
+    sql,
+    status,
+)
 from gateway.browsers import forged
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
@@ -61,7 +71,7 @@ def build_app(state: ControlState) -> FastAPI:
     _add_own_routes(app, state)
     app.include_router(health.router(state))
     app.include_router(data_plane_document.router(), prefix="/api/v1")
-    for module in (report, baselines, status, alerts):
+    for module in (report, baselines, status, alerts, logs, export, sql):
         app.include_router(module.router(state), prefix="/api/v1")
     _add_errors(app)
     _add_auth(app, state)
