@@ -5,8 +5,6 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.config import Settings
-from gateway.user_keys import stored_user_keys
 from storage.browse import LogFilter, Page, following, newest, parse_position, with_text
 from storage.errors import QueryRefused
 from storage.reader import Record, Window, record
@@ -77,8 +75,8 @@ def read_one(bounded: BoundedReader, prediction_id: str) -> Record | None:
         return record(connection, prediction_id)
 
 
-def log_filter(settings: Settings, window: Window, asked: Asked) -> LogFilter:
-    """Return the filter that was asked for.
+def log_filter(window: Window, asked: Asked, user_keys: tuple[str, ...]) -> LogFilter:
+    """Return the filter that was asked for; `user_keys` are what the log has for `asked.user`.
 
     Raises
     ------
@@ -93,7 +91,7 @@ def log_filter(settings: Settings, window: Window, asked: Asked) -> LogFilter:
         role=asked.role,
         statuses=parse_statuses(asked.status) if asked.status is not None else (),
         reason=asked.reason,
-        user_keys=stored_user_keys(settings, asked.user) if asked.user is not None else (),
+        user_keys=user_keys,
         errors=bool(asked.errors),
         where=asked.where,
     )

@@ -21,6 +21,7 @@ from gateway.api.log_query import (
 from gateway.api.queries import Places, read_while_asked
 from gateway.api.shapes import answer_of
 from gateway.api.state import ApiState
+from gateway.user_keys import stored_user_keys
 from storage.reader import Window
 from storage.sql import BoundedReader
 
@@ -86,7 +87,8 @@ def router(state: ApiState) -> APIRouter:
     async def logs(request: Request, asked: Annotated[LogsAsked, Query()]) -> Response:
         """Return the newest predictions of a filter; with `after`, the next ones behind it."""
         window = _window(state, asked)
-        wanted = log_filter(state.settings, window, asked)
+        keys = stored_user_keys(state.settings, asked.user) if asked.user is not None else ()
+        wanted = log_filter(window, asked, keys)
         bounded = BoundedReader(state.repository.reading, time_s=LOG_TIME_S)
         part = PageAsked(asked.limit, asked.after, asked.payload)
         with places.place():

@@ -147,7 +147,13 @@ def _filter(source: "Source", wanted: _Wanted) -> "LogFilter":
 
     until_us = LAST_US - 1 if wanted.until_us is None else wanted.until_us
     window = Window(wanted.since_us, until_us)
-    return log_filter(source.settings, window, Asked(**wanted.filters))
+    asked = Asked(**wanted.filters)
+    keys: tuple[str, ...] = ()
+    if asked.user is not None:
+        from gateway.user_keys import stored_user_keys
+
+        keys = stored_user_keys(source.settings, asked.user)
+    return log_filter(window, asked, keys)
 
 
 def _ask(server: "Server", wanted: _Wanted, limit: int, after: str | None = None) -> _Shown:
