@@ -13,16 +13,27 @@ from typing import NamedTuple
 
 from storage.database import Database
 from storage.errors import DatabaseCorrupt, DatabaseFailed
+from storage.lifecycle.tombstones import load_tombstones
 from storage.payloads import PayloadStore
 from storage.records import SCHEMA_VERSION, End, Signals, WorkerStats
 from storage.rollups.compaction import compact
-from storage.segments import SegmentInfo, list_segments, remove_segment
+from storage.segments import SegmentIndex, SegmentInfo, remove_segment
+from storage.spool_level import MarkFile
 from storage.tailing import BatchLimits, Harvest, SourceReader
 from storage.watermarks import Watermark, drop_watermark, load_watermarks
-from storage.writer import UNFIT, Batch, Loss, fitting, write_batch
+from storage.writer import Batch, Loss, append_batch
 
 Enrich = Callable[[Sequence[End]], Sequence[Signals]]
 OnBatch = Callable[[Sequence[End], Sequence[WorkerStats]], None]
+
+
+def always(_segment: SegmentInfo) -> bool:
+    """Let every segment go that has been read and is old enough: nothing is archived from it."""
+    return True
+
+
+def nothing() -> None:
+    """Restore nothing: what is lost with the file is read again from the segments."""
 
 
 class IngestOptions(NamedTuple):
@@ -35,10 +46,24 @@ class IngestOptions(NamedTuple):
     grace_s : float
         A segment that is in the database is kept that long after its last write: what a damaged
         database is rebuilt from.
+    checkpoint_bytes : int
+        Size of the write-ahead log at which a batch is followed by a checkpoint.
+    patience_s : float
+        A segment that could not be read for so long is passed over, unless it is its source's
+        last: that one may still be written.
+    may_remove : callable
+        Whether a segment that was read may go: what it holds is archived.
+    restore : callable
+        Called before the watermarks are read, so at the start and after the file was opened anew:
+        fills an empty file from the archive.
     """
 
     batch: BatchLimits = BatchLimits()
     grace_s: float = 3600.0
+    checkpoint_bytes: int = 64 * 1024 * 1024
+    patience_s: float = 600.0
+    may_remove: Callable[[SegmentInfo], bool] = always
+    restore: Callable[[], object] = nothing
 
 
 DEFAULT_OPTIONS = IngestOptions()
@@ -61,6 +86,8 @@ class IngestStep(NamedTuple):
         What was found torn, damaged or unfit.
     blocked : tuple of str
         Sources that a newer program writes; they are kept until this one is upgraded.
+    unreadable : tuple of str
+        Sources with a segment that the disk or its permissions do not give; the others go on.
     failed : str or None
         Why nothing was written; the database has been opened anew, call again.
     more : bool
@@ -73,6 +100,7 @@ class IngestStep(NamedTuple):
     lag_bytes: int = 0
     losses: tuple[Loss, ...] = ()
     blocked: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
     failed: str | None = None
     more: bool = False
 
@@ -112,12 +140,14 @@ class Ingester:
         options: IngestOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._database = database
-        self._spool_dir = spool_dir
+        self._index = SegmentIndex(spool_dir)
+        self._mark_file = MarkFile(spool_dir)
         self._enrich = enrich
         self._now_us = now_us
         self._on_batch = on_batch
         self._options = options
         self._marks: dict[str, Watermark] | None = None
+        self._unreadable_since: dict[str, int] = {}
         self._turn = 0
         self._totals = IngestStatistics(0, 0, 0, 0)
 
@@ -134,11 +164,13 @@ class Ingester:
             sources = self._sources()
             harvest = self._harvest(sources, marks)
             written = self._write(harvest) if harvest.marks else Batch((), (), (), (), ())
+            self._checkpoint()
         except (DatabaseCorrupt, DatabaseFailed) as error:
             self._totals = self._totals._replace(failures=self._totals.failures + 1)
             self._recover(error)
             return IngestStep(failed=str(error))
         marks.update(harvest.marks)
+        self._mark_file.publish(marks, self._now_us())
         self._count(harvest, written)
         if self._on_batch is not None and (written.ends or harvest.stats):
             self._on_batch(written.ends, harvest.stats)
@@ -149,6 +181,7 @@ class Ingester:
             lag_bytes=sum(_lag_bytes(s, marks.get(name)) for name, s in sources.items()),
             losses=tuple(written.losses),
             blocked=tuple(name for name, s in sources.items() if _is_blocked(s, marks.get(name))),
+            unreadable=tuple(self._unreadable_since),
             more=not harvest.has_room,
         )
 
@@ -174,7 +207,10 @@ class Ingester:
         return self._totals
 
     def _load_marks(self) -> dict[str, Watermark]:
+        if self._database.damage is not None:
+            self._marks = None
         if self._marks is None:
+            self._options.restore()
             PayloadStore(self._database).recover()
             with self._database.cursor() as cursor:
                 self._marks = load_watermarks(cursor)
@@ -189,7 +225,7 @@ class Ingester:
 
     def _sources(self) -> dict[str, list[SegmentInfo]]:
         sources: dict[str, list[SegmentInfo]] = {}
-        for segment in list_segments(self._spool_dir):
+        for segment in self._index.list():
             sources.setdefault(segment.source, []).append(segment)
         return sources
 
@@ -208,32 +244,46 @@ class Ingester:
             before = marks.get(name) or Watermark(name, sources[name][0].number)
             mark = before.copy()
             relist = partial(self._list, name)
-            # Someone may remove a segment after it was listed; what was read of it counts.
-            with suppress(FileNotFoundError):
-                SourceReader(mark, sources[name], harvest, relist=relist).read()
+            reader = SourceReader(
+                mark, sources[name], harvest, relist=relist, pass_over=self._is_given_up(name)
+            )
+            try:
+                # Someone may remove a segment after it was listed; what was read of it counts.
+                with suppress(FileNotFoundError):
+                    reader.read()
+                self._unreadable_since.pop(name, None)
+            except OSError:
+                self._unreadable_since.setdefault(name, self._now_us())
             if mark != before:
                 harvest.marks[name] = mark
         return harvest
 
     def _list(self, source: str) -> list[SegmentInfo]:
-        return [s for s in list_segments(self._spool_dir) if s.source == source]
+        return self._index.list(source)
+
+    def _is_given_up(self, source: str) -> bool:
+        since = self._unreadable_since.get(source)
+        return since is not None and self._now_us() - since >= self._options.patience_s * 1e6
 
     def _write(self, harvest: Harvest) -> Batch:
-        batch = Batch(
-            ends=harvest.ends,
-            signals=self._enrich(harvest.ends),
-            feedback=harvest.feedback,
-            losses=harvest.losses,
-            marks=list(harvest.marks.values()),
-            places=harvest.places,
-        )
         with self._database.cursor() as cursor:
-            try:
-                write_batch(cursor, batch, now_us=self._now_us())
-            except UNFIT:
-                batch = fitting(cursor, batch)
-                write_batch(cursor, batch, now_us=self._now_us())
-        return batch
+            forgotten = load_tombstones(cursor)
+            if forgotten:
+                harvest.leave_out(forgotten.covers)
+            batch = Batch(
+                ends=harvest.ends,
+                signals=self._enrich(harvest.ends),
+                feedback=harvest.feedback,
+                losses=harvest.losses,
+                marks=list(harvest.marks.values()),
+                places=harvest.places,
+            )
+            return append_batch(cursor, batch, now_us=self._now_us())
+
+    def _checkpoint(self) -> None:
+        # Between batches: one inside a commit makes everybody wait who commits.
+        if self._database.statistics().wal_bytes >= self._options.checkpoint_bytes:
+            self._database.checkpoint()
 
     def _count(self, harvest: Harvest, written: Batch) -> None:
         totals = self._totals
@@ -253,11 +303,13 @@ class Ingester:
             segment
             for segments in self._sources().values()
             for segment in segments
-            if _is_read(segment, marks.get(segment.source)) and _written_before(segment, before_s)
+            if _is_read(segment, marks.get(segment.source))
+            and _written_before(segment, before_s)
+            and self._options.may_remove(segment)
         ]
         if old:
             self._database.checkpoint()
-        return sum(remove_segment(segment.path) for segment in old)
+        return sum(_remove(segment) for segment in old)
 
     def _forget_sources(self, marks: dict[str, Watermark]) -> None:
         left = self._sources()
@@ -274,10 +326,17 @@ def _is_read(segment: SegmentInfo, mark: Watermark | None) -> bool:
     return mark is not None and (mark.finished or segment.number < mark.segment)
 
 
+def _remove(segment: SegmentInfo) -> bool:
+    try:
+        return remove_segment(segment.path)
+    except OSError:
+        return False  # It stays until somebody gives it back its permissions.
+
+
 def _written_before(segment: SegmentInfo, before_s: float) -> bool:
     try:
         return segment.path.stat().st_mtime <= before_s
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

@@ -2,7 +2,9 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +21,13 @@ from storage.frames import (
 )
 from storage.records import SCHEMA_VERSION, End, Feedback, WorkerStats
 from storage.rows import Place, interrupted
-from storage.segments import SegmentInfo, SegmentRead, read_frames, writer_is_gone
+from storage.segments import (
+    SegmentInfo,
+    SegmentRead,
+    give_back,
+    read_frames,
+    writer_is_gone,
+)
 from storage.times import to_timestamp
 from storage.watermarks import Pending, Watermark
 from storage.writer import Loss
@@ -53,6 +61,16 @@ class Harvest:
     bytes: int = 0
     interrupted: int = 0
 
+    def leave_out(self, covers: Callable[[str, str | None, int], bool]) -> None:
+        """Drop the records and feedback that were forgotten, given id, user key and start."""
+        kept = [
+            not covers(end.prediction.id, end.prediction.user_key, end.prediction.started_at)
+            for end in self.ends
+        ]
+        self.ends = list(compress(self.ends, kept))
+        self.places = list(compress(self.places, kept))
+        self.feedback = [s for s in self.feedback if not covers(s.prediction_id, None, s.given_at)]
+
     @property
     def has_room(self) -> bool:
         """True until the batch is full."""
@@ -70,6 +88,8 @@ class SourceReader:
         The source's segments, by number.
     relist : callable
         Lists the source's segments anew.
+    pass_over : bool
+        Lose a segment that cannot be read, if others follow it.
     """
 
     def __init__(
@@ -79,11 +99,13 @@ class SourceReader:
         harvest: Harvest,
         *,
         relist: Callable[[], Sequence[SegmentInfo]],
+        pass_over: bool = False,
     ) -> None:
         self._mark = mark
         self._segments = segments
         self._harvest = harvest
         self._relist = relist
+        self._pass_over = pass_over
         self._last_sequence: int | None = None
 
     def read(self) -> None:
@@ -91,13 +113,20 @@ class SourceReader:
 
         A segment is over when it is sealed, or when its writer was gone before it was read to
         its end; asked the other way round, what was written in between would be lost.
+
+        Raises
+        ------
+        OSError
+            A segment cannot be read; what was read before it is in the harvest.
         """
         gone = False
         while self._harvest.has_room and not self._mark.finished:
             segment = self._current()
             if segment is None or segment.schema_version > SCHEMA_VERSION:
                 return
-            found = read_frames(segment.path, self._mark.byte_offset, _READ_BYTES)
+            found = self._read_frames(segment)
+            if found is None:
+                continue
             whole = self._take_all(segment, found)
             if not whole or found.state == "more":
                 continue
@@ -108,6 +137,20 @@ class SourceReader:
                 gone = writer_is_gone(segment.path)
                 if not gone:
                     return
+
+    def _read_frames(self, segment: SegmentInfo) -> SegmentRead | None:
+        try:
+            return read_frames(segment.path, self._mark.byte_offset, _READ_BYTES)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            if not self._pass_over or segment.number == self._segments[-1].number:
+                raise
+            size = max(0, segment.size_bytes - self._mark.byte_offset)
+            self._lose("unreadable", frames=0, size=size)
+            self._mark.segment, self._mark.byte_offset = segment.number + 1, 0
+            self._last_sequence = None
+            return None
 
     def _current(self) -> SegmentInfo | None:
         for segment in self._segments:
@@ -122,6 +165,9 @@ class SourceReader:
         if found.unread_bytes:
             kind = "torn" if found.state == "tail" else "damaged"
             self._lose(kind, frames=0, size=found.unread_bytes)
+        if found.state != "sealed":
+            with suppress(OSError):
+                give_back(segment.path)
         # A writer opens its next segment before it lets go of the last, so list once more now.
         self._segments = [s for s in self._relist() if s.number > segment.number]
         if self._segments:
@@ -190,8 +236,9 @@ class SourceReader:
 def _decode_feedback(payload: bytes) -> Feedback:
     try:
         said = _FEEDBACK.decode(payload)
-        uuid.UUID(said.prediction_id)
+        identity = str(uuid.UUID(said.prediction_id))
         to_timestamp(said.given_at)
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise FrameUndecodable(f"FEEDBACK frame: {error}") from error
-    return said
+    # Python reads more forms of an id than the database does.
+    return msgspec.structs.replace(said, prediction_id=identity)

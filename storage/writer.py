@@ -26,8 +26,8 @@ class Loss(NamedTuple):
     ----------
     kind : str
         `torn`: an incomplete last frame; `damaged`: bytes skipped; `undecodable`: a frame that
-        is not what its type says; `trimmed`: a record without the numbers that fit no column;
-        `rejected`: a record that fits no table.
+        is not what its type says; `unreadable`: a segment that the disk did not give; `trimmed`:
+        a record without the numbers that fit no column; `rejected`: a record that fits no table.
     frames : int
         Frames known to be lost; 0 where nobody can tell.
     """
@@ -74,7 +74,8 @@ def write_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us: 
     connection.begin()
     try:
         _append_facts(connection, batch)
-        _append(connection, "spool_losses", ((to_timestamp(now_us), *x) for x in batch.losses))
+        if batch.losses:
+            _append(connection, "spool_losses", ((to_timestamp(now_us), *x) for x in batch.losses))
         for mark in batch.marks:
             save_watermark(connection, mark)
         connection.commit()
@@ -82,6 +83,22 @@ def write_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us: 
         with suppress(duckdb.Error):
             connection.rollback()
         raise
+
+
+def append_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us: int) -> Batch:
+    """Commit a batch, without what fits no table; return what was written.
+
+    Raises
+    ------
+    duckdb.Error
+        As `write_batch`.
+    """
+    try:
+        write_batch(connection, batch, now_us=now_us)
+    except UNFIT:
+        batch = fitting(connection, batch)
+        write_batch(connection, batch, now_us=now_us)
+    return batch
 
 
 def fitting(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Batch:
