@@ -1,0 +1,127 @@
+"""Small tables as files, written when they change: what no segment of the spool can bring back."""
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import duckdb
+import msgspec
+
+from storage.archive.catalog import (
+    EMPTY,
+    STATE_CATALOG,
+    ArchiveFile,
+    Catalog,
+    load_catalog,
+    named_files,
+    save_catalog,
+    sweep,
+)
+from storage.archive.export import Exporter
+from storage.archive.tables import Table, list_tables
+from storage.database import ARCHIVE_FOLDER, Database
+from storage.errors import DatabaseFailed
+from storage.migrations import schema_version
+
+ADOPTED = "state_adopted"
+"""Counter of `log_state`: the file holds what the archive's state knew, and may be exported."""
+
+
+class StateStep(NamedTuple):
+    """What one look at the state did: files written, and whether a restore must come first."""
+
+    files: int
+    blocked: bool = False
+
+
+class StateArchive:
+    """Keeps files of baselines, verdicts, alerts, deliveries and the like; safe between threads."""
+
+    def __init__(self, database: Database, *, now_us: Callable[[], int]) -> None:
+        self._database = database
+        self._now_us = now_us
+        self._folder = database.data_dir / ARCHIVE_FOLDER
+        self._path = self._folder / STATE_CATALOG
+        self._exporting = threading.Lock()
+        self._catalog: Catalog | None = None
+        self._tables: list[Table] | None = None
+
+    def step(self) -> StateStep:
+        """Write the days of tables that have changed; cheap when nothing has.
+
+        Raises
+        ------
+        StorageError
+            The database or the disk failed; call again.
+        """
+        with self._exporting:
+            before = self._load()
+            exported = self._export(before)
+            if exported is None:
+                return StateStep(0, blocked=True)
+            after, new = exported
+            if not new and len(after.files) == len(before.files):
+                return StateStep(0)
+            try:
+                save_catalog(self._path, after)
+            except OSError as error:
+                raise DatabaseFailed(f"{self._path} could not be written: {error}") from error
+            self._catalog = after
+            sweep(self._folder, "state", named_files(self._path))
+        return StateStep(new)
+
+    def files(self) -> tuple[ArchiveFile, ...]:
+        """Return the files in force."""
+        return (self._catalog or load_catalog(self._path) or EMPTY).files
+
+    def reload(self) -> None:
+        """Look at the database's tables and at the archive anew, after either was replaced."""
+        with self._exporting:
+            self._catalog = self._tables = None
+
+    def _load(self) -> Catalog:
+        if self._catalog is None:
+            self._catalog = load_catalog(self._path) or EMPTY
+        return self._catalog
+
+    def _export(self, before: Catalog) -> tuple[Catalog, int] | None:
+        files: list[ArchiveFile] = []
+        written = 0
+        with self._database.cursor() as cursor:
+            cursor.begin()
+            try:
+                # Of the same snapshot: the file may have been set aside since the last look.
+                if not has_counter(cursor, ADOPTED):
+                    if before.generation:
+                        return None
+                    cursor.execute("INSERT INTO log_state VALUES (?, 1)", [ADOPTED])
+                    cursor.commit()
+                    cursor.begin()
+                exporter = Exporter(cursor, self._folder, before.generation + 1)
+                for table in self._state_tables(cursor):
+                    now, new = exporter.changed(table, before.of(table.name))
+                    files += now
+                    written += len(new)
+                exporter.finish()
+                version = schema_version(cursor)
+            finally:
+                cursor.rollback()
+        after = msgspec.structs.replace(
+            before,
+            schema_version=version,
+            generation=before.generation + 1,
+            written_at=self._now_us(),
+            files=tuple(files),
+        )
+        return after, written
+
+    def _state_tables(self, cursor: duckdb.DuckDBPyConnection) -> list[Table]:
+        if self._tables is None:
+            self._tables = [t for t in list_tables(cursor) if t.kind == "state"]
+        return self._tables
+
+
+def has_counter(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether `log_state` has a row of this name."""
+    found = connection.execute("SELECT 1 FROM log_state WHERE name = ?", [name]).fetchall()
+    return bool(found)
