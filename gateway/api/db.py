@@ -14,7 +14,7 @@ from gateway.config import Settings
 from gateway.user_keys import stored_user_keys
 from storage.lifecycle.backup import Backup
 from storage.lifecycle.compaction import Compaction
-from storage.lifecycle.cycle import LifeCycle
+from storage.lifecycle.cycle import LifeCycle, Rebuild
 from storage.lifecycle.forget import ForgetRequest, ForgetResult
 
 _MOST = 1000
@@ -79,6 +79,16 @@ def router(state: DbState) -> APIRouter:
     def backup() -> Response:
         """Leave the copy in the data directory; it is removed an hour later if nobody takes it."""
         return _json(state.lifecycle.backup())
+
+    @routes.post(
+        "/db/rebuild",
+        summary="Make the database anew from archive and spool",
+        response_class=Response,
+        responses={**failing, 200: answer_of(Rebuild, "What it did.")},
+    )
+    def rebuild() -> Response:
+        """Set the file aside and fill a fresh one; what only the spool has follows at once."""
+        return _json(state.lifecycle.rebuild())
 
     _add_forget(routes, state)
     return routes

@@ -24,7 +24,7 @@ _FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]),
 
 @click.group()
 def db() -> None:
-    """Look at the data directory; compact it, copy it, remove people from it.
+    """Look at the data directory; compact it, copy it, rebuild it, remove people from it.
 
     \b
     Examples:
@@ -107,6 +107,40 @@ def backup(target: Path, *, form: str, **more: Any) -> None:
     made = msgspec.structs.replace(made, folder=str(target))
     text = f"{target}: {made.predictions} predictions, {size_text(made.bytes)}"
     _print(made, form, [text])
+
+
+@db.command()
+@_FORMAT
+@source_options
+def rebuild(*, form: str, **more: Any) -> None:
+    """Make the database anew from archive and spool, also when its file is lost or damaged.
+
+    The old file stays beside the new one; remove it when nobody needs it.
+    """
+    from storage.errors import DatabaseUnreadable
+    from storage.lifecycle.cycle import Rebuild
+
+    source = _source(more)
+
+    def here() -> Rebuild:
+        from gateway.lifecycle import rebuild_here
+
+        return rebuild_here(source.data_dir, source.clock.now_us)
+
+    try:
+        # Only to see that no server holds it: the rebuild opens the file itself.
+        url = source.use(lambda server: server.url, lambda _: None)
+    except DatabaseUnreadable:
+        url = None
+    if url is None:
+        found = here()
+    else:
+        found = source.use(
+            lambda server: _decode(server.post("/db/rebuild", {}), Rebuild), lambda _: here()
+        )
+    told = f"{found.predictions} predictions came from the archive; the spool has what is newer"
+    lines = [told, f"the old file is {found.set_aside}"]
+    _print(found, form, [*lines, *(f"skipped, damaged: {name}" for name in found.damaged)])
 
 
 @db.command()

@@ -1,11 +1,15 @@
 """The life cycle of a data directory as one object: what housekeeping, API and CLI call."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
+from storage.archive.facts import FactArchive
 from storage.config import RetentionConfig
 from storage.database import Database
 from storage.errors import StorageError
@@ -14,9 +18,12 @@ from storage.lifecycle.compaction import Compaction, Pause, compact
 from storage.lifecycle.forecast import Forecast
 from storage.lifecycle.forget import ForgetRequest, ForgetResult, forget
 from storage.lifecycle.outlook import outlook
-from storage.lifecycle.parts import FactFiles, FactRows, TextFiles
 from storage.lifecycle.retention import Retention, Retired
 from storage.lifecycle.sizes import DatabaseInfo, database_info
+from storage.log import PredictionLog
+from storage.text.archive import TextArchive
+
+log = logging.getLogger(__name__)
 
 
 class LifeCycleBusy(StorageError):
@@ -26,9 +33,29 @@ class LifeCycleBusy(StorageError):
 class Parts(NamedTuple):
     """Who owns what: rows of the database, files of text, files of the archive."""
 
-    rows: FactRows
-    text: TextFiles
-    archive: FactFiles
+    rows: PredictionLog
+    text: TextArchive
+    archive: FactArchive
+
+
+class Rebuild(msgspec.Struct, frozen=True):
+    """What a rebuild did.
+
+    Attributes
+    ----------
+    set_aside : str
+        The old database file.
+    predictions, forgotten : int
+        Rows from the archive, and those that tombstones kept out.
+    damaged : tuple of str
+        Files of the archive that were skipped.
+    """
+
+    set_aside: str
+    predictions: int
+    forgotten: int
+    damaged: tuple[str, ...]
+    version: int = 1
 
 
 class LifeCycleStatistics(NamedTuple):
@@ -138,6 +165,30 @@ class LifeCycle:
             forgotten_predictions=self._totals.forgotten_predictions + done.predictions
         )
         return done
+
+    def rebuild(self) -> Rebuild:
+        """Make the database anew from archive and spool; the old file stays beside the new one.
+
+        The ingester reads what the archive does not have from the spool, at its next step.
+
+        Raises
+        ------
+        StorageError
+        """
+        with self._alone(), self._pause():
+            try:
+                self._parts.archive.archive_now()
+            except StorageError:
+                # A file that cannot be read is a reason to rebuild it, not against it.
+                log.exception("the archive could not be brought up to date before the rebuild")
+            aside = self._database.rebuild()
+            restored = self._parts.archive.restore_if_needed()
+            self._parts.text.recover()
+        if restored is None:
+            return Rebuild(str(aside), 0, 0, ())
+        return Rebuild(
+            str(aside), restored.predictions, restored.forgotten, tuple(restored.damaged)
+        )
 
     def statistics(self) -> LifeCycleStatistics:
         """Return totals since the object was made."""

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import duckdb
 import msgspec
 
-from storage.database import FILE_NAME, PAYLOADS_FOLDER, Database
-from storage.lifecycle.parts import FactFiles, TextFiles
+from storage.archive.facts import FactArchive
+from storage.database import FILE_NAME, Database
 from storage.lifecycle.tombstones import add_tombstones
 from storage.segments import SegmentInfo, list_segments, remove_segment
+from storage.text.archive import TextArchive
 from storage.times import to_timestamp
 from storage.watermarks import Watermark, load_watermarks
 
@@ -77,7 +78,7 @@ class ForgetResult(msgspec.Struct, frozen=True):
 
 def forget(
     database: Database,
-    files: tuple[TextFiles, FactFiles],
+    files: tuple[TextArchive, FactArchive],
     request: ForgetRequest,
     *,
     now_us: int,
@@ -95,7 +96,8 @@ def forget(
     with database.cursor() as cursor:
         add_tombstones(cursor, request.user_keys, request.ids, now_us)
     # Segments may go only when all else that they hold is in files.
-    text.step()
+    while text.step(flush=True).more:
+        pass
     archive.archive_now()
     ids, other_rows = _remove_rows(database, request, now_us)
     text_rows = text.forget(ids)
@@ -156,7 +158,7 @@ def _delete(cursor: duckdb.DuckDBPyConnection, table: str, column: str) -> int:
     return int(found[0][0])
 
 
-def _remove_segments(database: Database, text: TextFiles, archive: FactFiles) -> int:
+def _remove_segments(database: Database, text: TextArchive, archive: FactArchive) -> int:
     with database.cursor() as cursor:
         marks = load_watermarks(cursor)
     return sum(
@@ -185,9 +187,6 @@ def _open_segments(database: Database) -> list[Remainder]:
 
 
 def _set_aside(data_dir: Path) -> list[Remainder]:
-    damaged = [
-        *data_dir.glob(f"{FILE_NAME}.damaged-*"),
-        *data_dir.glob(f"{PAYLOADS_FOLDER}/*/*.damaged"),
-    ]
-    why = "was damaged and set aside; remove it when nobody needs it"
+    why = "was set aside; remove it when nobody needs it"
+    damaged = data_dir.glob(f"{FILE_NAME}.damaged-*")
     return [Remainder(str(path), why) for path in sorted(damaged)]

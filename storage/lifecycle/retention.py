@@ -3,16 +3,25 @@
 import logging
 from typing import NamedTuple
 
+from storage.archive.facts import FactArchive
 from storage.config import RetentionConfig
 from storage.database import PAYLOADS_FOLDER, Database
-from storage.lifecycle.parts import Dropped, FactFiles, FactRows, TextFiles
 from storage.lifecycle.sizes import database_info, facts_bytes, folder_size, total_bytes
-from storage.log import Cutoffs, Removed
+from storage.log import Cutoffs, PredictionLog, Removed
+from storage.text.archive import TextArchive
 from storage.times import DAY_US, from_timestamp, to_timestamp
 
 log = logging.getLogger(__name__)
 
 _NOTHING = Removed(0, 0, 0, 0)
+
+
+class Dropped(NamedTuple):
+    """Files that were removed, rows in them, bytes on disk."""
+
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
 
 
 class Retired(NamedTuple):
@@ -41,7 +50,7 @@ class Retention:
     """Applies a policy to a data directory; called about once an hour, from one thread."""
 
     def __init__(
-        self, database: Database, rows: FactRows, text: TextFiles, archive: FactFiles
+        self, database: Database, rows: PredictionLog, text: TextArchive, archive: FactArchive
     ) -> None:
         self._database = database
         self._rows = rows
@@ -52,8 +61,9 @@ class Retention:
     def apply(self, policy: RetentionConfig, now_us: int) -> Retired:
         """Remove what the policy does not keep, and log it.
 
-        Text goes first, by whole days; facts go by age to the microsecond, and by size by whole
-        days. The present day stays whatever its size. Roll-ups outlive the facts they count.
+        By age, facts go to the microsecond, text and archive by whole files. By size, files of
+        text go first, the oldest before the others, then whole days of facts but the present
+        one. Roll-ups outlive the facts they count.
 
         Raises
         ------
@@ -65,8 +75,8 @@ class Retention:
             Cutoffs(before, now_us - policy.rollups * DAY_US),
         )
         state_rows = self._remove_state(before)
-        text = self._text.drop_before(now_us - policy.payloads * DAY_US)
-        archive = self._archive.drop_before(before, now_us - policy.rollups * DAY_US)
+        text = Dropped(*self._text.drop_before(now_us - policy.payloads * DAY_US))
+        archive = Dropped(*self._archive.drop_before(before, now_us - policy.rollups * DAY_US))
         done = Retired(facts, state_rows, text, archive)
         if policy.payloads_size is not None:
             size = folder_size(self._database.data_dir / PAYLOADS_FOLDER).bytes
@@ -87,7 +97,7 @@ class Retention:
             before = self._day_that_frees(over, now_us)
             if before is not None:
                 facts = self._remove_facts(Cutoffs(before, None))
-                archive = self._archive.drop_before(before, 0)
+                archive = Dropped(*self._archive.drop_before(before, 0))
                 done = done._replace(
                     facts=Removed(*map(sum, zip(done.facts, facts, strict=True))),
                     archive=_sum(done.archive, archive),
@@ -96,7 +106,7 @@ class Retention:
         return done._replace(over_bytes=max(0, over))
 
     def _shrink_text(self, over_bytes: int) -> Dropped:
-        return self._text.drop_oldest(over_bytes) if over_bytes > 0 else Dropped()
+        return Dropped(*self._text.drop_oldest(over_bytes)) if over_bytes > 0 else Dropped()
 
     def _day_that_frees(self, over_bytes: int, now_us: int) -> int | None:
         """Return the midnight before which facts must go so that enough is free; never today's."""

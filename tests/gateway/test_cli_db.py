@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import Run, leave_configuration, make_run
-from support.log_records import SegmentWriter, now_us, signals_of
+from support.log_records import SegmentWriter, id_of, now_us, signals_of
 
 from gateway.cli.db_text import size_text
 from gateway.cli.exits import GOOD, UNREACHABLE, USAGE
@@ -64,6 +64,36 @@ def test_a_backup_is_a_whole_data_directory(run: Run, data_dir: Path, tmp_path: 
     again = run("db", "backup", target, "--data-dir", data_dir)
     assert again.code == USAGE
     assert "exists; name a new folder" in again.err
+
+
+def test_a_lost_file_is_rebuilt_from_archive_and_spool(run: Run, data_dir: Path) -> None:
+    """Deleting the database loses nothing: the segments, then the archive, bring it back."""
+    (data_dir / "driftgate.duckdb").unlink()
+    assert run("db", "rebuild", "--data-dir", data_dir).code == GOOD
+    assert "predictions 50" in run("db", "info", "--data-dir", data_dir).out
+    for path in (data_dir / "spool").glob("*.seg"):
+        path.unlink()
+    done = run("db", "rebuild", "--data-dir", data_dir)
+    assert done.code == GOOD
+    assert done.out.startswith("50 predictions came from the archive")
+    assert "predictions 50" in run("db", "info", "--data-dir", data_dir).out
+
+
+def test_a_damaged_file_is_rebuilt(run: Run, data_dir: Path) -> None:
+    """What cannot be opened is set aside."""
+    (data_dir / "driftgate.duckdb").write_bytes(b"no database" * 5000)
+    done = run("db", "rebuild", "--data-dir", data_dir)
+    assert done.code == GOOD
+    assert "driftgate.duckdb.damaged-" in done.out
+    assert "predictions 50" in run("db", "info", "--data-dir", data_dir).out
+
+
+def test_a_user_is_forgotten_on_a_bare_directory(run: Run, data_dir: Path) -> None:
+    """By id here: one prediction goes, and what is left of it is told."""
+    done = run("db", "forget", "--id", id_of(7), "--yes", "--data-dir", data_dir)
+    assert done.code == GOOD
+    assert done.out.startswith("removed 1 predictions")
+    assert "predictions 49" in run("db", "info", "--data-dir", data_dir).out
 
 
 def test_a_directory_without_a_log_is_unreachable(run: Run, tmp_path: Path) -> None:
