@@ -10,11 +10,15 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from blockbuster import BlockBuster, BlockBusterFunction
+from hypothesis import settings
 
 from storage.database import Database
 from storage.ingest import Ingester
 from storage.payloads import PayloadStore
 from storage.repository import Repository
+
+# For nights: `pytest --hypothesis-profile=long tests/storage/test_spool_machine.py`.
+settings.register_profile("long", max_examples=2_000, deadline=None)
 
 # Threads, processes and sockets end a moment after what closed them returns.
 _GRACE_S = 3.0
