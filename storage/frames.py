@@ -182,6 +182,40 @@ def is_sound(data: bytes, at: int, head: FrameHead) -> bool:
     return end <= len(data) and crc32(memoryview(data)[at + _CRC_START : end]) == head.crc
 
 
+def sound_frames(
+    data: bytes, offset: int, first_sequence: int, limit: int, *, start: int = 0
+) -> list[Frame]:
+    """Return the frames that lie whole and sound in a buffer, up to the first that does not.
+
+    Parameters
+    ----------
+    data : bytes
+        Part of a segment.
+    offset : int
+        Where in the segment `data` begins.
+    first_sequence : int
+        Of the segment.
+    limit : int
+        Place in `data`; reading stops behind the frame that reaches it.
+    start : int
+        Place in `data` at which the first frame begins.
+    """
+    frames: list[Frame] = []
+    view, have, at = memoryview(data), len(data), start
+    while at < limit and at + FRAME_HEAD_BYTES <= have:
+        length, crc, kind, sequence = FRAME_HEAD.unpack_from(data, at)
+        body = at + FRAME_HEAD_BYTES
+        end = body + length
+        if end > have or end - at > MAX_FRAME_BYTES:
+            break
+        numbered = 0 <= sequence - first_sequence < MAX_FRAMES
+        if not numbered or crc32(view[at + _CRC_START : end]) != crc:
+            break
+        frames.append(Frame(kind, sequence, data[body:end], offset + at, offset + end))
+        at = end
+    return frames
+
+
 class FrameEncoder:
     """Appends frames to a buffer without copying them, and counts the sequence up."""
 

@@ -24,6 +24,7 @@ from storage.frames import (
     decode_header,
     frame_head,
     is_sound,
+    sound_frames,
     tag_of,
 )
 
@@ -203,6 +204,14 @@ class _Reader:
             inside = 0
         return self._chunk, inside
 
+    def run(self, at: int, limit_at: int) -> list[Frame]:
+        """Return the sound frames from an offset on that the buffer holds: most of a segment."""
+        data, inside = self._bytes(at, FRAME_HEAD_BYTES)
+        if self._chunk_at + len(data) > self.size:
+            data = data[: max(0, self.size - self._chunk_at)]
+        limit = limit_at - self._chunk_at
+        return sound_frames(data, self._chunk_at, self._first_sequence, limit, start=inside)
+
     def frame(self, at: int) -> Frame | Literal["piece", "damage"]:
         """Return the frame at an offset, or why there is none."""
         if self.size - at < FRAME_HEAD_BYTES:
@@ -294,6 +303,11 @@ def _read(reader: _Reader, offset: int, limit_bytes: int) -> SegmentRead:
             break
         if at - offset >= limit_bytes:
             break
+        run = reader.run(at, offset + limit_bytes)
+        if run:
+            frames += run
+            at = run[-1].end_offset
+            continue
         found = reader.frame(at)
         if not isinstance(found, Frame):
             sound = _resynchronised(reader, at)

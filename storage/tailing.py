@@ -32,14 +32,23 @@ from storage.times import to_timestamp
 from storage.watermarks import Pending, Watermark
 from storage.writer import Loss
 
+
+class _Begun(msgspec.Struct, array_like=True):
+    """The head of a BEGIN: all that is wanted of one whose END is read next."""
+
+    id: str
+
+
 _FEEDBACK = msgspec.msgpack.Decoder(Feedback)
+_BEGUN = msgspec.msgpack.Decoder(_Begun)
+_FIRST_READ_BYTES = 256 * 1024
 _READ_BYTES = 4 * 1024 * 1024
 
 
 class BatchLimits(NamedTuple):
     """How much one transaction takes; interrupted requests come on top."""
 
-    records: int = 5_000
+    records: int = 10_000
     bytes: int = 32 * 1024 * 1024
 
 
@@ -70,6 +79,14 @@ class Harvest:
         self.ends = list(compress(self.ends, kept))
         self.places = list(compress(self.places, kept))
         self.feedback = [s for s in self.feedback if not covers(s.prediction_id, None, s.given_at)]
+
+    @property
+    def read_bytes(self) -> int:
+        """How much to read next: about what there is room for, or it is read twice."""
+        if not self.ends:
+            return _FIRST_READ_BYTES
+        left = self.limits.records - len(self.ends)
+        return min(_READ_BYTES, left * self.bytes // len(self.ends) + 1)
 
     @property
     def has_room(self) -> bool:
@@ -107,6 +124,8 @@ class SourceReader:
         self._relist = relist
         self._pass_over = pass_over
         self._last_sequence: int | None = None
+        # Most are closed within the batch that opens them, and need not be decoded.
+        self._begun: dict[str, tuple[SegmentInfo, Frame]] = {}
 
     def read(self) -> None:
         """Read until the batch is full or the source has no more.
@@ -119,6 +138,12 @@ class SourceReader:
         OSError
             A segment cannot be read; what was read before it is in the harvest.
         """
+        try:
+            self._read_on()
+        finally:
+            self._keep_begun()
+
+    def _read_on(self) -> None:
         gone = False
         while self._harvest.has_room and not self._mark.finished:
             segment = self._current()
@@ -140,7 +165,7 @@ class SourceReader:
 
     def _read_frames(self, segment: SegmentInfo) -> SegmentRead | None:
         try:
-            return read_frames(segment.path, self._mark.byte_offset, _READ_BYTES)
+            return read_frames(segment.path, self._mark.byte_offset, self._harvest.read_bytes)
         except FileNotFoundError:
             raise
         except OSError:
@@ -174,6 +199,7 @@ class SourceReader:
             self._mark.segment, self._mark.byte_offset = segment.number + 1, 0
             self._last_sequence = None
             return
+        self._keep_begun()
         self._mark.finished = True
         for begin, number, offset in map(astuple, self._mark.pending.values()):
             known = None if number is None else self._mark.source
@@ -208,12 +234,12 @@ class SourceReader:
             match frame.kind:
                 case FrameKind.END:
                     end = decode_end(frame.payload, segment.schema_version)
-                    pending.pop(end.prediction.id, None)
+                    if self._begun.pop(end.prediction.id, None) is None:
+                        pending.pop(end.prediction.id, None)
                     harvest.ends.append(end)
                     harvest.places.append(Place(segment.source, segment.number, frame.offset))
                 case FrameKind.BEGIN:
-                    begin = decode_begin(frame.payload, segment.schema_version)
-                    pending[begin.id] = Pending(begin, segment.number, frame.offset)
+                    self._begun[_begun_id(frame.payload)] = (segment, frame)
                 case FrameKind.STATS:
                     harvest.stats.append(decode_stats(frame.payload, segment.schema_version))
                 case FrameKind.FEEDBACK:
@@ -226,11 +252,28 @@ class SourceReader:
             size = frame.end_offset - frame.offset
             self._lose("undecodable", frames=1, size=size)
 
+    def _keep_begun(self) -> None:
+        for identity, (segment, frame) in self._begun.items():
+            try:
+                begin = decode_begin(frame.payload, segment.schema_version)
+            except FrameUndecodable:
+                self._lose("undecodable", frames=1, size=frame.end_offset - frame.offset)
+            else:
+                self._mark.pending[identity] = Pending(begin, segment.number, frame.offset)
+        self._begun = {}
+
     def _lose(self, kind: str, *, frames: int, size: int) -> None:
         mark = self._mark
         self._harvest.losses.append(
             Loss(mark.source, mark.segment, mark.byte_offset, kind, frames, size)
         )
+
+
+def _begun_id(payload: bytes) -> str:
+    try:
+        return _BEGUN.decode(payload).id
+    except msgspec.MsgspecError as error:
+        raise FrameUndecodable(f"BEGIN frame: {error}") from error
 
 
 def _decode_feedback(payload: bytes) -> Feedback:
