@@ -1,6 +1,6 @@
 """Writing rows of the database to Parquet files, from one snapshot."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,9 +53,14 @@ class Exporter:
         return self.write(table, Partition(day, 0, ""), condition)
 
     def changed(
-        self, table: Table, files: Iterable[ArchiveFile]
+        self, table: Table, files: Iterable[ArchiveFile], found: Sequence[Partition] | None = None
     ) -> tuple[list[ArchiveFile], list[ArchiveFile]]:
         """Write the days of a table whose rows are not those of its files.
+
+        Parameters
+        ----------
+        found : sequence of Partition, optional
+            The table's days, if they are known already.
 
         Returns
         -------
@@ -65,12 +70,12 @@ class Exporter:
         """
         before = {file.day: file for file in files}
         now, new = [], []
-        for found in self._partitions(table, "true"):
-            known = before.get(found.day)
-            if known is not None and (known.rows, known.fingerprint) == found[1:]:
+        for partition in self._partitions(table, "true") if found is None else found:
+            known = before.get(partition.day)
+            if known is not None and (known.rows, known.fingerprint) == partition[1:]:
                 now.append(known)
                 continue
-            new.append(self.write(table, found, "true"))
+            new.append(self.write(table, partition, "true"))
         return [*now, *new], new
 
     def write(self, table: Table, partition: Partition, condition: str) -> ArchiveFile:
@@ -117,7 +122,21 @@ class Exporter:
 
     def _partitions(self, table: Table, condition: str) -> list[Partition]:
         found = self._connection.execute(
-            f"SELECT {table.day} AS day, count(*), coalesce(({table.fingerprint})::VARCHAR, '')"  # noqa: S608 (our names and numbers)
-            f' FROM "{table.name}" WHERE {condition} GROUP BY day HAVING count(*) > 0 ORDER BY day'
+            f"{table.partitions} WHERE {condition} GROUP BY day HAVING count(*) > 0 ORDER BY day"
         ).fetchall()
-        return [Partition(*row) for row in found]
+        return [Partition(*row) for _, *row in found]
+
+
+def partitions_of(
+    connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]
+) -> dict[str, list[Partition]]:
+    """Return the days of several tables, by one statement: each costs, however small they are."""
+    if not tables:
+        return {}
+    statement = " UNION ALL ".join(
+        f"({table.partitions} GROUP BY day HAVING count(*) > 0)" for table in tables
+    )
+    found: dict[str, list[Partition]] = {table.name: [] for table in tables}
+    for name, *row in connection.execute(f"{statement} ORDER BY ALL").fetchall():
+        found[name].append(Partition(*row))
+    return found

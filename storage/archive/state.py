@@ -1,7 +1,7 @@
 """Small tables as files, written when they change: what no segment of the spool can bring back."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -17,7 +17,7 @@ from storage.archive.catalog import (
     save_catalog,
     sweep,
 )
-from storage.archive.export import Exporter
+from storage.archive.export import Exporter, partitions_of
 from storage.archive.tables import Table, list_tables
 from storage.database import ARCHIVE_FOLDER, Database
 from storage.errors import DatabaseFailed
@@ -54,20 +54,18 @@ class StateArchive:
         StorageError
             The database or the disk failed; call again.
         """
-        with self._exporting:
+        with self._exporting, self._database.cursor() as cursor:
             before = self._load()
-            exported = self._export(before)
-            if exported is None:
-                return StateStep(0, blocked=True)
-            after, new = exported
-            if not new and len(after.files) == len(before.files):
-                return StateStep(0)
+            # One snapshot for all: the file may have been set aside since the last look.
+            cursor.begin()
             try:
-                save_catalog(self._path, after)
-            except OSError as error:
-                raise DatabaseFailed(f"{self._path} could not be written: {error}") from error
-            self._catalog = after
-            sweep(self._folder, "state", named_files(self._path))
+                if not self._adopt(cursor, before):
+                    return StateStep(0, blocked=True)
+                files, new = self._export(cursor, before)
+                if new or len(files) != len(before.files):
+                    self._commit(cursor, before, files)
+            finally:
+                cursor.rollback()
         return StateStep(new)
 
     def files(self) -> tuple[ArchiveFile, ...]:
@@ -84,41 +82,48 @@ class StateArchive:
             self._catalog = load_catalog(self._path) or EMPTY
         return self._catalog
 
-    def _export(self, before: Catalog) -> tuple[Catalog, int] | None:
+    def _adopt(self, cursor: duckdb.DuckDBPyConnection, before: Catalog) -> bool:
+        if has_counter(cursor, ADOPTED):
+            return True
+        if before.generation:
+            return False
+        cursor.execute("INSERT INTO log_state VALUES (?, 1)", [ADOPTED])
+        cursor.commit()
+        cursor.begin()
+        return True
+
+    def _export(
+        self, cursor: duckdb.DuckDBPyConnection, before: Catalog
+    ) -> tuple[list[ArchiveFile], int]:
+        if self._tables is None:
+            self._tables = [t for t in list_tables(cursor) if t.kind == "state"]
+        exporter = Exporter(cursor, self._folder, before.generation + 1)
+        found = partitions_of(cursor, self._tables)
         files: list[ArchiveFile] = []
         written = 0
-        with self._database.cursor() as cursor:
-            cursor.begin()
-            try:
-                # Of the same snapshot: the file may have been set aside since the last look.
-                if not has_counter(cursor, ADOPTED):
-                    if before.generation:
-                        return None
-                    cursor.execute("INSERT INTO log_state VALUES (?, 1)", [ADOPTED])
-                    cursor.commit()
-                    cursor.begin()
-                exporter = Exporter(cursor, self._folder, before.generation + 1)
-                for table in self._state_tables(cursor):
-                    now, new = exporter.changed(table, before.of(table.name))
-                    files += now
-                    written += len(new)
-                exporter.finish()
-                version = schema_version(cursor)
-            finally:
-                cursor.rollback()
+        for table in self._tables:
+            now, new = exporter.changed(table, before.of(table.name), found[table.name])
+            files += now
+            written += len(new)
+        exporter.finish()
+        return files, written
+
+    def _commit(
+        self, cursor: duckdb.DuckDBPyConnection, before: Catalog, files: Sequence[ArchiveFile]
+    ) -> None:
         after = msgspec.structs.replace(
             before,
-            schema_version=version,
+            schema_version=schema_version(cursor),
             generation=before.generation + 1,
             written_at=self._now_us(),
             files=tuple(files),
         )
-        return after, written
-
-    def _state_tables(self, cursor: duckdb.DuckDBPyConnection) -> list[Table]:
-        if self._tables is None:
-            self._tables = [t for t in list_tables(cursor) if t.kind == "state"]
-        return self._tables
+        try:
+            save_catalog(self._path, after)
+        except OSError as error:
+            raise DatabaseFailed(f"{self._path} could not be written: {error}") from error
+        self._catalog = after
+        sweep(self._folder, "state", named_files(self._path))
 
 
 def has_counter(connection: duckdb.DuckDBPyConnection, name: str) -> bool:

@@ -68,6 +68,14 @@ class Table(NamedTuple):
         listed = ", ".join(f'"{name}"' for name in self.columns if name not in _DOCUMENTS)
         return f"bit_xor(hash({listed}))"
 
+    @property
+    def partitions(self) -> str:
+        """The head of a statement that returns name, day, rows and fingerprint by `day`."""
+        return (
+            f"SELECT '{self.name}' AS name, {self.day} AS day, count(*) AS n,"  # noqa: S608 (our names)
+            f" coalesce(({self.fingerprint})::VARCHAR, '') AS fingerprint FROM \"{self.name}\""
+        )
+
 
 def list_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
     """Return the tables that an archive keeps, by name."""
