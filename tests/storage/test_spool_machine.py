@@ -214,5 +214,5 @@ def test_what_is_acknowledged_is_what_is_read() -> None:
     """Short writes, full and failing disks, clocks that jump, quotas: nothing lost in silence."""
     run_state_machine_as_test(
         SpoolMachine,
-        settings=settings(max_examples=examples(200), stateful_step_count=30, deadline=None),
+        settings=settings(max_examples=examples(120), stateful_step_count=30, deadline=None),
     )

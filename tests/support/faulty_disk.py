@@ -27,6 +27,8 @@ class FaultyDisk(Disk):
         The next write stops there; the one behind it goes on.
     broken_writes : int
         So many next writes fail with EIO.
+    free : int or None
+        What `free_bytes` says while there is room; None: the truth.
     can_cut, can_create, can_allocate, can_sync : bool
         Whether files can be truncated, created, given space ahead, synced.
     was_uncut : bool
@@ -43,6 +45,7 @@ class FaultyDisk(Disk):
         self.room_bytes: int | None = None
         self.short_bytes: int | None = None
         self.broken_writes = 0
+        self.free: int | None = None
         self.can_cut = self.can_create = self.can_allocate = self.can_sync = True
 
     @property
@@ -100,4 +103,4 @@ class FaultyDisk(Disk):
     def free_bytes(self, directory: Path) -> int:
         if self.room_bytes is not None:
             return self.room_bytes
-        return super().free_bytes(directory)
+        return super().free_bytes(directory) if self.free is None else self.free
