@@ -141,7 +141,7 @@ SELECT id, started_at, request, response, request_truncated, response_truncated,
 FROM payloads_recent
 UNION ALL
 SELECT id, started_at, request, response, request_truncated, response_truncated, response_type
-FROM read_parquet('payloads/*/*.parquet', filename = 'source_file', hive_partitioning = false)
+FROM read_parquet('payloads/*/[0-9]*.parquet', filename = 'source_file', hive_partitioning = false)
 WHERE array_to_string(string_split(source_file, '/')[-2:], '/')
       IN (SELECT file FROM payload_files)
 """
