@@ -14,7 +14,6 @@ from typing import NamedTuple
 from storage.database import Database
 from storage.errors import DatabaseCorrupt, DatabaseFailed
 from storage.lifecycle.tombstones import load_tombstones
-from storage.payloads import PayloadStore
 from storage.records import SCHEMA_VERSION, End, Signals, WorkerStats
 from storage.rollups.compaction import compact
 from storage.segments import SegmentIndex, SegmentInfo, remove_segment
@@ -147,6 +146,7 @@ class Ingester:
         self._on_batch = on_batch
         self._options = options
         self._marks: dict[str, Watermark] | None = None
+        self._reopened = 0
         self._unreadable_since: dict[str, int] = {}
         self._turn = 0
         self._totals = IngestStatistics(0, 0, 0, 0)
@@ -207,13 +207,14 @@ class Ingester:
         return self._totals
 
     def _load_marks(self) -> dict[str, Watermark]:
-        if self._database.damage is not None:
+        reopened = self._database.statistics().reopened
+        if self._database.damage is not None or reopened != self._reopened:
             self._marks = None
         if self._marks is None:
             self._options.restore()
-            PayloadStore(self._database).recover()
             with self._database.cursor() as cursor:
                 self._marks = load_watermarks(cursor)
+            self._reopened = self._database.statistics().reopened
         return self._marks
 
     def _recover(self, error: DatabaseCorrupt | DatabaseFailed) -> None:
@@ -267,9 +268,8 @@ class Ingester:
 
     def _write(self, harvest: Harvest) -> Batch:
         with self._database.cursor() as cursor:
-            forgotten = load_tombstones(cursor)
-            if forgotten:
-                harvest.leave_out(forgotten.covers)
+            if cursor.execute("SELECT 1 FROM forgotten LIMIT 1").fetchall():
+                harvest.leave_out(load_tombstones(cursor).covers)
             batch = Batch(
                 ends=harvest.ends,
                 signals=self._enrich(harvest.ends),

@@ -7,6 +7,7 @@ closed at the start and open at the end. A `role` of None means primary rows and
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.rows import INTERRUPTED
+from storage.text.lookup import text_of
 from storage.times import HOUR_US, from_timestamp, to_timestamp
 
 NUMERIC_FEATURES = (
@@ -237,12 +239,6 @@ def record(connection: duckdb.DuckDBPyConnection, prediction_id: str) -> Record 
     if not found:
         return None
     wanted = [prediction_id]
-    payloads = _rows(
-        connection,
-        "SELECT request, response, request_truncated, response_truncated, response_type"
-        " FROM payloads WHERE id = ?::UUID",
-        wanted,
-    )
     return {
         **found[0],
         "attempt_list": _rows(
@@ -251,7 +247,7 @@ def record(connection: duckdb.DuckDBPyConnection, prediction_id: str) -> Record 
             " FROM attempts WHERE prediction_id = ?::UUID ORDER BY attempt_no",
             wanted,
         ),
-        "payload": payloads[0] if payloads else None,
+        "payload": text_of(connection, _data_dir(connection), found[0]),
         "feedback": _rows(
             connection,
             "SELECT given_at, tenant, score, label, comment FROM feedback"
@@ -259,6 +255,12 @@ def record(connection: duckdb.DuckDBPyConnection, prediction_id: str) -> Record 
             wanted,
         ),
     }
+
+
+def _data_dir(connection: duckdb.DuckDBPyConnection) -> Path:
+    # Where relative paths start, as those of the view `payloads` do.
+    (folder,) = connection.execute("SELECT current_setting('file_search_path')").fetchall()[0]
+    return Path(folder)
 
 
 def search(

@@ -1,10 +1,8 @@
 """Records as rows: what each table gets of one prediction."""
 
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from storage.records import Begin, End, Prediction
-from storage.times import to_timestamp
 
 Row = tuple[object, ...]
 INTERRUPTED = "interrupted"
@@ -53,22 +51,6 @@ def interrupted(begin: Begin) -> End:
             trace_id=begin.trace_id,
         )
     )
-
-
-def payload_rows(ends: Iterable[End]) -> Iterator[Row]:
-    """Yield the rows of `payloads_recent`; bytes that are not UTF-8 become U+FFFD."""
-    for end in ends:
-        payload = end.payload
-        if payload is not None:
-            yield (
-                end.prediction.id,
-                to_timestamp(end.prediction.started_at),
-                payload.request.decode("utf-8", "replace"),
-                payload.response.decode("utf-8", "replace"),
-                payload.request_truncated,
-                payload.response_truncated,
-                payload.response_type,
-            )
 
 
 def model_of(prediction: Prediction) -> str:

@@ -8,10 +8,9 @@ import duckdb
 from msgspec.structs import replace
 
 from storage.columns import attempt_arrays, feedback_arrays, insert, prediction_arrays
-from storage.payloads import drop_adopted
 from storage.records import End, Feedback, Signals
 from storage.rollups.batch import add_batch
-from storage.rows import NOWHERE, Place, Row, payload_rows
+from storage.rows import NOWHERE, Place, Row
 from storage.times import to_timestamp
 from storage.watermarks import Watermark, save_watermark
 
@@ -191,10 +190,8 @@ def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
         insert(connection, "predictions", facts)
     insert(connection, "attempts", attempt_arrays(batch.ends, number))
     insert(connection, "feedback", feedback_arrays(batch.feedback, number))
-    _append(connection, "payloads_recent", payload_rows(batch.ends))
     if batch.ends:
         add_batch(connection, number)
-    drop_adopted(connection, [end.prediction.started_at for end in batch.ends])
 
 
 def _next_batch(connection: duckdb.DuckDBPyConnection) -> int:

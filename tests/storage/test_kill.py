@@ -10,7 +10,7 @@ from support.log_records import SegmentWriter, begin_of, now_us, signals_of
 from storage.database import Database
 from storage.frames import FrameKind
 from storage.ingest import Ingester
-from storage.payloads import PayloadStore
+from storage.text.archive import TextArchive
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 5
@@ -22,18 +22,19 @@ from pathlib import Path
 from support.log_records import now_us, signals_of
 from storage.database import Database
 from storage.ingest import Ingester, IngestOptions
-from storage.payloads import PayloadStore
+from storage.text.archive import TextArchive
 from storage.tailing import BatchLimits
 
 data = Path(sys.argv[1])
 database = Database.open(data, now_us=now_us)
 options = IngestOptions(batch=BatchLimits(records=100))
 ingester = Ingester(database, data / "spool", enrich=signals_of, now_us=now_us, options=options)
+text = TextArchive(database, data / "spool", now_us)
 print("ready", flush=True)
 for turn in range(1_000_000):
     ingester.step()
     if turn % 5 == 4:
-        PayloadStore(database).archive()
+        text.step(flush=True)
     if turn % 7 == 6:
         database.checkpoint()
 """
@@ -66,7 +67,9 @@ def test_killed_at_any_point_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     while ingester.step().more:
         pass
     ingester.step()
-    PayloadStore(database).archive()
+    text = TextArchive(database, tmp_path / "spool", now_us)
+    while text.step(flush=True).more:
+        pass
     with database.cursor() as cursor:
         for table, key, rows in (
             ("predictions", "id", RECORDS + 1),

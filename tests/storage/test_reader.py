@@ -153,14 +153,13 @@ def test_attempts_are_counted_by_upstream(database: Database) -> None:
 
 
 def test_a_record_is_read_whole(database: Database) -> None:
-    """Facts, attempts, text and feedback of one id; None for one that is not there."""
+    """Facts, attempts and feedback of one id; None for one that is not there."""
     store(database, [end_of(1)], Feedback(id_of(1), NOW, "t", 1.0))
     with database.cursor() as cursor:
         found = reader.record(cursor, id_of(1))
         assert reader.record(cursor, id_of(2)) is None
     assert found is not None
     assert (found["id"], found["started_at"]) == (id_of(1), NOW + 1)
-    assert found["payload"]["response"] == "answer 1"
     assert [a["upstream"] for a in found["attempt_list"]] == ["primary"]
     assert found["feedback"][0]["score"] == 1.0
 
