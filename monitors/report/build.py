@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from monitors.baselines import Column
 from monitors.config import MonitorsConfig
-from monitors.report.drift_part import DriftLook, RouteDrift, look_at_route
+from monitors.counted import CountedWindows, Features, RowWindows
+from monitors.report.drift_part import DriftLook, RouteDrift, Windows, look_at_route
 from monitors.report.model import (
     REPORT_VERSION,
     DataQuality,
@@ -16,28 +16,35 @@ from monitors.report.model import (
     Traffic,
     Upstream,
 )
-from monitors.report.recent import newest_window
+from monitors.report.numbers_of import Times, times_from_counts, times_from_rows
 from monitors.report.traffic import losses_of, totals_of, traffic_of, upstreams_of
 from monitors.windows import Window, from_us
-from storage import reader
+from stats.buckets import RELATIVE_ERROR
+from storage import exact, reader
+from storage.log import CATEGORIES, MEASURES, ValueCounts
+from storage.log_reader import LogReader
 from storage.records import Alert, Baseline
 from storage.repository import Repository
 
-MOST_ROWS = 500_000
-"""Rows of a route that drift is computed from: columns of these take some 100 MB."""
+ROWS_TO_READ = 50_000
+"""Requests up to which a report reads rows without being asked: some 30 ms."""
 
 
 class ReportQuery(NamedTuple):
-    """What a report is about; a `route` or `model` of None is any."""
+    """What a report is about; a `route` or `model` of None is any; `exact` reads rows."""
 
     window: Window
     route: str | None = None
     model: str | None = None
+    exact: bool = False
 
 
 class _Reads(NamedTuple):
     """One snapshot of the log: no row is in one part of a report and not in another."""
 
+    exact: bool
+    facts_from: int
+    covered: reader.Window
     traffic: tuple[Traffic, ...]
     totals: tuple[RouteTotal, ...]
     upstreams: tuple[Upstream, ...]
@@ -51,9 +58,12 @@ def build_report(
     config: MonitorsConfig,
     now_us: int,
     *,
-    most_rows: int = MOST_ROWS,
+    rows_to_read: int = ROWS_TO_READ,
 ) -> Report:
     """Read, compare and put together; blocks for as long as the queries take.
+
+    Counts are exact. Percentiles and distances come from the roll-ups' buckets, within 1 %, unless
+    rows are asked for or there are few.
 
     Parameters
     ----------
@@ -61,8 +71,8 @@ def build_report(
         Levels, budget and watched signals of the drift part.
     now_us : int
         Microseconds since the epoch: `generated_at`.
-    most_rows : int
-        Of a route with more, drift and missing values are of the newest ones: memory is bounded.
+    rows_to_read : int
+        Requests up to which rows are read without being asked.
 
     Raises
     ------
@@ -71,7 +81,8 @@ def build_report(
     """
     baselines = repository.load_baselines(query.route)
     look = DriftLook(now_us, query.window, config)
-    reads = _read(repository, query, look, baselines, most_rows)
+    with repository.snapshot() as log:
+        reads = _read(log, query, look, baselines, rows_to_read)
     alerts = repository.alerts_between(query.window.from_us, query.window.to_us)
     primaries = [row for row in reads.traffic if row.role == "primary"]
     return Report(
@@ -94,56 +105,61 @@ def build_report(
             missing=tuple(share for part in reads.drift for share in part.missing),
         ),
         notes=(*_notes(query, reads), *(note for part in reads.drift for note in part.notes)),
+        exact=reads.exact,
+        relative_error=0.0 if reads.exact else RELATIVE_ERROR,
     )
 
 
 def _read(
-    repository: Repository,
+    log: LogReader,
     query: ReportQuery,
     look: DriftLook,
     baselines: Sequence[Baseline],
-    most_rows: int,
+    rows_to_read: int,
 ) -> _Reads:
     window = reader.Window(query.window.from_us, query.window.to_us)
     everything = reader.Scope(window, route=query.route, model=query.model, role=None)
-    primaries = everything._replace(role="primary")
-    with repository.reading() as connection:
-        connection.begin()
-        traffic = traffic_of(
-            reader.traffic(connection, everything),
-            reader.percentiles(connection, everything),
-            reader.reasons(connection, everything),
-        )
-        # One step as long as the interval: percentiles over all variants of a route.
-        whole = reader.timeline(connection, primaries, step_us=window.to_us - window.from_us)
-        totals = totals_of(traffic, whole)
-        drift = [
-            look_at_route(
-                _bounded(look, connection, total.route, most_rows), total.route, baselines
-            )
-            for total in totals
-        ]
-        return _Reads(
-            traffic=traffic,
-            totals=totals,
-            upstreams=upstreams_of(reader.attempts_by_upstream(connection, everything)),
-            drift=tuple(drift),
-            losses=reader.losses(connection, window),
-        )
+    counts = log.counts(everything)
+    attempts = log.attempts(everything)
+    facts = log.coverage(window, exact=True).window
+    complete = facts == window
+    n = sum(row.n for row in counts)
+    by_rows = complete and (query.exact or n <= rows_to_read)
+    values = () if by_rows else log.values(everything, MEASURES)
+    times = _times_of_rows(log, everything) if by_rows else times_from_counts(values, attempts)
+    traffic = traffic_of(counts, times)
+    totals = totals_of(traffic, times)
+    windows: Windows
+    if by_rows and n <= rows_to_read:
+        windows = RowWindows(log, window)
+    else:
+        features = _features(log, everything, values)
+        windows = CountedWindows(log, window, features, complete=complete, exact=by_rows)
+    drift = [look_at_route(look, total.route, baselines, windows) for total in totals]
+    return _Reads(
+        exact=by_rows,
+        facts_from=facts.from_us,
+        covered=log.coverage(window).window,
+        traffic=traffic,
+        totals=totals,
+        upstreams=upstreams_of(attempts, times),
+        drift=tuple(drift),
+        losses=reader.losses(log.connection, window),
+    )
 
 
-def _bounded(look: DriftLook, connection: Any, route: str, most_rows: int) -> DriftLook:
-    """Return the look at a route's newest rows if it has `most_rows` or more."""
-    newest = newest_window(connection, route, most_rows, look.window)
-    window = newest or look.window
-    which = f"the newest {most_rows} requests, from {from_us(window.from_us)}"
-    note = f"route `{route}`: drift and missing values are of {which}"
+def _times_of_rows(log: LogReader, scope: reader.Scope) -> Times:
+    return times_from_rows(
+        exact.percentiles(log.connection, scope), exact.attempt_percentiles(log.connection, scope)
+    )
 
-    def read(route: str, feature: str) -> Column:
-        asked = reader.Window(window.from_us, window.to_us)
-        return reader.feature_columns(connection, route, [feature], asked)[feature]
 
-    return look._replace(window=window, read=read, notes=(note,) if newest else ())
+def _features(log: LogReader, everything: reader.Scope, values: Sequence[ValueCounts]) -> Features:
+    """Count features of all models of a route: baselines do not tell models apart."""
+    primaries = everything._replace(role="primary", model=None)
+    if not values or everything.model is not None:
+        values = log.values(primaries, MEASURES)
+    return Features.of(values, log.categories(primaries, CATEGORIES))
 
 
 def _notes(query: ReportQuery, reads: _Reads) -> list[str]:
@@ -154,6 +170,14 @@ def _notes(query: ReportQuery, reads: _Reads) -> list[str]:
         )
     elif query.model is not None:
         notes.append("drift, missing values, upstreams and alerts are of all models of a route")
+    if query.exact and not reads.exact:
+        notes.append(
+            f"rows before {from_us(reads.facts_from)} have expired, so that percentiles and"
+            " distances are within 1 %; choose an interval after it for exact ones"
+        )
+    if reads.covered != (query.window.from_us, query.window.to_us):
+        covered = f"{from_us(reads.covered.from_us)} to {from_us(reads.covered.to_us)}"
+        notes.append(f"rows of the interval's edges have expired; counts are of {covered}")
     interrupted = sum(row.interrupted for row in reads.traffic)
     if interrupted:
         notes.append(f"{interrupted} interrupted requests count as errors; no percentile has them")

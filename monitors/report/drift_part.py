@@ -1,27 +1,39 @@
 """The drift part of a report: one fresh look over the whole interval, feature by feature."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from monitors.baselines import Column, Reference, choose_baseline, label, read_references
+from monitors.certainty import could_change
 from monitors.config import MonitorsConfig
-from monitors.drift import TooFew, compare
+from monitors.drift import Comparison, TooFew, compare
 from monitors.errors import MonitorError
+from monitors.observed import Window as Seen
+from monitors.observed import missing_of, rows_of
 from monitors.report.model import Finding, MissingShare
 from monitors.schedule import watched
 from monitors.signals.table import Signal
-from monitors.verdicts import Look, judge, levels_for, per_look_alpha
+from monitors.verdicts import Levels, Look, judge, levels_for, per_look_alpha
 from monitors.windows import Window, from_us
 from storage.records import Baseline, Verdict
 
-ReadColumn = Callable[[str, str], Column]
-"""Route and feature to the interval's values."""
 
+class Windows(Protocol):
+    """The interval's values by route and feature."""
 
-def _no_rows(route: str, feature: str) -> Column:  # noqa: ARG001 (a `ReadColumn`)
-    return ()
+    def prepare(self, route: str, baseline: str, references: Mapping[str, Reference]) -> None:
+        """Count what the features of a route will be compared over."""
+        ...
+
+    def window(self, route: str, signal: Signal) -> Seen:
+        """Return a feature's counts, or its rows."""
+        ...
+
+    def rows(self, route: str, feature: str) -> Column | None:
+        """Return a feature's rows; None where they are too many, or gone."""
+        ...
 
 
 class RouteDrift(NamedTuple):
@@ -33,75 +45,89 @@ class RouteDrift(NamedTuple):
 
 
 class DriftLook(NamedTuple):
-    """What a route is looked at with; `notes` say what was left out."""
+    """What routes are looked at with."""
 
     at: int
     window: Window
     config: MonitorsConfig
-    read: ReadColumn = _no_rows
-    notes: tuple[str, ...] = ()
 
 
-def look_at_route(look: DriftLook, route: str, baselines: Sequence[Baseline]) -> RouteDrift:
-    """Compare every watched feature of a route; without a baseline, count missing values alone.
-
-    One column is in memory at a time.
-    """
-    notes = list(look.notes)
+def look_at_route(
+    look: DriftLook, route: str, baselines: Sequence[Baseline], windows: Windows
+) -> RouteDrift:
+    """Compare every watched feature of a route; without a baseline, count missing values alone."""
+    notes: list[str] = []
     references: Mapping[str, Reference] = {}
     chosen: Baseline | None = None
     try:
         chosen = choose_baseline(baselines, route)
         references = read_references(chosen)
         notes += _overlap(chosen, look.window)
+        windows.prepare(route, label(chosen), references)
     except MonitorError as error:
         notes.append(f"no drift was computed: {error}")
         chosen = None
     findings: list[Finding] = []
     missing: list[MissingShare] = []
     for signal in watched(look.config):
-        column = look.read(route, signal.name)
-        gone = count_missing(column)
+        seen = windows.window(route, signal)
+        rows, gone = rows_of(seen), missing_of(seen)
         if gone:
-            share = gone / len(column)
-            missing.append(MissingShare(route, signal.name, len(column), gone, share))
-        if chosen is not None:
-            verdict = _judge(look, signal, chosen, references, column)
-            findings.append(_finding(verdict, gone / len(column) if len(column) else None))
+            missing.append(MissingShare(route, signal.name, rows, gone, gone / rows))
+        if chosen is None:
+            continue
+        found = _compare(look, signal, references, seen)
+        levels = levels_for(look.config, signal.name)
+        if isinstance(found, Comparison) and could_change(found, levels):
+            found, note = _decide(look, route, signal, references, windows, found)
+            notes += note
+        verdict = _judge(look, chosen, found, levels)
+        findings.append(_finding(verdict, gone / rows if rows else None))
     return RouteDrift(tuple(findings), tuple(missing), tuple(notes))
 
 
-def count_missing(column: Column) -> int:
-    """Return the rows that are NaN or None."""
-    if isinstance(column, np.ndarray):
-        return int(np.isnan(column).sum())
-    return sum(1 for value in column if value is None)
+def _compare(
+    look: DriftLook, signal: Signal, references: Mapping[str, Reference], seen: Seen
+) -> Comparison | TooFew:
+    config = look.config
+    reference = references.get(signal.name)
+    if reference is None:
+        return TooFew(signal.name, signal.kind, 0, rows_of(seen), config.min_samples)
+    alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(references))
+    return compare(reference, seen, alpha=alpha, min_samples=config.min_samples)
+
+
+def _decide(
+    look: DriftLook,
+    route: str,
+    signal: Signal,
+    references: Mapping[str, Reference],
+    windows: Windows,
+    found: Comparison,
+) -> tuple[Comparison | TooFew, list[str]]:
+    """Read the rows of a feature whose buckets leave the verdict open."""
+    rows = windows.rows(route, signal.name)
+    if rows is not None:
+        return _compare(look, signal, references, rows), []
+    note = (
+        f"`{route}/{signal.name}`: counts leave open whether it drifted, and its rows cannot be"
+        " read; choose a shorter interval"
+    )
+    return found, [note]
 
 
 def _judge(
-    look: DriftLook,
-    signal: Signal,
-    baseline: Baseline,
-    references: Mapping[str, Reference],
-    column: Column,
+    look: DriftLook, baseline: Baseline, found: Comparison | TooFew, levels: Levels
 ) -> Verdict:
-    config = look.config
-    alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(references))
-    reference = references.get(signal.name)
-    found = (
-        TooFew(signal.name, signal.kind, 0, len(column), config.min_samples)
-        if reference is None
-        else compare(reference, column, alpha=alpha, min_samples=config.min_samples)
-    )
     at = Look(
         at=look.at,
         route=baseline.route,
         window=look.window,
         baseline=label(baseline),
-        clear_after=config.clear_after,
+        clear_after=look.config.clear_after,
     )
     # A report stands for itself: episodes that are open belong to its alerts.
-    return judge(found, levels_for(config, signal.name), at, None)
+    return judge(found, levels, at, None)
 
 
 def _finding(verdict: Verdict, missing_share: float | None) -> Finding:

@@ -30,7 +30,7 @@ class ReasonCount(msgspec.Struct, frozen=True):
 
 
 class Percentiles(msgspec.Struct, frozen=True):
-    """Exact percentiles of `n` requests, in seconds; None when `n` is 0."""
+    """Percentiles of `n` requests, in seconds; None when `n` is 0."""
 
     n: int
     p50: float | None
@@ -226,6 +226,10 @@ class Report(msgspec.Struct, frozen=True):
         Variants side by side: ordered by route, variant and role.
     notes : tuple of str
         What the reader must know of the numbers, sentences.
+    exact : bool
+        Percentiles and distances were computed from rows. Counts and sums are exact either way.
+    relative_error : float
+        The most by which a percentile is off, as a share of itself.
     """
 
     version: int
@@ -241,3 +245,5 @@ class Report(msgspec.Struct, frozen=True):
     alerts: tuple[ReportedAlert, ...]
     data_quality: DataQuality
     notes: tuple[str, ...]
+    exact: bool = True
+    relative_error: float = 0.0

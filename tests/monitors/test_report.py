@@ -156,7 +156,9 @@ def test_a_report_is_narrowed(tmp_path: Path, query: ReportQuery, requests: int)
     assert report_of(tmp_path, query).requests == requests
 
 
-def with_baseline(data_dir: Path, *, longer: float) -> Report:
+def with_baseline(
+    data_dir: Path, *, longer: float, exact: bool = False, rows_to_read: int = 50_000
+) -> Report:
     """Return a report over 400 rows, against a baseline of 2,000."""
     ends = [
         *steady(2000, BEFORE, first=1),
@@ -164,9 +166,50 @@ def with_baseline(data_dir: Path, *, longer: float) -> Report:
     ]
     fill(data_dir, ends)
     with opened(data_dir) as database:
-        monitor = MonitorRun(Repository(database), MonitorsConfig(), (), lambda _: None)
+        repository = Repository(database)
+        monitor = MonitorRun(repository, MonitorsConfig(), (), lambda _: None)
         monitor.set_baseline("default", "chat", BEFORE, START)
-        return build(database, ReportQuery(HOURS))
+        query = ReportQuery(HOURS, exact=exact)
+        return build_report(repository, query, MonitorsConfig(), NOW, rows_to_read=rows_to_read)
+
+
+@pytest.mark.parametrize("longer", [1.0, 1.2, 2.0])
+def test_counts_say_what_rows_say(tmp_path: Path, longer: float) -> None:
+    """From roll-ups alone: the same counts and verdicts, percentiles and distances within 1 %."""
+    rows = with_baseline(tmp_path / "rows", longer=longer)
+    counted = with_baseline(tmp_path / "counted", longer=longer, rows_to_read=0)
+    assert (rows.exact, counted.exact) == (True, False)
+    assert counted.relative_error < 0.01
+    (before,), (now,) = rows.traffic, counted.traffic
+    for name in ("p50", "p95", "p99"):
+        exact = getattr(before.latency_s, name)
+        assert getattr(now.latency_s, name) == pytest.approx(exact, rel=0.02)
+    blank = {
+        "latency_s": before.latency_s,
+        "ttft_s": before.ttft_s,
+        "overhead_s": before.overhead_s,
+    }
+    assert msgspec.structs.replace(now, **blank) == before
+    assert [f.verdict for f in counted.drift] == [f.verdict for f in rows.drift]
+    assert [f.severity for f in counted.drift] == [f.severity for f in rows.drift]
+    assert counted.data_quality == rows.data_quality
+    for found, expected in zip(counted.drift, rows.drift, strict=True):
+        most = found.measurements.get("ks_most", found.measurements.get("ks", 0.0))
+        least, exact = found.measurements.get("ks", 0.0), expected.measurements.get("ks", 0.0)
+        assert least - 1e-9 <= exact <= most + 1e-9
+
+
+def test_exact_counts_rows_of_a_large_window(tmp_path: Path) -> None:
+    """Asked for, percentiles and cells are those of the rows, whatever their number."""
+    rows = with_baseline(tmp_path / "rows", longer=1.2)
+    asked = with_baseline(tmp_path / "asked", longer=1.2, exact=True, rows_to_read=0)
+    assert (asked.exact, asked.relative_error) == (True, 0.0)
+    assert asked.traffic == rows.traffic
+    assert asked.routes == rows.routes
+    assert asked.upstreams == rows.upstreams
+    assert [(f.value, f.low, f.high) for f in asked.drift] == [
+        (f.value, f.low, f.high) for f in rows.drift
+    ]
 
 
 def test_drift_is_found(tmp_path: Path) -> None:
@@ -199,21 +242,6 @@ def test_an_overlapping_baseline_is_noted(tmp_path: Path) -> None:
         monitor.set_baseline("default", "chat", HOURS, START)
         report = build(database, ReportQuery(HOURS))
     assert any("overlaps this interval" in note for note in report.notes)
-
-
-def test_drift_reads_a_bounded_number_of_rows(tmp_path: Path) -> None:
-    """Of a route with more rows the newest are compared, and a note says so; totals stay whole."""
-    fill(tmp_path, [*steady(200, BEFORE, first=1), *steady(300, HOURS, first=1000)])
-    with opened(tmp_path) as database:
-        repository = Repository(database)
-        MonitorRun(repository, MonitorsConfig(), (), lambda _: None).set_baseline(
-            "default", "chat", BEFORE, START
-        )
-        query = ReportQuery(HOURS)
-        report = build_report(repository, query, MonitorsConfig(), NOW, most_rows=120)
-    assert {found.n_current for found in report.drift} == {120}
-    assert report.requests == 300
-    assert any("newest 120 requests" in note for note in report.notes)
 
 
 def test_alerts_of_the_interval_are_listed(tmp_path: Path) -> None:

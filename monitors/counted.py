@@ -1,0 +1,138 @@
+"""Windows of the prediction log by feature: counts for large ones, rows where they are few."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from monitors.baselines import Column, Reference
+from monitors.observed import CategoricalCounts, NumericCounts
+from monitors.observed import Window as Seen
+from monitors.signals.table import Signal
+from stats.buckets import Sketch
+from stats.cells import NumericCells
+from storage.exact import cells_of, column_of
+from storage.log import OTHER, CategoryCounts, ValueCounts
+from storage.log_reader import LogReader
+from storage.reader import Scope, Window
+
+MOST_ROWS = 20_000_000
+"""Rows of a feature that are read where buckets cannot decide: 160 MB."""
+
+Key = tuple[str, str]
+"""Route and feature."""
+
+
+class Features(NamedTuple):
+    """The primary rows of a window, counted by route and feature, all variants together.
+
+    Attributes
+    ----------
+    numbers : dict
+        Sketch and missing rows.
+    """
+
+    numbers: Mapping[Key, tuple[Sketch, int]]
+    categories: Mapping[Key, CategoricalCounts]
+
+    @classmethod
+    def of(cls, values: Sequence[ValueCounts], categories: Sequence[CategoryCounts]) -> "Features":
+        """Add variants up; shadows are left out."""
+        parts: dict[Key, list[Sketch]] = {}
+        missing: dict[Key, int] = {}
+        for row in values:
+            if row.role == "primary":
+                key = row.route, row.measure
+                parts.setdefault(key, []).append(Sketch.of_counts(row.buckets, row.counts))
+                missing[key] = missing.get(key, 0) + row.missing
+        words: dict[Key, CategoricalCounts] = {}
+        for group in categories:
+            if group.role == "primary":
+                key = group.route, group.feature
+                words[key] = _added(words.get(key), group)
+        merged = {key: (Sketch.merged(found), missing[key]) for key, found in parts.items()}
+        return cls(merged, words)
+
+    def window(self, route: str, signal: Signal, cells: Mapping[str, Mapping[int, int]]) -> Seen:
+        """Return what is known of a feature; `cells` are those of the route's baseline."""
+        if signal.kind == "categorical":
+            return self.categories.get((route, signal.name), CategoricalCounts({}, 0))
+        sketch, missing = self.numbers.get((route, signal.name), (Sketch.of(()), 0))
+        return NumericCounts(sketch, missing, cells.get(signal.name))
+
+    def rows(self, route: str, feature: str) -> int:
+        """Return the rows of a number, missing ones included."""
+        sketch, missing = self.numbers[route, feature]
+        return sketch.n + sketch.invalid + missing
+
+
+def _added(before: CategoricalCounts | None, group: CategoryCounts) -> CategoricalCounts:
+    values = dict(group.values)
+    other, missing = values.pop(OTHER, 0), group.missing
+    if before is not None:
+        for name, rows in before.values.items():
+            values[name] = values.get(name, 0) + rows
+        other, missing = other + before.other, missing + before.missing
+    return CategoricalCounts(values, missing, other)
+
+
+class RowWindows:
+    """A window with few rows: every feature is read."""
+
+    def __init__(self, log: LogReader, window: Window) -> None:
+        self._log = log
+        self._window = window
+
+    def prepare(self, route: str, baseline: str, references: Mapping[str, Reference]) -> None:
+        """Count nothing: rows say everything."""
+
+    def window(self, route: str, signal: Signal) -> Seen:
+        """Return a feature's rows."""
+        return self._log.feature_columns(route, [signal.name], *self._window)[signal.name]
+
+    def rows(self, route: str, feature: str) -> Column | None:
+        """Return a feature's rows, the same once more."""
+        return self._log.feature_columns(route, [feature], *self._window)[feature]
+
+
+class CountedWindows:
+    """A window with many rows: features are counted, and read where counts cannot decide.
+
+    Parameters
+    ----------
+    complete : bool
+        The facts of the whole window are still there.
+    exact : bool
+        Count rows over the baseline's own cells where the roll-ups hold none of them.
+    """
+
+    def __init__(
+        self, log: LogReader, window: Window, features: Features, *, complete: bool, exact: bool
+    ) -> None:
+        self._log = log
+        self._window = window
+        self._features = features
+        self._complete = complete
+        self._exact = exact
+        self._cells: Mapping[str, Mapping[int, int]] = {}
+
+    def prepare(self, route: str, baseline: str, references: Mapping[str, Reference]) -> None:
+        """Read the cells of a route's baseline, or count them."""
+        scope = Scope(self._window, route=route)
+        self._cells = self._log.cells(scope, baseline)
+        if not self._cells and self._exact:
+            edges = {
+                name: reference.cells.edges
+                for name, reference in references.items()
+                if isinstance(reference.cells, NumericCells)
+            }
+            found = cells_of(self._log.connection, scope, edges)
+            self._cells = {name: counts.by_cell() for name, counts in found.items()}
+
+    def window(self, route: str, signal: Signal) -> Seen:
+        """Return a feature's counts."""
+        return self._features.window(route, signal, self._cells)
+
+    def rows(self, route: str, feature: str) -> Column | None:
+        """Return a feature's rows, in no order; None where they are too many, or gone."""
+        if not self._complete or self._features.rows(route, feature) > MOST_ROWS:
+            return None
+        return column_of(self._log.connection, Scope(self._window, route=route), feature)

@@ -1,0 +1,200 @@
+"""Reads of raw rows for what roll-ups know to 1 % only: percentiles, cells, columns.
+
+Every function takes a connection in a transaction. Memory is bounded by numbers, not by rows of
+text: 8 bytes for every row and measure.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from storage.reader import Scope
+from storage.rollups.statements import NUMBERS, WORDS
+from storage.times import to_timestamp
+
+MEASURES = ("latency_s", "ttft_s", "overhead_s")
+SHARES = (0.5, 0.95, 0.99)
+
+Quantiles = tuple[float, ...]
+
+
+class Timed(NamedTuple):
+    """Exact percentiles of a group.
+
+    Attributes
+    ----------
+    variant : str or None
+        None is all variants of the route together: latency alone.
+    known : dict of str to int
+        Rows by measure that know it.
+    quantiles : dict of str to tuple of float
+        By measure, one for each of `SHARES`, interpolated; measures without rows are left out.
+    """
+
+    route: str
+    variant: str | None
+    role: str
+    known: dict[str, int]
+    quantiles: dict[str, Quantiles]
+
+
+class Tried(NamedTuple):
+    """Exact percentiles of the `n` tries at an upstream; None without tries."""
+
+    upstream: str
+    role: str
+    n: int
+    quantiles: Quantiles | None
+
+
+class CellCounts(NamedTuple):
+    """Rows of a route by cell of a number.
+
+    Attributes
+    ----------
+    below : tuple of int
+        Finite rows below each edge.
+    known, invalid, rows : int
+        Rows that are no NULL and no NaN; infinite ones; all.
+    """
+
+    below: tuple[int, ...]
+    known: int
+    invalid: int
+    rows: int
+
+    def by_cell(self) -> dict[int, int]:
+        """Return rows by cell: below the first edge, between edges, above, invalid, missing."""
+        ends = (0, *self.below, self.known - self.invalid)
+        line = [b - a for a, b in itertools.pairwise(ends)]
+        return dict(enumerate((*line, self.invalid, self.rows - self.known)))
+
+
+def percentiles(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Timed]:
+    """Compute percentiles by route, variant and role; latency also of all variants together."""
+    return [
+        *_timed(connection, scope, "variant", MEASURES),
+        *_timed(connection, scope, "NULL", MEASURES[:1]),
+    ]
+
+
+def _timed(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, variant: str, measures: Sequence[str]
+) -> list[Timed]:
+    where, values = _where(scope)
+    wanted = ", ".join(f"count({m}), quantile_cont({m}, {list(SHARES)})" for m in measures)
+    columns = ", ".join(f"{NUMBERS[name]} AS {name}" for name in measures)
+    rows = connection.execute(
+        f"""
+        SELECT route, shown, role, {wanted}
+        FROM (SELECT route, {variant} AS shown, role, {columns} FROM predictions WHERE {where})
+        GROUP BY route, shown, role
+        """,  # noqa: S608 (names of this file)
+        values,
+    ).fetchall()
+    return [
+        Timed(
+            row[0],
+            row[1],
+            row[2],
+            dict(zip(measures, row[3::2], strict=True)),
+            {m: tuple(q) for m, q in zip(measures, row[4::2], strict=True) if q is not None},
+        )
+        for row in rows
+    ]
+
+
+def attempt_percentiles(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Tried]:
+    """Compute percentiles of the tries by upstream and role; model and variant do not count."""
+    where, values = _where(scope._replace(model=None, variant=None))
+    rows = connection.execute(
+        f"SELECT upstream, role, count(*), quantile_cont(latency_s, {list(SHARES)})"  # noqa: S608 (names of this file)
+        f" FROM attempts WHERE {where} GROUP BY upstream, role",
+        values,
+    ).fetchall()
+    return [
+        Tried(row[0], row[1], row[2], None if row[3] is None else tuple(row[3])) for row in rows
+    ]
+
+
+def cells_of(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, edges: Mapping[str, Sequence[float]]
+) -> dict[str, CellCounts]:
+    """Count rows over edges in one scan; no row leaves the database.
+
+    Parameters
+    ----------
+    edges : mapping of str to sequence of float
+        Ascending, by number's name. A value that equals an edge goes up.
+    """
+    if not edges:
+        return {}
+    where, values = _where(scope)
+    columns = ", ".join(f"({NUMBERS[name]})::DOUBLE AS {name}" for name in edges)
+    wanted = ["count(*)"]
+    for name, cuts in edges.items():
+        wanted += [
+            f"count_if(NOT isnan({name}))",
+            f"count_if(isinf({name}))",
+            f"count_if({name} = '-inf'::DOUBLE)",
+        ]
+        wanted += [f"count_if({name} < {cut!r}::DOUBLE)" for cut in cuts]
+    row = connection.execute(
+        f"SELECT {', '.join(wanted)} FROM (SELECT {columns} FROM predictions WHERE {where})",  # noqa: S608 (as above)
+        values,
+    ).fetchone()
+    assert row is not None, "an aggregate has a row"
+    found, place = {}, 1
+    for name, cuts in edges.items():
+        known, invalid, least = row[place : place + 3]
+        below = row[place + 3 : place + 3 + len(cuts)]
+        found[name] = CellCounts(tuple(n - least for n in below), known, invalid, row[0])
+        place += 3 + len(cuts)
+    return found
+
+
+def column_of(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, feature: str
+) -> npt.NDArray[np.float64] | list[str | None]:
+    """Return one feature of a scope's rows, in no order.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,), or list of str or None
+        As `reader.feature_columns`.
+    """
+    where, values = _where(scope)
+    number = feature in NUMBERS
+    expression = f"({NUMBERS[feature]})::DOUBLE" if number else f"{WORDS[feature]}::VARCHAR"
+    found: Any = connection.execute(
+        f"SELECT {expression} AS found FROM predictions WHERE {where}",  # noqa: S608 (as above)
+        values,
+    ).fetchnumpy()["found"]
+    if number:
+        return np.ma.filled(np.ma.asarray(found, dtype=np.float64), np.nan)
+    gone = np.ma.getmaskarray(found)
+    return [None if no else word for word, no in zip(np.ma.getdata(found), gone, strict=True)]
+
+
+def _where(scope: Scope) -> tuple[str, dict[str, object]]:
+    """Return a condition that names only what is chosen: a test of a NULL reads its column."""
+    named = {
+        "route": "route",
+        "model": "coalesce(model_answered, model_asked)",
+        "variant": "variant",
+        "role": "role",
+    }
+    chosen = {name: getattr(scope, name) for name in named if getattr(scope, name) is not None}
+    conditions = [
+        "started_at >= $from AND started_at < $to",
+        *(f"{named[name]} = ${name}" for name in chosen),
+    ]
+    window = {
+        "from": to_timestamp(scope.window.from_us),
+        "to": to_timestamp(scope.window.to_us),
+    }
+    return " AND ".join(conditions), {**window, **chosen}
