@@ -72,7 +72,7 @@ def migrate(
 ) -> int:
     """Bring a file to the newest version; return the version it had before.
 
-    Each step is one transaction followed by a checkpoint, because data definitions left in the
+    Each step is one transaction (of an empty file, all are one) followed by a checkpoint, because data definitions left in the
     write-ahead log are what DuckDB has failed to replay (duckdb issues 22044 and 19712).
 
     Raises
@@ -83,22 +83,25 @@ def migrate(
         A step did not apply; the file is at the version before it.
     """
     before = check_version(connection, newest=steps[-1].version)
-    for step in steps:
-        if step.version > before:
-            _apply(connection, step, now_us)
+    wanted = [step for step in steps if step.version > before]
+    # An empty file has nothing to lose: one transaction and one checkpoint make it.
+    for together in [wanted] if before == 0 else [[step] for step in wanted]:
+        _apply(connection, together, now_us)
     return before
 
 
-def _apply(connection: duckdb.DuckDBPyConnection, step: Step, now_us: int) -> None:
+def _apply(connection: duckdb.DuckDBPyConnection, steps: Sequence[Step], now_us: int) -> None:
+    step = steps[0]
     try:
         connection.begin()
         connection.execute(VERSION_TABLE)
-        for statement in step.statements:
-            connection.execute(statement)
-        connection.execute(
-            "INSERT INTO schema_version VALUES (?, ?, ?)",
-            [step.version, step.name, to_timestamp(now_us)],
-        )
+        for step in steps:
+            for statement in step.statements:
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO schema_version VALUES (?, ?, ?)",
+                [step.version, step.name, to_timestamp(now_us)],
+            )
         connection.commit()
     except duckdb.Error as error:
         connection.rollback()
