@@ -197,10 +197,14 @@ class Database:
                 self._cursors.discard(cursor)
                 self._state.notify_all()
 
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the file."""
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the file; False while a reader keeps older rows in use."""
         with self.cursor() as cursor:
-            cursor.execute("CHECKPOINT")
+            try:
+                cursor.execute("CHECKPOINT")
+            except duckdb.TransactionException:
+                return False
+        return True
 
     def verify(self) -> None:
         """Read every block of every table.

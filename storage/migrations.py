@@ -72,8 +72,9 @@ def migrate(
 ) -> int:
     """Bring a file to the newest version; return the version it had before.
 
-    Each step is one transaction (of an empty file, all are one) followed by a checkpoint, because data definitions left in the
-    write-ahead log are what DuckDB has failed to replay (duckdb issues 22044 and 19712).
+    Each step is one transaction (of an empty file, all are one) followed by a checkpoint, because
+    data definitions left in the write-ahead log are what DuckDB has failed to replay (duckdb
+    issues 22044 and 19712).
 
     Raises
     ------

@@ -257,6 +257,19 @@ def test_a_reader_that_meets_damage_leaves_word(tmp_path: Path) -> None:
     database.close()
 
 
+def test_a_checkpoint_waits_for_older_readers(tmp_path: Path) -> None:
+    """While somebody reads what was before a change, the log stays; it is no fault."""
+    database = Database.open(tmp_path, now_us=now_us)
+    with database.cursor() as reader, database.cursor() as writer:
+        reader.begin()
+        reader.execute("SELECT * FROM log_state").fetchall()
+        writer.execute("UPDATE log_state SET value = value + 1")
+        assert not database.checkpoint()
+        reader.rollback()
+        assert database.checkpoint()
+    database.close()
+
+
 def test_statements_read_no_other_files(tmp_path: Path) -> None:
     """Whoever writes a statement, it reaches the log's own folders and nothing else."""
     (tmp_path / "secret.txt").write_text("key")
