@@ -248,7 +248,8 @@ LABELS = {
     "window": "`reference` or `current`",
     "kind": (
         "alerts: what raised it, `drift`; "
-        "losses of the spool: `torn`, `damaged`, `undecodable`, `trimmed`, `rejected`"
+        "losses of the spool: `torn`, `damaged`, `unreadable`, `undecodable`, `trimmed`, "
+        "`rejected` or `other`"
     ),
     "version": "of this program",
 }
