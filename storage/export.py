@@ -75,14 +75,22 @@ class Export:
         `Repository.reading` or `Database.cursor`.
     folder : Path or None
         Where slices are written for a moment; None is inside the data directory.
+    slice_rows : int or None
+        About how many rows a slice has.
     """
 
     def __init__(
-        self, lend: Lend, query: ExportQuery, *, folder: Path | None = None, time_s: float = 0.0
+        self,
+        lend: Lend,
+        query: ExportQuery,
+        *,
+        folder: Path | None = None,
+        slice_rows: int | None = None,
     ) -> None:
         self._query = query
         self._parent = folder
-        self._reader = BoundedReader(lend, time_s=time_s or SLICE_TIME_S)
+        self._reader = BoundedReader(lend, time_s=SLICE_TIME_S)
+        self._rows = slice_rows or _SLICE_ROWS.get(query.table, _SLICE_ROWS_OF_NUMBERS)
         self._select = ""
         self._windows: list[Window] = []
         self._turn = threading.Lock()
@@ -200,7 +208,7 @@ class Export:
             f" WHERE {time} >= ? AND {time} < ? GROUP BY 1 ORDER BY 1",
             [to_timestamp(at_us) for at_us in window],
         ).fetchall()
-        return cut(window, minutes, _SLICE_ROWS.get(table, _SLICE_ROWS_OF_NUMBERS))
+        return cut(window, minutes, self._rows)
 
 
 def cut(window: Window, minutes: Sequence[tuple[int, int]], most: int) -> list[Window]:

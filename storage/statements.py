@@ -71,6 +71,8 @@ def checked_condition(connection: duckdb.DuckDBPyConnection, table: str, text: s
     QueryRefused
         It is more than one expression, names what is not there, or is no condition.
     """
+    if not text.strip():
+        raise QueryRefused("the condition is empty; write a boolean expression")
     # The line break ends a comment that would swallow the parenthesis.
     condition = f"(\n{text}\n)"
     query = f"SELECT 1 FROM {table} WHERE {condition}"  # noqa: S608 (a table of ours, and what is checked here)
