@@ -96,7 +96,7 @@ def forget(
     with database.cursor() as cursor:
         add_tombstones(cursor, request.user_keys, request.ids, now_us)
     # Segments may go only when all else that they hold is in files.
-    while text.step(flush=True).more:
+    while text.step(flush=True).rows:
         pass
     archive.archive_now()
     ids, other_rows = _remove_rows(database, request, now_us)
