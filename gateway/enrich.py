@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway.protocols.protocol import Texts
 from gateway.protocols.table import protocol_named
 from monitors.signals.extract import extract
 from storage.records import End, Signals
@@ -9,15 +10,15 @@ from storage.records import End, Signals
 
 def enrich(ends: Sequence[End]) -> list[Signals]:
     """Return what can be watched of each record; text that was not kept gives None."""
-    return [_signals(end) for end in ends]
+    names = {end.prediction.protocol for end in ends}
+    texts = {name: protocol_named(name).texts for name in names}
+    return [_signals(end, texts[end.prediction.protocol]) for end in ends]
 
 
-def _signals(end: End) -> Signals:
-    payload = end.payload
+def _signals(end: End, texts: Texts) -> Signals:
+    payload, prediction = end.payload, end.prediction
     if payload is None:
-        return extract(None, None, end.prediction)
-    prediction = end.prediction
-    texts = protocol_named(prediction.protocol).texts
+        return extract(None, None, prediction)
     prompt = None if payload.request_truncated else texts.prompt(payload.request)
     failed = prediction.status >= 400 or prediction.reason is not None
     failed = failed or payload.response_truncated

@@ -68,14 +68,15 @@ def prediction_arrays(
 
 def attempt_arrays(ends: Sequence[End], batch: int) -> Arrays:
     """Return the columns of `attempts`, none if nothing was tried; raises as above."""
-    tried = [(end.prediction, attempt) for end in ends for attempt in end.attempts]
+    tried = [attempt for end in ends for attempt in end.attempts]
     if not tried:
         return {}
-    columns = _transposed(Attempt, [attempt for _, attempt in tried])
+    columns = _transposed(Attempt, tried)
     # Of an attempt alone the status is unknown where no answer came.
-    columns["prediction_id"] = [prediction.id for prediction, _ in tried]
-    columns["role"] = [prediction.role for prediction, _ in tried]
-    columns["route"] = [prediction.route for prediction, _ in tried]
+    asked = [end.prediction for end in ends for _ in end.attempts]
+    columns["prediction_id"] = [prediction.id for prediction in asked]
+    columns["role"] = [prediction.role for prediction in asked]
+    columns["route"] = [prediction.route for prediction in asked]
     return _arrays(columns, batch, or_none=frozenset({"status"}))
 
 

@@ -3,6 +3,8 @@
 Field, column and JSON key carry the same name. Structs are encoded as MessagePack arrays, so
 fields are only ever appended, with a default: old frames then decode, and old programs skip
 what they do not know. Times are integer microseconds since the Unix epoch, UTC.
+
+What comes in thousands is left out of garbage collection (`gc=False`): a record holds no cycle.
 """
 
 from typing import Literal
@@ -16,7 +18,7 @@ Role = Literal["primary", "shadow"]
 CacheOutcome = Literal["hit", "miss", "bypass"]
 
 
-class Attempt(msgspec.Struct, frozen=True, array_like=True):
+class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One try at one upstream.
 
     Attributes
@@ -46,7 +48,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     ttft_s: float | None = None
 
 
-class Begin(msgspec.Struct, frozen=True, array_like=True):
+class Begin(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Written before the first byte goes to the client; alone, it becomes `interrupted`."""
 
     id: str
@@ -66,7 +68,7 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
     request_bytes: int = 0
 
 
-class Prediction(msgspec.Struct, frozen=True, array_like=True):
+class Prediction(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The facts of one accepted request: a row of `predictions`.
 
     Attributes
@@ -142,7 +144,7 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
     tool_calls: int | None = None
 
 
-class Payload(msgspec.Struct, frozen=True, array_like=True):
+class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Bodies as they went over the wire, cut at `record.max_payload_bytes`."""
 
     request: bytes
@@ -152,7 +154,7 @@ class Payload(msgspec.Struct, frozen=True, array_like=True):
     response_type: str = "application/json"
 
 
-class End(msgspec.Struct, frozen=True, array_like=True):
+class End(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Written before the last byte goes to the client: the whole record of one request."""
 
     prediction: Prediction
@@ -160,7 +162,7 @@ class End(msgspec.Struct, frozen=True, array_like=True):
     payload: Payload | None = None
 
 
-class Feedback(msgspec.Struct, frozen=True, array_like=True):
+class Feedback(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What someone said later about a prediction: a row of `feedback`.
 
     Attributes
@@ -248,7 +250,7 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
     spool_share: float = 0.0
 
 
-class Signals(msgspec.Struct, frozen=True):
+class Signals(msgspec.Struct, frozen=True, gc=False):
     """What can be watched of one prediction, computed from its record at ingest: `features`.
 
     Numbers are None where unknown; a category is None where it cannot be told.
