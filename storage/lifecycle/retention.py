@@ -110,6 +110,7 @@ class Retention:
 
     def _day_that_frees(self, over_bytes: int, now_us: int) -> int | None:
         """Return the midnight before which facts must go so that enough is free; never today's."""
+        self._database.checkpoint()  # What is in the log alone has no size of its own.
         info = database_info(self._database, self._spool_dir, now_us)
         per_row = (facts_bytes(info.tables) + info.archive.bytes) / max(info.predictions, 1)
         with self._database.cursor() as cursor:

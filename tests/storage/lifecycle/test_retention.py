@@ -9,7 +9,6 @@ from support.log_life import DAY, Life
 from support.log_records import NOW
 
 from storage.config import RetentionConfig
-from storage.lifecycle.copies import usage
 from storage.lifecycle.sizes import folder_size, total_bytes
 
 MIB = 1 << 20
@@ -75,18 +74,27 @@ def test_text_beyond_its_size_goes_first(life: Life) -> None:
 
 def test_a_total_that_is_too_large_costs_text_then_facts(life: Life) -> None:
     """Whole days of facts go, the oldest first; the present day stays, and what is over is told."""
+    life.database.checkpoint()
     need = total_bytes(life.database, life.data_dir / "spool")
-    policy = RetentionConfig.model_construct(
-        **RetentionConfig().model_dump() | {"total_size": need - 200_000}
-    )
-    done = life.cycle.apply_retention(policy)
+    done = life.cycle.apply_retention(sized(need - 200_000))
     assert done.text.files > 0
-    assert done.facts.predictions > 0
-    left = life.value("SELECT count(*) FROM predictions")
-    assert left == 60 - done.facts.predictions
-    newest = life.value("SELECT max(epoch_us(started_at)) FROM predictions")
-    assert newest == NOW - 1
-    tiny = RetentionConfig.model_construct(**RetentionConfig().model_dump() | {"total_size": 1})
-    assert life.cycle.apply_retention(tiny).over_bytes > 0
-    assert life.value("SELECT count(*) FROM predictions WHERE started_at >= '2026-11-18'") == left
-    assert usage(life.database).used_bytes > 0
+    left = left_numbers(life)
+    assert left == list(range(len(left)))
+    assert 0 < len(left) < 60
+    tiny = life.cycle.apply_retention(sized(1))
+    assert tiny.over_bytes > 0
+    today = NOW // DAY * DAY
+    assert [NOW - DAY * (n // 10) - n - 1 >= today for n in left_numbers(life)] == [True] * 10
+    assert life.value("SELECT sum(n) FROM rollup_counts") == 60
+
+
+def sized(total: int) -> RetentionConfig:
+    """Return a policy with a total that is smaller than a configuration may name."""
+    return RetentionConfig.model_construct(**RetentionConfig().model_dump() | {"total_size": total})
+
+
+def left_numbers(life: Life) -> list[int]:
+    """Return the numbers of the predictions that are left."""
+    with life.database.cursor() as cursor:
+        rows = cursor.execute("SELECT id::VARCHAR FROM predictions ORDER BY 1").fetchall()
+    return [int(one[-6:], 16) for (one,) in rows]
