@@ -207,7 +207,7 @@ class Database:
         return True
 
     def verify(self) -> None:
-        """Read every block of every table.
+        """Read every block of every table; where all are sound, there is no `damage` any more.
 
         Raises
         ------
@@ -221,6 +221,7 @@ class Database:
             ).fetchall()
             for (table,) in tables:
                 cursor.execute(f'SELECT bit_xor(hash(t)) FROM "{table}" t').fetchall()  # noqa: S608 (our names)
+        self._damage = None
 
     def reopen(self) -> None:
         """Close every connection and open the file anew: the way out of an invalidated instance.

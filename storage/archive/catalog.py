@@ -5,17 +5,20 @@ commit of an export. The catalog before it is kept for the case that this one is
 with it its files, which gives readers of the old list the time until the next export.
 """
 
+import logging
 import os
+import shutil
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 
 import msgspec
 
 from storage.files import publish, sync_folder
 from storage.watermarks import Watermark
+
+log = logging.getLogger(__name__)
 
 FACTS_CATALOG = "catalog.json"
 STATE_CATALOG = "state.json"
@@ -126,6 +129,13 @@ def set_facts_aside(folder: Path, now_us: int) -> Path:
     return aside
 
 
+def remove_asides(folder: Path) -> None:
+    """Remove what was set aside: nobody can say any more whose rows are in it."""
+    for aside in folder.glob("aside-*"):
+        log.warning("%s may hold rows that must be forgotten; it is removed", aside)
+        shutil.rmtree(aside)
+
+
 def save_catalog(path: Path, catalog: Catalog, *, keep_previous: bool = True) -> None:
     """Replace a catalog; without the previous one, nothing names its files any more.
 
@@ -186,11 +196,6 @@ def is_sound(folder: Path, file: ArchiveFile) -> bool:
         return path.stat().st_size == file.bytes and checksum_of(path) == file.checksum
     except OSError:
         return False
-
-
-def days_between(files: tuple[ArchiveFile, ...], first: date, last: date) -> list[ArchiveFile]:
-    """Return the files of days from first to last, both included, and those without a day."""
-    return [f for f in files if not f.day or first.isoformat() <= f.day <= last.isoformat()]
 
 
 def _read(path: Path) -> Catalog | None:

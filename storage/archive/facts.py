@@ -19,6 +19,7 @@ from storage.archive.catalog import (
     load_catalog,
     named_files,
     read_files,
+    remove_asides,
     save_catalog,
     set_facts_aside,
     sweep,
@@ -124,6 +125,8 @@ class FactArchive:
         self.state.step()
         if abs(self._now_us() - self._catalog.written_at) < self._interval_us:
             return ArchiveStep()
+        if self._exporting.locked():
+            return ArchiveStep(blocked=True)  # Restoring takes long, and the next call is near.
         return self.archive_now()
 
     def save_state(self) -> None:
@@ -175,6 +178,8 @@ class FactArchive:
         }
         with self._exporting:
             before = self._catalog
+            if not before.generation:
+                return Dropped(0, 0, 0)
             gone = [f for f in before.files if f.day and f.day < first.get(_kind(f), "")]
             if not gone and facts_before_us <= before.facts_from:
                 return Dropped(0, 0, 0)
@@ -208,6 +213,9 @@ class FactArchive:
         self.state.step()
         with self._exporting:
             before = self._catalog
+            remove_asides(self._folder)
+            if not before.generation:
+                return 0
             with self._snapshot() as cursor:
                 tables = [t for t in list_tables(cursor) if t.kind == "facts"]
                 predictions = before.of("predictions")

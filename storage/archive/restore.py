@@ -291,8 +291,6 @@ def _confirm_damage(database: Database) -> None:
         database.verify()
     except DatabaseCorrupt as error:
         log.error("the database is damaged, it is set aside as %s: %s", database.rebuild(), error)  # noqa: TRY400 (the message is all there is)
-    else:
-        database.reopen()
 
 
 def _is_empty(cursor: duckdb.DuckDBPyConnection, table: str) -> bool:

@@ -72,11 +72,6 @@ class StateArchive:
         """Return the files in force."""
         return (self._catalog or load_catalog(self._path) or EMPTY).files
 
-    def reload(self) -> None:
-        """Look at the database's tables and at the archive anew, after either was replaced."""
-        with self._exporting:
-            self._catalog = self._tables = None
-
     def _load(self) -> Catalog:
         if self._catalog is None:
             self._catalog = load_catalog(self._path) or EMPTY

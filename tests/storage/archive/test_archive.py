@@ -163,6 +163,18 @@ def test_an_archive_that_nobody_can_read_is_set_aside(log: ArchivedLog) -> None:
     log.open()
     assert len(files_of(log, "aside-*/facts/*/*.parquet")) == 2
     assert log.archive.archive_now().rows == 10
+    assert log.archive.forget(["nobody"], []) == 0
+    assert files_of(log, "aside-*") == []
+
+
+def test_retention_before_the_first_export_begins_no_archive(log: ArchivedLog) -> None:
+    """An archive without an export stays without a catalog, which would pass for one."""
+    assert log.archive.drop_before(NOW, NOW).files == 0
+    assert log.archive.forget(["u1"], []) == 0
+    SegmentWriter(log.spool).ends(range(5))
+    log.drain()
+    assert log.archive.restore_if_needed() is None
+    assert log.archive.archive_now().rows == 10
 
 
 def test_reading_offline_gives_the_same_counts(log: ArchivedLog) -> None:

@@ -5,9 +5,8 @@ import pytest
 from support.log_archive import ArchivedLog
 from support.log_records import NOW, SECOND, SegmentWriter, begin_of, end_of, id_of
 
-from storage.archive.facts import FactArchive
-from storage.database import FILE_NAME, Database
-from storage.errors import DatabaseCorrupt, DatabaseFailed
+from storage.database import FILE_NAME
+from storage.errors import DatabaseCorrupt
 from storage.frames import FrameKind
 from storage.records import Alert, Baseline, Delivery, Feedback, Verdict
 from storage.times import DAY_US
@@ -108,28 +107,6 @@ def test_increments_add_up(log: ArchivedLog) -> None:
         assert log.archive.archive_now().rows == 30 - 10
     assert log.archive.archive_now().rows == 0
     before = log.dump()
-    log.lose_the_file()
-    assert log.dump() == before
-
-
-def test_a_killed_restore_starts_over(log: ArchivedLog) -> None:
-    """Nothing of a restore counts before all of it does."""
-    spool = SegmentWriter(log.spool)
-    write_everything(spool)
-    log.drain()
-    log.archive.archive_now()
-    before = log.dump()
-    log.database.close()
-    for path in log.data_dir.glob(f"{FILE_NAME}*"):
-        path.unlink()
-    # Facts go in before roll-ups, for which this file has no place.
-    log.database = Database.open(log.data_dir, now_us=log.now_us)
-    with log.database.cursor() as cursor:
-        cursor.execute("DROP TABLE rollup_values")
-        cursor.execute('CREATE TABLE rollup_values ("at" TIMESTAMP)')
-    with pytest.raises(DatabaseFailed, match="column"):
-        FactArchive(log.database, now_us=log.now_us).restore_if_needed()
-    assert log.rows("SELECT count(*) FROM predictions") == [(0,)]
     log.lose_the_file()
     assert log.dump() == before
 
