@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
 import duckdb
 
 from storage.errors import QueryRefused
-from storage.reader import Record, Window, record
+from storage.reader import Record, Window
 from storage.statements import checked_condition
+from storage.text.lookup import text_of
 from storage.times import from_timestamp, to_timestamp
 
 FAILED = "CASE WHEN reason IS NOT NULL THEN reason <> 'client_closed' ELSE status >= 400 END"
@@ -166,11 +168,19 @@ def following(
 
 def with_text(connection: duckdb.DuckDBPyConnection, page: Page) -> Page:
     """Return the page with the text of each row as `payload`, None where there is none."""
-    rows = []
-    for row in page.rows:
-        whole = record(connection, row["id"])
-        rows.append({**row, "payload": whole["payload"] if whole is not None else None})
-    return page._replace(rows=rows)
+    data_dir = data_dir_of(connection)
+    return page._replace(
+        rows=[{**row, "payload": text_of(connection, data_dir, row)} for row in page.rows]
+    )
+
+
+def data_dir_of(connection: duckdb.DuckDBPyConnection) -> Path:
+    """Return the data directory of the database that a connection is to."""
+    row = connection.execute(
+        "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchone()
+    assert row is not None, "a connection has a database"
+    return Path(row[0]).parent
 
 
 def _conditions(

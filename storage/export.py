@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import duckdb
 
+from storage.browse import data_dir_of
 from storage.database import COPIES_FOLDER
 from storage.errors import DatabaseFailed, QueryRefused
 from storage.faults import translated
@@ -116,7 +117,7 @@ class Export:
             self._select = self._statement(connection)
             self._windows = self._plan(connection)
             if self._parent is None:
-                self._parent = _folder_of(connection)
+                self._parent = data_dir_of(connection) / COPIES_FOLDER
 
     def next_slice(self) -> Path | None:
         """Write the next file, in order of time, and remove the one before; None is the end.
@@ -267,14 +268,6 @@ def _of_route(query: ExportQuery, *, in_table: bool) -> str:
         return route
     key = _KEYS.get(query.table, "id")
     return f"{key} IN (SELECT id FROM predictions WHERE {route})"  # noqa: S608 (quoted)
-
-
-def _folder_of(connection: duckdb.DuckDBPyConnection) -> Path:
-    row = connection.execute(
-        "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
-    ).fetchone()
-    assert row is not None, "a connection has a database"
-    return Path(row[0]).parent / COPIES_FOLDER
 
 
 def _escaped(text: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
@@ -49,6 +49,11 @@ class ExportAsked(BaseModel):
         None, max_length=8192, description="A DuckDB condition over the table's columns."
     )
     columns: str | None = Field(None, max_length=4096, description="Names, with commas between.")
+
+
+class _Slice(NamedTuple):
+    path: Path
+    size_bytes: int
 
 
 def router(state: ApiState) -> APIRouter:
@@ -99,13 +104,13 @@ async def _pieces(export: Export, places: Places, *, tar: bool) -> AsyncIterator
     with places.place():
         try:
             await asyncio.to_thread(export.prepare)
-            while (path := await asyncio.to_thread(export.next_slice)) is not None:
+            while (found := await asyncio.to_thread(_next_slice, export)) is not None:
                 if tar:
-                    yield tar_header(path)
-                async for piece in _read(path):
+                    yield tar_header(*found)
+                async for piece in _read(found.path):
                     yield piece
                 if tar:
-                    yield bytes(-path.stat().st_size % _BLOCK_BYTES)
+                    yield bytes(-found.size_bytes % _BLOCK_BYTES)
             if tar:
                 yield bytes(2 * _BLOCK_BYTES)
         finally:
@@ -119,8 +124,13 @@ async def _read(path: Path) -> AsyncIterator[bytes]:
             yield piece
 
 
-def tar_header(path: Path) -> bytes:
+def _next_slice(export: Export) -> _Slice | None:
+    path = export.next_slice()
+    return None if path is None else _Slice(path, path.stat().st_size)
+
+
+def tar_header(path: Path, size_bytes: int) -> bytes:
     """Return what stands before a file in a tar archive."""
     info = tarfile.TarInfo(path.name)
-    info.size = path.stat().st_size
+    info.size = size_bytes
     return info.tobuf(tarfile.GNU_FORMAT)

@@ -1,5 +1,7 @@
 """A served prediction log whose rows come in while it is read."""
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ from storage.records import End
 from storage.repository import Repository
 from storage.writer import Batch, write_batch
 
+_GRACE_S = 5.0
+
 
 def take_in(database: Database, ends: Sequence[End]) -> None:
     """Write records in one transaction, as the writer does."""
@@ -27,6 +31,11 @@ def reading_app(database: Database) -> FastAPI:
     """Return the API's reads behind a middleware, as the control plane has them."""
     state = State(Repository(database), SystemClock())
     app = FastAPI()
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, int]:
+        return {"pid": os.getpid()}
+
     for module in (logs, export, sql):
         app.include_router(module.router(state), prefix="/api/v1")
 
@@ -45,5 +54,10 @@ def served_log(database: Database) -> Iterator[str]:
 
 
 def copies_left(data_dir: Path) -> list[str]:
-    """Return what exports have left behind in the data directory."""
-    return [path.name for path in (data_dir / "copies").glob("*")]
+    """Return what exports have left behind in the data directory; a thread clears it away."""
+    deadline_s = time.monotonic() + _GRACE_S
+    while left := [path.name for path in (data_dir / "copies").glob("*")]:
+        if time.monotonic() > deadline_s:
+            break
+        time.sleep(0.01)
+    return left
