@@ -53,14 +53,14 @@ class Exporter:
         return self.write(table, Partition(day, 0, ""), condition)
 
     def changed(
-        self, table: Table, files: Iterable[ArchiveFile], found: Sequence[Partition] | None = None
+        self, table: Table, files: Iterable[ArchiveFile], found: Sequence[Partition]
     ) -> tuple[list[ArchiveFile], list[ArchiveFile]]:
         """Write the days of a table whose rows are not those of its files.
 
         Parameters
         ----------
-        found : sequence of Partition, optional
-            The table's days, if they are known already.
+        found : sequence of Partition
+            The table's days, from `partitions_of`.
 
         Returns
         -------
@@ -70,7 +70,7 @@ class Exporter:
         """
         before = {file.day: file for file in files}
         now, new = [], []
-        for partition in self._partitions(table, "true") if found is None else found:
+        for partition in found:
             known = before.get(partition.day)
             if known is not None and (known.rows, known.fingerprint) == partition[1:]:
                 now.append(known)

@@ -24,7 +24,7 @@ from storage.archive.catalog import (
     set_facts_aside,
     sweep,
 )
-from storage.archive.export import Exporter
+from storage.archive.export import Exporter, partitions_of
 from storage.archive.restore import ADOPTED_FACTS, Restored, current_batch, restore_if_needed
 from storage.archive.state import StateArchive, has_counter
 from storage.archive.tables import Table, list_tables
@@ -144,7 +144,7 @@ class FactArchive:
                 exporter = Exporter(cursor, self._folder, before.generation + 1)
                 tables = list_tables(cursor)
                 facts = self._export_facts(exporter, tables, batch)
-                files = [*facts, *self._export_counts(exporter, tables)]
+                files = [*facts, *self._export_counts(cursor, exporter, tables)]
                 exporter.finish()
                 after = msgspec.structs.replace(
                     before,
@@ -318,11 +318,15 @@ class FactArchive:
             files += of_table
         return files
 
-    def _export_counts(self, exporter: Exporter, tables: Sequence[Table]) -> list[ArchiveFile]:
+    def _export_counts(
+        self, cursor: duckdb.DuckDBPyConnection, exporter: Exporter, tables: Sequence[Table]
+    ) -> list[ArchiveFile]:
+        counts = [table for table in tables if table.kind in ("rollup", "snapshot")]
+        found = partitions_of(cursor, counts)
         files: list[ArchiveFile] = []
-        for table in tables:
-            if table.kind in ("rollup", "snapshot"):
-                files += exporter.changed(table, self._catalog.of(table.name))[0]
+        for table in counts:
+            known = self._catalog.of(table.name)
+            files += exporter.changed(table, known, found[table.name])[0]
         return files
 
     def _days_to_merge(self, files: Sequence[ArchiveFile]) -> list[str]:
