@@ -1,9 +1,7 @@
 """Where the configuration comes from: a file, or the environment alone."""
 
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,48 +9,13 @@ import yaml
 from pydantic import ValidationError
 
 from gateway.config import Settings
+from gateway.config_source import Source
 from gateway.errors import ConfigError
 from gateway.settings_problems import describe
 from local_engine.config import DEFAULT_MODEL
 
 ENGINE_NAME = "local"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a configuration was found; `path` is None for the environment alone."""
-
-    path: Path | None
-
-    def __str__(self) -> str:
-        return str(self.path) if self.path else "the environment"
-
-
-def find_config(explicit: str | None, environ: Mapping[str, str], cwd: Path, home: Path) -> Source:
-    """Return the first of `--config`, `$DRIFTGATE_CONFIG`, `./driftgate.yaml`, the user's own.
-
-    Raises
-    ------
-    ConfigError
-        A file that was named does not exist.
-    """
-    for named, origin in (
-        (explicit, "--config"),
-        (environ.get("DRIFTGATE_CONFIG"), "$DRIFTGATE_CONFIG"),
-    ):
-        if named:
-            path = Path(named)
-            if not path.is_file():
-                problem = (
-                    f"{origin} names `{named}`, which is no file; write one with `monitor init`"
-                )
-                raise ConfigError([problem], source=named)
-            return Source(path.absolute())
-    for path in (cwd / "driftgate.yaml", home / ".config" / "driftgate" / "driftgate.yaml"):
-        if path.is_file():
-            return Source(path)
-    return Source(None)
 
 
 def load_settings(source: Source, environ: Mapping[str, str]) -> Settings:
@@ -177,11 +140,6 @@ def _read_secret_files(settings: Settings, source: str) -> Settings:
             # Not `from error`: its text shows the secret.
             raise ConfigError([problem], source=source) from None
     return settings.model_copy(update={"upstreams": upstreams})
-
-
-def current_source(explicit: str | None) -> Source:
-    """Return the source this process would use."""
-    return find_config(explicit, os.environ, Path.cwd(), Path.home())
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 from gateway.banner import print_banner, shown_address
 from gateway.children import Child, ChildSpec
 from gateway.config import Settings, split_address
+from gateway.config_source import Source
 from gateway.engine_process import EXIT_UNUSABLE, engine_environment
 from gateway.errors import ConfigError
 from gateway.exposure import open_addresses
-from gateway.settings import Source, settings_from_message
+from gateway.settings import settings_from_message
 from router.clock import Clock
 from router.tasks import TaskSet
 from storage.lock import WriterLock

@@ -16,9 +16,9 @@ from monitors.baselines import (
     next_version,
     read_references,
 )
-from monitors.config import BaselineConfig, MonitorsConfig
 from monitors.drift import TooFew, compare
 from monitors.errors import BaselineInvalid, MonitorError, NoBaseline
+from monitors.options import BaselineOptions, MonitorOptions
 from monitors.signals.table import SIGNALS, Signal
 from monitors.verdicts import (
     MONITOR,
@@ -90,7 +90,7 @@ def next_run_at(now_us: int, every_s: float) -> int:
     return (now_us // step + 1) * step
 
 
-def watched(config: MonitorsConfig) -> tuple[Signal, ...]:
+def watched(config: MonitorOptions) -> tuple[Signal, ...]:
     """Return the signals that the configuration leaves enabled."""
     off = {name for name, feature in config.features.items() if not feature.enabled}
     return tuple(signal for signal in SIGNALS if signal.name not in off)
@@ -119,7 +119,7 @@ class MonitorRun:
     def __init__(
         self,
         store: Store,
-        config: MonitorsConfig,
+        config: MonitorOptions,
         routes: Sequence[str],
         on_verdicts: Callable[[list[Verdict]], None],
     ) -> None:
@@ -247,7 +247,7 @@ class MonitorRun:
         return known
 
     def _configured(
-        self, config: BaselineConfig, route: str, existing: Sequence[Baseline], now_us: int
+        self, config: BaselineOptions, route: str, existing: Sequence[Baseline], now_us: int
     ) -> list[Baseline]:
         """Build the configured baseline once its period has passed."""
         window = baseline_window(config)

@@ -20,8 +20,8 @@ from typing import Literal
 
 import msgspec
 
-from monitors.config import MonitorsConfig
 from monitors.drift import Comparison, TooFew, likely_cause
+from monitors.options import MonitorOptions
 from monitors.windows import Window
 from stats.confidence import Z
 from stats.results import Psi
@@ -97,7 +97,7 @@ def per_look_alpha(false_alarms_per_30d: float, every_s: float, features: int) -
     return min(MOST_ALPHA, false_alarms_per_30d / (looks * max(1, features)))
 
 
-def levels_for(config: MonitorsConfig, feature: str) -> Levels:
+def levels_for(config: MonitorOptions, feature: str) -> Levels:
     """Return a feature's levels; its own `psi` moves the critical one in proportion."""
     general = config.material
     own = config.features.get(feature)

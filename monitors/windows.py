@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from monitors.config import BaselineConfig
+from monitors.options import BaselineOptions
 
 SECOND_US = 1_000_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -34,7 +34,7 @@ def window_ending(at_us: int, length_s: float) -> Window:
     return Window(at_us - max(1, round(length_s * SECOND_US)), at_us)
 
 
-def baseline_window(config: BaselineConfig) -> Window:
+def baseline_window(config: BaselineOptions) -> Window:
     """Return the configured reference period; times without a zone are UTC."""
     return Window(to_us(config.start), to_us(config.end))
 

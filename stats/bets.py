@@ -16,7 +16,7 @@ BLOCK = 256
 
 
 def rank_p_values(
-    rows: CountArray, pool: CountArray, generator: np.random.Generator
+    rows: CountArray, pool: CountArray, generator: "np.random.Generator"
 ) -> tuple[FloatArray, CountArray]:
     """Rank each row in the pool, ties at random, then let it join the pool.
 

@@ -1,8 +1,8 @@
 """`GET /report`: the report of an interval."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from gateway.api.errors import ERRORS, ErrorRoute
 from gateway.api.intervals import AskedInterval, window_of
@@ -21,6 +21,26 @@ Micros = Annotated[
 Moment = Annotated[
     str | None, Query(max_length=64, description="`24h`, `7d`, ISO 8601, `today`, `yesterday`.")
 ]
+Exact = Annotated[
+    bool, Query(description="Percentiles and distances from rows, not within 1 %: seconds of work.")
+]
+
+
+class Narrowed(NamedTuple):
+    """What of the interval is reported, and how."""
+
+    route: str | None = None
+    model: str | None = None
+    exact: bool = False
+
+
+_ALL = Narrowed()
+
+
+def _narrowed(
+    *, route: str | None = None, model: str | None = None, exact: Exact = False
+) -> Narrowed:
+    return Narrowed(route, model, exact)
 
 
 def router(state: ApiState) -> APIRouter:
@@ -41,13 +61,13 @@ def router(state: ApiState) -> APIRouter:
         until_us: Micros = None,
         since: Moment = None,
         until: Moment = None,
-        route: str | None = None,
-        model: str | None = None,
+        narrowed: Annotated[Narrowed, Depends(_narrowed)] = _ALL,
     ) -> Response:
         """Return the report, narrowed to a route or a model; the interval is [since, until)."""
         now_us = state.clock.now_us()
         asked = AskedInterval(since_us, until_us, since, until)
-        query = ReportQuery(window_of(asked, now_us, default_since=DEFAULT_SINCE), route, model)
+        window = window_of(asked, now_us, default_since=DEFAULT_SINCE)
+        query = ReportQuery(window, *narrowed)
         found = build_report(state.repository, query, state.settings.monitors, now_us)
         return Response(encode_report(found), media_type="application/json")
 

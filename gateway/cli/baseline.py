@@ -164,7 +164,7 @@ def _set_here(
     from monitors.schedule import MonitorRun
     from monitors.windows import Window
 
-    config = source.settings.monitors
+    config = source.monitors
     monitor = MonitorRun(repository, config, (), lambda _: None)
     window = Window(*interval)
     wanted = Wanted(body["name"], body["route"], window, config.min_samples, body["last"])

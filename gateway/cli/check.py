@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.exits import GOOD
-from gateway.settings import current_source, load_settings
+from gateway.config_source import current_source
+from gateway.settings import load_settings
 
 if TYPE_CHECKING:
     from gateway.config import Settings

@@ -25,6 +25,8 @@ class _Scope(NamedTuple):
     interval: "Interval"
     route: str | None
     model: str | None
+    exact: bool
+    offline: bool
 
 
 @click.command()
@@ -41,6 +43,10 @@ class _Scope(NamedTuple):
     metavar="GATES",
     help="Exit 1 on `drift`, `drift:critical`, `errors` (above 1 %), `errors:0.05`; comma between.",
 )
+@click.option("--exact", is_flag=True, help="Percentiles and distances from rows, not within 1 %.")
+@click.option(
+    "--offline", is_flag=True, help="From the archive, though a process has the database."
+)
 @source_options
 def report(
     *,
@@ -49,7 +55,7 @@ def report(
     form: str,
     output: Path | None,
     fail_on: str | None,
-    **narrowed: str | Path | None,
+    **more: str | Path | bool | None,
 ) -> int:
     """Report traffic, errors, latency, tokens, cost, drift, alerts and data quality.
 
@@ -72,15 +78,16 @@ def report(
     except TimeRefused as error:
         raise click.UsageError(str(error)) from error
     gates = _gates(fail_on)
-    data_dir, route, model = narrowed["data_dir"], narrowed["route"], narrowed["model"]
+    data_dir, route, model = more["data_dir"], _text(more["route"]), _text(more["model"])
     options = SourceOptions(
-        config=_text(narrowed["config"]),
-        data_dir=Path(data_dir) if data_dir is not None else None,
-        server=_text(narrowed["server"]),
+        config=_text(more["config"]),
+        data_dir=Path(str(data_dir)) if data_dir is not None else None,
+        server=_text(more["server"]),
     )
     click.echo(f"monitor: {interval}", err=True)
     source = Source.find(options, clock)
-    found = _fetch(source, _Scope(interval, _text(route), _text(model)))
+    scope = _Scope(interval, route, model, bool(more["exact"]), bool(more["offline"]))
+    found = _fetch(source, scope)
     _write(found, form, output)
     return _exit_code(found, gates)
 
@@ -103,7 +110,10 @@ def _fetch(source: "Source", scope: _Scope) -> "Report":
         "until_us": scope.interval.to_us,
         "route": scope.route,
         "model": scope.model,
+        "exact": "true" if scope.exact else None,
     }
+    if scope.offline:
+        return _read_archive(source, scope)
 
     def ask(server: Server) -> "Report":
         try:
@@ -123,15 +133,35 @@ def _read(source: "Source", scope: _Scope, database: "Database") -> "Report":
     from monitors.windows import Window
     from storage.repository import Repository
 
-    query = ReportQuery(Window(*scope.interval), scope.route, scope.model)
+    query = ReportQuery(Window(*scope.interval), scope.route, scope.model, scope.exact)
     now_us = source.clock.now_us()
-    built = build_report(Repository(database), query, source.settings.monitors, now_us)
+    built = build_report(Repository(database), query, source.monitors, now_us)
     lag = spool_lag_bytes(database, spool_dir(source.data_dir))
     notes = built.notes
     if lag:
         notes = (*notes, f"{lag} bytes of the spool are not in the database; `monitor serve` reads")
     quality = msgspec.structs.replace(built.data_quality, spool_lag_bytes=lag)
     return msgspec.structs.replace(built, data_quality=quality, notes=notes)
+
+
+def _read_archive(source: "Source", scope: _Scope) -> "Report":
+    import msgspec
+
+    from monitors.report.build import ReportQuery, build_report
+    from monitors.windows import Window, from_us
+    from storage.archive.offline import open_offline
+    from storage.repository import Repository
+
+    interval = scope.interval
+    offline = open_offline(source.data_dir, from_us=interval.from_us, to_us=interval.to_us)
+    try:
+        query = ReportQuery(Window(*interval), scope.route, scope.model, scope.exact)
+        now_us = source.clock.now_us()
+        built = build_report(Repository(offline.database), query, source.monitors, now_us)
+    finally:
+        offline.database.close()
+    note = f"from the archive: what came in after {from_us(offline.as_of_us)} is not in it"
+    return msgspec.structs.replace(built, notes=(note, *built.notes))
 
 
 def _write(found: "Report", form: str, output: Path | None) -> None:
@@ -180,5 +210,5 @@ def _exit_code(found: "Report", gates: "tuple[Gate, ...]") -> int:
     return NOT_ENOUGH_DATA if "unknown" in outcomes else GOOD
 
 
-def _text(value: str | Path | None) -> str | None:
+def _text(value: object) -> str | None:
     return None if value is None else str(value)

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from gateway.config import Settings, split_address
+from gateway.config_source import current_source
 from gateway.errors import ConfigError
 from gateway.exposure import open_addresses
-from gateway.settings import current_source, load_settings
+from gateway.settings import load_settings
 from gateway.supervisor import ServeOptions, Supervisor
 from router.clock import SystemClock
 
@@ -61,7 +62,7 @@ def _options(settings: Settings, overrides: dict[str, object]) -> ServeOptions:
             split_address(address)
         except ValueError as error:
             raise click.UsageError(f"{option}: {error}") from error
-    from gateway.settings import Source
+    from gateway.config_source import Source
 
     return ServeOptions(
         source=Source(None),

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from router.durations import parse_duration_s
+from router.duration_text import parse_duration_s
 
 _SECOND_US = 1_000_000
 _DAY_US = 86_400 * _SECOND_US

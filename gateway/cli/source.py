@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
-import httpx2
 import msgspec
 
 from gateway.cli.exits import NotEnoughDataError, UnreachableError
-from gateway.config import Settings
+from gateway.config_source import Source as ConfigSource
+from gateway.config_source import current_source
 from gateway.paths import control_file
-from gateway.settings import current_source, load_settings
+from monitors.options import DEFAULTS, MonitorOptions
 from router.clock import Clock
 from storage.errors import DatabaseLocked
 
 if TYPE_CHECKING:
+    from gateway.cli.http import Answer
+    from gateway.config import Settings
     from storage.database import Database
 
 T = TypeVar("T")
@@ -56,6 +58,17 @@ class _Health(msgspec.Struct):
     """What its `/healthz` says."""
 
     pid: int
+
+
+class Gateway(NamedTuple):
+    """What the configuration says of the control plane: defaults as in `gateway.config`."""
+
+    data_dir: str = "./driftgate-data"
+    control: str = "127.0.0.1:8081"
+    key: str | None = None
+
+
+DEFAULT_GATEWAY = Gateway()
 
 
 class SourceOptions(NamedTuple):
@@ -93,34 +106,31 @@ class Server:
         params: Mapping[str, object] | None = None,
         json: dict[str, object] | None = None,
     ) -> bytes:
-        timeout = httpx2.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
-        query = {k: str(v) for k, v in (params or {}).items() if v is not None}
-        url = self.url + _API + path
+        from gateway.cli.http import Call, NoAnswer, TooSlow, send
+
+        call = Call(method, self.url + _API + path, params, json, self.key)
         try:
-            # A proxy of the environment is for the internet, not for this machine's server.
-            with httpx2.Client(timeout=timeout, trust_env=False) as client:
-                answer = client.request(method, url, params=query, json=json, headers=headers)
-        except httpx2.ReadTimeout as error:
+            answer = send(call, connect_s=CONNECT_TIMEOUT_S, answer_s=ANSWER_TIMEOUT_S)
+        except TooSlow as error:
             raise UnreachableError(
                 f"{self.url} did not answer within {ANSWER_TIMEOUT_S:.0f} s; ask for less"
             ) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise ServerGone(f"{self.url}: {error or type(error).__name__}") from error
-        if answer.is_success:
-            return answer.content
+        except NoAnswer as error:
+            raise ServerGone(f"{self.url}: {error}") from error
+        if 200 <= answer.status < 300:
+            return answer.body
         raise self._refusal(answer)
 
-    def _refusal(self, answer: httpx2.Response) -> Exception:
+    def _refusal(self, answer: "Answer") -> Exception:
         try:
-            detail = msgspec.json.decode(answer.content, type=_Refusal).error
+            detail = msgspec.json.decode(answer.body, type=_Refusal).error
         except msgspec.MsgspecError:
-            return ServerGone(f"{self.url} is no control plane: it answers {answer.status_code}")
-        if answer.status_code in {404, 422}:
+            return ServerGone(f"{self.url} is no control plane: it answers {answer.status}")
+        if answer.status in {404, 422}:
             return click.UsageError(detail.message)
-        if answer.status_code == 409:
+        if answer.status == 409:
             return NotEnoughDataError(detail.message)
-        if answer.status_code == 401:
+        if answer.status == 401:
             return UnreachableError(
                 f"{self.url}: {detail.message}; name the server's configuration with --config"
             )
@@ -130,23 +140,45 @@ class Server:
 class Source:
     """One data directory, and the server that may hold it."""
 
-    def __init__(self, options: SourceOptions, clock: Clock, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        options: SourceOptions,
+        clock: Clock,
+        settings: "Settings | None",
+        found: ConfigSource,
+    ) -> None:
+        self._settings = settings
+        self._found = found
         self.clock = clock
-        self.data_dir = (options.data_dir or Path(settings.gateway.data_dir)).absolute()
+        gateway = DEFAULT_GATEWAY if settings is None else _gateway_of(settings)
+        self._key = gateway.key
+        self.data_dir = (options.data_dir or Path(gateway.data_dir)).absolute()
         self._server = options.server
         # With a directory of its own choice, the configured address may be another one's.
-        self._configured = None if options.data_dir else f"http://{settings.gateway.control}"
+        self._configured = None if options.data_dir else f"http://{gateway.control}"
 
     @classmethod
     def find(cls, options: SourceOptions, clock: Clock) -> "Source":
-        """Read the configuration.
+        """Read the configuration file, if there is one.
 
         Raises
         ------
         ConfigError
         """
-        return cls(options, clock, load_settings(current_source(options.config), os.environ))
+        found = current_source(options.config)
+        return cls(options, clock, None if found.path is None else _load(found), found)
+
+    @property
+    def settings(self) -> "Settings":
+        """The whole configuration; without a file, that of the environment."""
+        if self._settings is None:
+            self._settings = _load(self._found)
+        return self._settings
+
+    @property
+    def monitors(self) -> MonitorOptions:
+        """The section `monitors`, which the environment does not change."""
+        return DEFAULTS if self._settings is None else self._settings.monitors
 
     def use(
         self,
@@ -214,13 +246,35 @@ class Source:
         """
         try:
             left = msgspec.json.decode(control_file(self.data_dir).read_bytes(), type=_Address)
-            with httpx2.Client(timeout=CONNECT_TIMEOUT_S, trust_env=False) as client:
-                health = client.get(f"{left.url}/healthz").content
+        except (OSError, msgspec.MsgspecError):
+            return None
+        from gateway.cli.http import Call, NoAnswer, send
+
+        try:
+            health = send(
+                Call("GET", f"{left.url}/healthz"),
+                connect_s=CONNECT_TIMEOUT_S,
+                answer_s=CONNECT_TIMEOUT_S,
+            ).body
             return left.url if msgspec.json.decode(health, type=_Health).pid == left.pid else None
-        except (OSError, msgspec.MsgspecError, httpx2.HTTPError, httpx2.InvalidURL):
+        except (NoAnswer, msgspec.MsgspecError):
             return None
 
     def _at(self, url: str) -> Server:
-        key = self.settings.gateway.admin_key
         full = url if "://" in url else f"http://{url}"
-        return Server(full.rstrip("/"), key.get_secret_value() if key else None)
+        return Server(full.rstrip("/"), self._key)
+
+
+def _load(found: ConfigSource) -> "Settings":
+    from gateway.settings import load_settings
+
+    return load_settings(found, os.environ)
+
+
+def _gateway_of(settings: "Settings") -> Gateway:
+    key = settings.gateway.admin_key
+    return Gateway(
+        settings.gateway.data_dir,
+        settings.gateway.control,
+        key.get_secret_value() if key else None,
+    )

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from monitors.config import MonitorsConfig
 from monitors.counted import CountedWindows, Features, RowWindows
+from monitors.options import MonitorOptions
 from monitors.report.drift_part import DriftLook, RouteDrift, Windows, look_at_route
 from monitors.report.model import (
     REPORT_VERSION,
@@ -55,7 +55,7 @@ class _Reads(NamedTuple):
 def build_report(
     repository: Repository,
     query: ReportQuery,
-    config: MonitorsConfig,
+    config: MonitorOptions,
     now_us: int,
     *,
     rows_to_read: int = ROWS_TO_READ,
@@ -67,7 +67,7 @@ def build_report(
 
     Parameters
     ----------
-    config : MonitorsConfig
+    config : MonitorOptions
         Levels, budget and watched signals of the drift part.
     now_us : int
         Microseconds since the epoch: `generated_at`.

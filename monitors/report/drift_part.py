@@ -7,11 +7,11 @@ import numpy as np
 
 from monitors.baselines import Column, Reference, choose_baseline, label, read_references
 from monitors.certainty import could_change
-from monitors.config import MonitorsConfig
 from monitors.drift import Comparison, TooFew, compare
 from monitors.errors import MonitorError
 from monitors.observed import Window as Seen
 from monitors.observed import missing_of, rows_of
+from monitors.options import MonitorOptions
 from monitors.report.model import Finding, MissingShare
 from monitors.schedule import watched
 from monitors.signals.table import Signal
@@ -49,7 +49,7 @@ class DriftLook(NamedTuple):
 
     at: int
     window: Window
-    config: MonitorsConfig
+    config: MonitorOptions
 
 
 def look_at_route(

@@ -1,14 +1,7 @@
 """The report for people: tables of words and numbers; colour only repeats what words say."""
 
-import io
-import textwrap
-from collections.abc import Iterable, Sequence
-
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from monitors.report.model import (
     DataQuality,
@@ -19,13 +12,13 @@ from monitors.report.model import (
     Traffic,
 )
 from monitors.report.printable import printable
+from monitors.report.tables import Cell, Column, folded, table_lines
 from monitors.windows import from_us
 
 _STYLES = {"ok": "green", "drift": "red", "open": "red", "critical": "red", "warning": "yellow"}
 _WORDS = {"not_enough_data": "not enough data"}
 _UNKNOWN = "-"
 _DRIFT = "Drift"
-_WIDEST = 10_000
 _LEFT = (
     *("route", "variant", "role", "upstream", "feature", "verdict", "severity"),
     *("baseline", "cause", "state", "kind", "opened", "summary", "reason", "time"),
@@ -42,34 +35,36 @@ def render_text(report: Report, *, width: int = 120, colour: bool = False) -> st
     colour : bool
         Write ANSI colours.
     """
-    target = io.StringIO()
-    console = Console(
-        file=target,
-        width=width,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        no_color=not colour,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        legacy_windows=False,
-    )
-    console.print(_head(report))
+    lines = [*folded(_head(report), width), ""]
     for table in _tables(report):
-        console.print()
-        # A table that is too wide runs over the edge: rich would break numbers, or lose columns.
-        unbound = console.options.update_width(_WIDEST)
-        console.width = max(width, Measurement.get(console, unbound, table).minimum)
-        console.print(table)
-        console.width = width
+        columns = [Column(n, left=n in _LEFT, sentence=n == "summary") for n in table.columns]
+        rows = [[Cell(text, _colour(text)) for text in row] for row in table.rows]
+        lines += table_lines(table.title, columns, rows, width=width, colour=colour)
+        lines.append("")
         if table.title == _DRIFT:
-            for line in _cause_lines(report.drift):
-                console.print(line)
-    for line in _quality_lines(report.data_quality):
-        console.print(line)
-    for note in report.notes:
-        console.print(Text(printable(f"note: {note}")))
-    return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
+            lines += [line for text in _cause_lines(report.drift) for line in folded(text, width)]
+    for text in (*_quality_lines(report.data_quality), *(f"note: {n}" for n in _notes(report))):
+        lines += folded(text, width)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+class _Table(NamedTuple):
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def _colour(text: str) -> str:
+    return _STYLES.get(text.partition(",")[0], "")
+
+
+def _notes(report: Report) -> Iterator[str]:
+    if not report.exact:
+        yield (
+            f"percentiles and distances are within {report.relative_error:.1%}, from counts;"
+            " --exact reads the rows. Counts and sums are exact."
+        )
+    yield from report.notes
 
 
 def _head(report: Report) -> str:
@@ -83,7 +78,7 @@ def _head(report: Report) -> str:
     return f"driftgate report, {interval}{scope}: {report.requests} requests"
 
 
-def _tables(report: Report) -> Iterable[Table]:
+def _tables(report: Report) -> Iterator[_Table]:
     if report.traffic:
         yield _traffic_table(report.traffic)
         if any(row.reasons for row in report.traffic):
@@ -117,7 +112,7 @@ def _tables(report: Report) -> Iterable[Table]:
         yield _table("Alerts", columns, alerts)
 
 
-def _traffic_table(traffic: Sequence[Traffic]) -> Table:
+def _traffic_table(traffic: Sequence[Traffic]) -> _Table:
     columns = "route|variant|role|requests|errors|error share|95 %"
     columns += "|refused|cache hits|fallbacks"
     rows = [
@@ -138,7 +133,7 @@ def _traffic_table(traffic: Sequence[Traffic]) -> Table:
     return _table("Traffic", columns, rows)
 
 
-def _reasons_table(traffic: Sequence[Traffic]) -> Table:
+def _reasons_table(traffic: Sequence[Traffic]) -> _Table:
     columns = "route|variant|role|reason|status|n"
     rows = [
         (row.route, row.variant, row.role, said.reason, str(said.status), str(said.n))
@@ -148,7 +143,7 @@ def _reasons_table(traffic: Sequence[Traffic]) -> Table:
     return _table("What went wrong", columns, rows)
 
 
-def _latency_table(report: Report) -> Table:
+def _latency_table(report: Report) -> _Table:
     columns = "route|variant|role|time|n|p50|p95|p99"
     rows: list[Sequence[str]] = []
     for row in report.traffic:
@@ -180,7 +175,7 @@ def _interrupted(report: Report, total: RouteTotal) -> int:
     return sum(row.interrupted for row in rows)
 
 
-def _usage_table(traffic: Sequence[Traffic]) -> Table:
+def _usage_table(traffic: Sequence[Traffic]) -> _Table:
     columns = "route|variant|role|prompt tokens|response tokens|cached tokens"
     columns += "|tokens unknown|cost USD|cost unknown|truncated"
     rows = [
@@ -201,7 +196,7 @@ def _usage_table(traffic: Sequence[Traffic]) -> Table:
     return _table("Tokens and cost", columns, rows)
 
 
-def _drift_table(drift: Sequence[Finding]) -> Table:
+def _drift_table(drift: Sequence[Finding]) -> _Table:
     columns = "route|feature|verdict|psi|95 %|n|baseline n|baseline"
     rows = [
         (
@@ -223,13 +218,13 @@ def _word(verdict: str) -> str:
     return _WORDS.get(verdict, verdict)
 
 
-def _cause_lines(drift: Sequence[Finding]) -> Iterable[Text]:
+def _cause_lines(drift: Sequence[Finding]) -> Iterator[str]:
     for row in drift:
         if row.verdict != "ok":
-            yield Text(printable(f"{row.route}/{row.feature}: {row.cause}"))
+            yield f"{row.route}/{row.feature}: {row.cause}"
 
 
-def _quality_lines(quality: DataQuality) -> Iterable[Text]:
+def _quality_lines(quality: DataQuality) -> Iterator[str]:
     parts = [
         f"{quality.interrupted} interrupted",
         f"{quality.tokens_unknown} without token counts",
@@ -241,37 +236,15 @@ def _quality_lines(quality: DataQuality) -> Iterable[Text]:
     ]
     if quality.spool_lag_bytes:
         parts.append(f"{quality.spool_lag_bytes} bytes of the spool are not in the database yet")
-    yield Text()
-    yield Text(printable(f"Data quality: {'; '.join(parts)}"))
+    yield ""
+    yield f"Data quality: {'; '.join(parts)}"
     missing = [f"{m.route}/{m.feature} {_share(m.share)} of {m.n}" for m in quality.missing]
     if missing:
-        yield Text(printable(f"Missing values: {', '.join(missing)}"))
+        yield f"Missing values: {', '.join(missing)}"
 
 
-def _table(title: str, columns: str, rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for position, column in enumerate(columns.split("|")):
-        # Sentences are folded; names, numbers with their units and intervals never are.
-        cells = () if column == "summary" else [printable(row[position]) for row in rows]
-        widest = max(map(len, (*column.split(), *cells)))
-        table.add_column(
-            "\n".join(textwrap.wrap(column, widest)),
-            justify="left" if column in _LEFT else "right",
-            overflow="fold",
-            no_wrap=column != "summary",
-            min_width=widest,
-        )
-    for row in rows:
-        table.add_row(
-            *(Text(printable(cell), style=_STYLES.get(cell.partition(",")[0], "")) for cell in row)
-        )
-    return table
+def _table(title: str, columns: str, rows: Sequence[Sequence[str]]) -> _Table:
+    return _Table(title, columns.split("|"), rows)
 
 
 def _percentiles(measured: Percentiles) -> tuple[str, str, str]:

@@ -10,7 +10,8 @@ import pytest
 from support.fake_upstream import FakeUpstream
 from support.worker import RunningWorker
 
-from gateway.settings import Source, load_settings
+from gateway.config_source import Source
+from gateway.settings import load_settings
 from gateway.supervisor import ServeOptions, Supervisor
 from router.clock import SystemClock
 

@@ -10,10 +10,9 @@ from click.testing import CliRunner
 from gateway.cli.check import check, schema_text, summary
 from gateway.cli.init import STARTING_FILE, init
 from gateway.config import Settings
+from gateway.config_source import Source, find_config
 from gateway.errors import ConfigError
 from gateway.settings import (
-    Source,
-    find_config,
     load_settings,
     parse_settings,
     settings_from_text,

@@ -1,0 +1,139 @@
+"""What monitoring is told, without the library that checks it: its import takes 0.2 CPU s.
+
+`monitors.config.MonitorsConfig` is the checked form from a configuration file, `DEFAULTS` what
+holds without one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+class MaterialOptions(Protocol):
+    """Effect sizes below which evidence alone raises nothing."""
+
+    @property
+    def psi(self) -> float:
+        """PSI, less what equal windows show."""
+        ...
+
+    @property
+    def wasserstein_sd(self) -> float:
+        """Wasserstein-1 over the reference's standard deviation."""
+        ...
+
+    @property
+    def critical_psi(self) -> float:
+        """From here on an alert is critical."""
+        ...
+
+
+class FeatureOptions(Protocol):
+    """What differs for one signal."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is compared."""
+        ...
+
+    @property
+    def psi(self) -> float | None:
+        """In place of `material.psi`."""
+        ...
+
+    @property
+    def wasserstein_sd(self) -> float | None:
+        """In place of `material.wasserstein_sd`."""
+        ...
+
+
+class BaselineOptions(Protocol):
+    """The configured reference period, half open."""
+
+    @property
+    def start(self) -> datetime:
+        """First instant."""
+        ...
+
+    @property
+    def end(self) -> datetime:
+        """First instant after it."""
+        ...
+
+
+class MonitorOptions(Protocol):
+    """What is compared, how often, and how many false alarms are acceptable."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is compared."""
+        ...
+
+    @property
+    def false_alarms_per_30d(self) -> float:
+        """Budget of a route, all features and looks together."""
+        ...
+
+    @property
+    def every(self) -> float:
+        """Seconds between looks."""
+        ...
+
+    @property
+    def window(self) -> float:
+        """Seconds of a look's window."""
+        ...
+
+    @property
+    def min_samples(self) -> int:
+        """Least rows of either window."""
+        ...
+
+    @property
+    def clear_after(self) -> int:
+        """Calm looks in a row that resolve an alert."""
+        ...
+
+    @property
+    def material(self) -> MaterialOptions:
+        """Effect sizes that matter."""
+        ...
+
+    @property
+    def features(self) -> Mapping[str, FeatureOptions]:
+        """Overrides by signal name."""
+        ...
+
+    @property
+    def baseline(self) -> BaselineOptions | None:
+        """The configured reference period."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Defaults of `monitors.material`."""
+
+    psi: float = 0.1
+    wasserstein_sd: float = 0.1
+    critical_psi: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Monitors:
+    """Defaults of `monitors`."""
+
+    enabled: bool = True
+    false_alarms_per_30d: float = 1.0
+    every: float = 300.0
+    window: float = 3600.0
+    min_samples: int = 50
+    clear_after: int = 3
+    material: MaterialOptions = Material()
+    features: Mapping[str, FeatureOptions] = field(default_factory=dict)
+    baseline: BaselineOptions | None = None
+
+
+DEFAULTS = Monitors()
+"""What holds where no configuration file says otherwise."""
