@@ -30,6 +30,7 @@ from storage.text.registry import (
     FileState,
     Mark,
     TextFile,
+    drop_marks,
     forget_files,
     load_files,
     load_marks,
@@ -103,7 +104,15 @@ class TextArchive:
     Every method may raise `StorageError`; call again later.
     """
 
-    def __init__(self, database: Database, spool_dir: Path, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        spool_dir: Path,
+        now_us: Callable[[], int],
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
+        self._chunk_bytes = chunk_bytes
         self._database = database
         self._spool_dir = spool_dir
         self._folder = database.data_dir / FOLDER
@@ -227,10 +236,10 @@ class TextArchive:
             return False
         if flush or now_us - (self._written_us or now_us) >= CHUNK_AGE_US:
             return True
-        return unarchived_bytes(self._spool_dir, standing) >= CHUNK_BYTES
+        return unarchived_bytes(self._spool_dir, standing) >= self._chunk_bytes
 
     def _archive(self, cursor: duckdb.DuckDBPyConnection, standing: Standing) -> TextStep:
-        harvest = Harvester(cursor, self._spool_dir, standing, chunk_bytes=CHUNK_BYTES)
+        harvest = Harvester(cursor, self._spool_dir, standing, chunk_bytes=self._chunk_bytes)
         harvest.read()
         known = {one.file for one in load_files(cursor)}
         chunk = _without(harvest.chunk, adopted_ids(cursor, self._folder, harvest.chunk))
@@ -240,10 +249,7 @@ class TextArchive:
             register(cursor, [one._replace(changed_at=now_us) for one in files])
             save_marks(cursor, harvest.marks)
             save_losses(cursor, harvest.losses, now_us)
-            # Of sources whose segments and facts' marks are gone nothing can be read again.
-            cursor.execute(
-                "DELETE FROM text_marks WHERE source NOT IN (FROM watermarks SELECT source)"
-            )
+            drop_marks(cursor, harvest.gone_sources())
         if not harvest.full:
             self._written_us = now_us
         return TextStep(len(chunk.rows), len(files), more=harvest.full)

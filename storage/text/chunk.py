@@ -15,16 +15,13 @@ from storage.errors import DatabaseFailed
 from storage.files import sync_file
 from storage.records import Payload
 from storage.text.layout import day_of, quoted
-from storage.text.parts import is_cut, marked_request
+from storage.text.parts import SEPARATOR, is_cut, marked_request
 
 MEMORY = "512MB"
 """What writing or merging a file may use beyond the text in hand."""
 
-# Every different piece is stored once for each row group, however large the dictionary gets.
-PARQUET = (
-    "FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 1000000,"
-    " STRING_DICTIONARY_PAGE_SIZE_LIMIT 1000000000"
-)
+_DICTIONARY_MIN, _DICTIONARY_MAX = 2000, 1_000_000
+_SEPARATOR = SEPARATOR.decode()
 _NOTE_KEY = "driftgate"
 _SELECT = """
 SELECT id::UUID AS id, make_timestamp(started_us) AS started_at,
@@ -131,8 +128,10 @@ def write_rows(path: Path, rows: list[TextRow], note: FileNote) -> None:
         It cannot be written; nothing is left behind.
     """
     with _unfinished_removed(path), engine() as connection:
-        connection.register("columns", _columns(rows))
-        connection.execute(f"COPY ({_SELECT}) TO {quoted(path)} ({PARQUET}, {note_option(note)})")
+        columns = _columns(rows)
+        connection.register("columns", columns)
+        pieces = sum(request.count(_SEPARATOR) for request in columns["request"]) + len(rows)
+        connection.execute(f"COPY ({_SELECT}) TO {quoted(path)} ({parquet_options(pieces, note)})")
         sync_file(path)
 
 
@@ -147,8 +146,25 @@ def _unfinished_removed(path: Path) -> Iterator[None]:
         raise DatabaseFailed(f"{path} could not be written: {error}") from error
 
 
-def note_option(note: FileNote) -> str:
-    """Return the option of COPY that leaves a note in the file."""
+def parquet_options(pieces: int, note: FileNote) -> str:
+    """Return the options of COPY for a text file.
+
+    Every different piece is stored once for each row group, however large the dictionary gets.
+    Its room is taken beforehand and costs time, so it is no larger than what is to be written.
+
+    Parameters
+    ----------
+    pieces : int
+        How many pieces of requests there are, at most.
+    """
+    entries = min(_DICTIONARY_MAX, max(_DICTIONARY_MIN, pieces))
+    return (
+        f"FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT {entries},"
+        f" STRING_DICTIONARY_PAGE_SIZE_LIMIT 1000000000, {_note_option(note)}"
+    )
+
+
+def _note_option(note: FileNote) -> str:
     return f"KV_METADATA {{{_NOTE_KEY}: {quoted(msgspec.json.encode(note).decode())}}}"
 
 

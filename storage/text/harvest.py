@@ -127,6 +127,14 @@ class Harvester:
         """True when the chunk has reached its size."""
         return self.chunk.text_bytes >= self._chunk_bytes
 
+    def gone_sources(self) -> list[str]:
+        """Return sources that cannot be read again: neither segments nor marks of facts are left.
+
+        While a lost database is filled anew, a source may have its segments and no mark yet.
+        """
+        known = self._standing.facts.keys() | self._segments.keys()
+        return [source for source in self._standing.text if source not in known]
+
     def read(self) -> None:
         """Read until the chunk is full or the text of all facts is in it."""
         for source in self._standing.behind():
@@ -208,8 +216,8 @@ class Harvester:
             return at
         row = self._connection.execute(
             "SELECT count(*) FROM predictions WHERE batch > $1 AND batch <= $2 AND source = $3"
-            " AND has_payload AND (segment, byte_offset) >= ($4, $5)"
-            " AND (segment, byte_offset) < ($6, $7)",
+            " AND has_payload AND (segment > $4 OR segment = $4 AND byte_offset >= $5)"
+            " AND (segment < $6 OR segment = $6 AND byte_offset < $7)",
             [batch, self._standing.batch, source, *at, *to],
         ).fetchone()
         self._lose(source, at, int(row[0]) if row else 0)

@@ -159,6 +159,12 @@ def save_marks(connection: duckdb.DuckDBPyConnection, marks: dict[str, Mark]) ->
         connection.execute("INSERT INTO text_marks VALUES (?, ?, ?, ?)", [source, *mark])
 
 
+def drop_marks(connection: duckdb.DuckDBPyConnection, sources: Sequence[str]) -> None:
+    """Forget sources, inside the caller's transaction."""
+    for source in sources:
+        connection.execute("DELETE FROM text_marks WHERE source = ?", [source])
+
+
 def describe(
     connection: duckdb.DuckDBPyConnection, path: Path, file: str, *, text_bytes: int, level: int
 ) -> TextFile:

@@ -8,10 +8,11 @@ import msgspec
 
 from storage.errors import DatabaseFailed
 from storage.files import sync_file, sync_folder
-from storage.text.chunk import PARQUET, Chunk, FileNote, engine, note_option, write_rows
+from storage.text.chunk import Chunk, FileNote, engine, parquet_options, write_rows
 from storage.text.layout import COLUMNS, is_old_form, next_name, quoted
 from storage.text.registry import TextFile, checksum_of, describe
 
+_PIECES = 100
 _GROUP_TEXT_BYTES = 48 << 20
 _GROUP_ROWS_MIN, _GROUP_ROWS_MAX = 2048, 122_880
 # A chat's requests begin alike: the second and third piece are its first messages.
@@ -99,7 +100,7 @@ def write_merged(
     statement = (
         f"COPY (SELECT {COLUMNS} FROM read_parquet([{files}], hive_partitioning = false)"  # noqa: S608 (names of this program)
         f" ORDER BY {_TOGETHER}) TO {quoted(partial)}"
-        f" ({PARQUET}, ROW_GROUP_SIZE {per_group}, {note_option(note)})"
+        f" ({parquet_options(_PIECES * rows, note)}, ROW_GROUP_SIZE {per_group})"
     )
     try:
         with engine(spill) as connection:
@@ -149,8 +150,7 @@ def write_without(
             return None
         text_bytes = source.text_bytes * rows // source.rows
         note = msgspec.structs.replace(note, text_bytes=text_bytes)
-        connection.execute(
-            f"COPY (SELECT {columns} {kept}) TO {quoted(partial)} ({PARQUET}, {note_option(note)})"
-        )
+        options = parquet_options(_PIECES * rows, note)
+        connection.execute(f"COPY (SELECT {columns} {kept}) TO {quoted(partial)} ({options})")
         sync_file(partial)
         return describe(connection, partial, name, text_bytes=text_bytes, level=source.level)
