@@ -128,7 +128,9 @@ def _array(name: str, values: Values, or_none: bool) -> npt.NDArray[Any]:  # noq
     if name in _INTEGERS or name in _INTEGERS_OR_NONE:
         return _masked(values, np.int64)
     if name in _NUMBERS:
-        return np.array(values, dtype=np.float64)
+        # DuckDB takes NaN in an array for NULL; a duration that nobody knows is 0.
+        known = np.array(values, dtype=np.float64)
+        return np.nan_to_num(known, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     if name in _NUMBERS_OR_NONE:
         found = np.array(values, dtype=np.float64)  # None becomes NaN.
         return np.ma.masked_array(found, mask=~np.isfinite(found))

@@ -163,13 +163,16 @@ class Ingester:
             marks = self._load_marks()
             sources = self._sources()
             harvest = self._harvest(sources, marks)
+            # Whatever goes wrong from here on, the file alone knows whether the batch is in.
+            self._marks = None
             written = self._write(harvest) if harvest.marks else Batch((), (), (), (), ())
+            marks.update(harvest.marks)
+            self._marks = marks
             self._checkpoint()
         except (DatabaseCorrupt, DatabaseFailed) as error:
             self._totals = self._totals._replace(failures=self._totals.failures + 1)
             self._recover(error)
             return IngestStep(failed=str(error))
-        marks.update(harvest.marks)
         self._mark_file.publish(marks, self._now_us())
         self._count(harvest, written)
         if self._on_batch is not None and (written.ends or harvest.stats):
@@ -307,8 +310,8 @@ class Ingester:
             and _written_before(segment, before_s)
             and self._options.may_remove(segment)
         ]
-        if old:
-            self._database.checkpoint()
+        if old and not self._database.checkpoint():
+            return 0  # Somebody reads older rows; the next sweep finds the segments again.
         return sum(_remove(segment) for segment in old)
 
     def _forget_sources(self, marks: dict[str, Watermark]) -> None:

@@ -1,6 +1,6 @@
 import base64
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from storage.database import Database
 from storage.frames import FrameKind
 from storage.ingest import Ingester, IngestOptions
 from storage.lifecycle.tombstones import add_tombstones
-from storage.records import Feedback
+from storage.records import End, Feedback, Signals
 from storage.segments import read_frames
 
 FROZEN = (
@@ -126,9 +126,14 @@ def test_batches_are_numbered(log: Log) -> None:
 def test_a_number_that_is_none_is_unknown(log: Log) -> None:
     """What an upstream made of nothing must not spoil sums."""
     writer = SegmentWriter(log.spool)
-    writer.write(FrameKind.END, end_of(1, confidence=float("nan"), cost_usd=float("inf")))
+    nan, infinite = float("nan"), float("inf")
+    writer.write(
+        FrameKind.END,
+        end_of(1, confidence=nan, cost_usd=infinite, latency_s=nan, overhead_s=-infinite),
+    )
     assert log.ingester().step().losses == ()
-    assert log.rows("SELECT confidence, cost_usd, ttft_s FROM predictions") == [(None, None, 0.1)]
+    found = log.rows("SELECT confidence, cost_usd, latency_s, overhead_s, ttft_s FROM predictions")
+    assert found == [(None, None, 0.0, 0.0, 0.1)]
 
 
 def test_feedback_may_write_an_id_in_another_form(log: Log) -> None:
@@ -197,6 +202,27 @@ def test_who_was_forgotten_does_not_come_back(log: Log) -> None:
     kept = log.rows("SELECT id, segment FROM predictions ORDER BY id")
     assert kept == [(UUID(id_of(number)), 0) for number in (5, 6, 8, 9)]
     assert log.rows("SELECT count(*) FROM feedback") == [(0,)]
+
+
+def test_what_was_written_before_a_fault_is_not_written_again(log: Log) -> None:
+    """A fault of our own code stops one step: the next one reads the watermarks anew."""
+
+    class Fault(Exception):
+        """Nobody expects it."""
+
+    faults = [Fault, None, None]
+
+    def enrich(ends: Sequence[End]) -> list[Signals]:
+        if fault := faults.pop(0):
+            raise fault
+        return signals_of(ends)
+
+    SegmentWriter(log.spool).ends(range(3))
+    ingester = Ingester(log.database, log.spool, enrich=enrich, now_us=now_us)
+    with pytest.raises(Fault):
+        ingester.step()
+    assert [ingester.step().records, ingester.step().records] == [3, 0]
+    assert log.rows("SELECT count(*) FROM predictions") == [(3,)]
 
 
 def test_a_long_write_ahead_log_is_moved_into_the_file(log: Log) -> None:
