@@ -28,7 +28,7 @@ from storage.archive.export import Exporter, partitions_of
 from storage.archive.restore import ADOPTED_FACTS, Restored, current_batch, restore_if_needed
 from storage.archive.state import StateArchive, has_counter
 from storage.archive.tables import Table, list_tables
-from storage.archive.tombstones import GONE, collect_gone
+from storage.archive.tombstones import GONE, add_gone, collect_gone
 from storage.database import ARCHIVE_FOLDER, Database
 from storage.errors import DatabaseFailed
 from storage.migrations import schema_version
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 600.0
 _MANY_FILES = 8
 _MOST_MERGES = 8
+_TRIES = 10
 _WHOLE_SHARE = 0.9
 
 
@@ -111,6 +112,7 @@ class FactArchive:
         self._folder = database.data_dir / ARCHIVE_FOLDER
         self._path = self._folder / FACTS_CATALOG
         self._exporting = threading.Lock()
+        self._tried_at = 0
         self._catalog = self._open()
         self.state = StateArchive(database, now_us=now_us)
 
@@ -123,8 +125,11 @@ class FactArchive:
             The database or the disk failed; what was archived is as it was, call again.
         """
         self.state.step()
-        if abs(self._now_us() - self._catalog.written_at) < self._interval_us:
+        now_us = self._now_us()
+        if abs(now_us - self._catalog.written_at) < self._interval_us:
             return ArchiveStep()
+        if abs(now_us - self._tried_at) < self._interval_us // _TRIES:
+            return ArchiveStep()  # It failed: a full disk is not full for a second.
         if self._exporting.locked():
             return ArchiveStep(blocked=True)  # Restoring takes long, and the next call is near.
         return self.archive_now()
@@ -137,6 +142,7 @@ class FactArchive:
         """Bring every committed fact to the archive, with the roll-ups of the same moment."""
         with self._exporting:
             before = self._catalog
+            self._tried_at = self._now_us()
             with self._snapshot() as cursor:
                 batch = current_batch(cursor)
                 if batch < before.batch or not self._is_adopted(cursor):
@@ -201,7 +207,8 @@ class FactArchive:
         Parameters
         ----------
         user_keys, ids : collection of str
-            What was asked for. `forgotten` must have their tombstones: it says which rows go.
+            What was asked for. `forgotten` must have the tombstones of users, which say until
+            when; the ids of further rows, such as shadows, need none.
 
         Returns
         -------
@@ -220,6 +227,7 @@ class FactArchive:
                 tables = [t for t in list_tables(cursor) if t.kind == "facts"]
                 predictions = before.of("predictions")
                 collect_gone(cursor, self._read(predictions) if predictions else "predictions")
+                add_gone(cursor, ids)
                 exporter = Exporter(cursor, self._folder, before.generation + 1)
                 new: list[ArchiveFile] = []
                 for table in tables:

@@ -1,5 +1,7 @@
 """Rows that someone asked to forget: told by `forgotten`, wherever they come from."""
 
+from collections.abc import Collection
+
 import duckdb
 
 _COVERED = """
@@ -31,3 +33,8 @@ def collect_gone(connection: duckdb.DuckDBPyConnection, source: str) -> int:
         f"INSERT INTO {GONE} SELECT prediction_id FROM forgotten WHERE prediction_id IS NOT NULL"  # noqa: S608 (our names)
     )
     return int(row[0]) if row else 0
+
+
+def add_gone(connection: duckdb.DuckDBPyConnection, ids: Collection[str]) -> None:
+    """Put further ids into `GONE`."""
+    connection.execute(f"INSERT INTO {GONE} SELECT unnest(?::UUID[])", [list(ids)])
