@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from storage.errors import DatabaseLocked
@@ -35,9 +36,9 @@ class WriterLock:
                 f"{self.path.parent} is written by another server (process {holder});"
                 " stop it, or give this one its own `gateway.data_dir`"
             ) from error
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode("ascii"))
         self._fd = fd
+        with suppress(OSError):  # The number only helps the message; a full disk is no obstacle.
+            os.ftruncate(fd, os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0))
 
     def release(self) -> None:
         """Stop being the writer; releasing twice is allowed."""
