@@ -14,8 +14,8 @@ from hypothesis import settings
 
 from storage.database import Database
 from storage.ingest import Ingester
-from storage.payloads import PayloadStore
 from storage.repository import Repository
+from storage.text.archive import TextArchive
 
 # For nights: `pytest --hypothesis-profile=long tests/storage/test_spool_machine.py`.
 settings.register_profile("long", max_examples=2_000, deadline=None)
@@ -24,7 +24,7 @@ settings.register_profile("long", max_examples=2_000, deadline=None)
 _GRACE_S = 3.0
 _ROOMS = ["gateway", "router", "storage", "stats", "monitors", "dashboards", "local_engine"]
 # Blockbuster does not see inside DuckDB, so what leads to it is named; reading needs a cursor.
-_DATABASE = (Database, Ingester, PayloadStore, Repository)
+_DATABASE = (Database, Ingester, Repository, TextArchive)
 _INSTANT = {"statistics"}
 # Where waiting on a loop is the design.
 _DELIBERATE = [

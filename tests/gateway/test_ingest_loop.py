@@ -12,7 +12,6 @@ from gateway.ingest_loop import IngestWork
 from gateway.telemetry import Telemetry
 from storage.database import Database
 from storage.ingest import Enrich, Ingester, IngestOptions
-from storage.payloads import PayloadStore
 from storage.records import End, Signals
 from storage.tailing import BatchLimits
 
@@ -70,15 +69,3 @@ def test_the_last_turn_and_the_end_write_nothing_twice(database: Database) -> No
     with database.cursor() as cursor:
         found = cursor.execute("SELECT count(*), count(DISTINCT id) FROM predictions").fetchall()
     assert found == [(20, 20)]
-
-
-def test_house_is_kept_while_there_is_much_to_catch_up(database: Database) -> None:
-    """Text moves to day files when it is time, also if every batch is full."""
-    SegmentWriter(database.data_dir / "spool").ends(range(20))
-    clock = HandClock()
-    work = work_on(database, clock, signals_of, batch=5)
-    assert work.turn() == 0.0
-    assert PayloadStore(database).staged_rows() == 5
-    clock.seconds = 601.0
-    assert work.turn() == 0.0
-    assert PayloadStore(database).staged_rows() == 0

@@ -6,11 +6,14 @@ import msgspec
 import pytest
 from support.log_records import NOW, SECOND, end_of, now_us, signals_of
 
+from storage.archive.facts import FactArchive
+from storage.config import RetentionConfig
 from storage.database import Database
 from storage.errors import StorageError
-from storage.payloads import PayloadStore
+from storage.lifecycle.retention import Retention
 from storage.records import Alert, Baseline, Delivery, Verdict
 from storage.repository import Repository
+from storage.text.archive import TextArchive
 from storage.writer import Batch, write_batch
 
 VERDICT = Verdict(
@@ -161,7 +164,9 @@ def test_retention_takes_what_is_over(tmp_path: Path) -> None:
     )
     due = msgspec.structs.replace(DELIVERY, id="d3", created_at=NOW - 9 * day)
     kept.save_alerts([ALERT, over], [DELIVERY, sent, due])
-    PayloadStore(database).apply_retention(NOW, payload_days=1, prediction_days=7)
+    text = TextArchive(database, tmp_path / "spool", now_us)
+    retention = Retention(database, kept, text, FactArchive(database, now_us=now_us))
+    retention.apply(RetentionConfig(predictions=7), NOW)
     assert kept.latest_verdicts() == kept.verdicts_between(0, NOW + 1) == [VERDICT]
     assert [kept.load_alert(name) for name in ("a1", "a2")] == [ALERT, None]
     found = [kept.load_delivery(name) is not None for name in ("d1", "d2", "d3")]
