@@ -1,4 +1,7 @@
-"""Cost of the prediction log, a record: on the request path (spool) and behind it (ingest).
+"""Cost of the prediction log, a record: on the request path (spool) and behind it.
+
+Behind it are the facts (signals, roll-ups and checkpoint included), with and without text to look
+at, what a batch costs however small, and the text on its way from the spool to a file.
 
 The floor of the spool is what any program must do for the same promise: encode, checksum, write(2).
 """
@@ -23,6 +26,7 @@ from storage.ids import IdSource
 from storage.ingest import Ingester
 from storage.records import Attempt, Begin, End, Payload, Prediction
 from storage.spool import Spool
+from storage.text.archive import TextArchive
 
 CLOCK = SystemClock()
 PROMPT = (
@@ -113,17 +117,44 @@ def spool_us(directory: Path, records: list[End], turn: int) -> float:
     return uvloop.run(run())
 
 
-def ingest_us(directory: Path, records: int) -> float:
-    """Read the spool into DuckDB, signals computed, checkpoint included."""
+def ingest_us(directory: Path, records: list[End]) -> float:
+    """Read a spool into DuckDB, signals computed, checkpoint included."""
+    spool_us(directory / "spool", records, 32)
     database = Database.open(directory, now_us=CLOCK.now_us)
     ingester = Ingester(database, directory / "spool", enrich=enrich, now_us=CLOCK.now_us)
     before, done = time.process_time(), 0
-    while done < records:
+    while done < len(records):
         done += ingester.step().records
     database.checkpoint()
     spent = time.process_time() - before
     database.close()
-    return spent / records * 1e6
+    return spent / len(records) * 1e6
+
+
+def archive_us(directory: Path, records: list[End]) -> float:
+    """Write the text of what `ingest_us` has read to files."""
+    database = Database.open(directory, now_us=CLOCK.now_us)
+    archive = TextArchive(database, directory / "spool", CLOCK.now_us)
+    before = time.process_time()
+    while archive.step(flush=True).more:
+        pass
+    spent = time.process_time() - before
+    database.close()
+    return spent / len(records) * 1e6
+
+
+def small_batch_ms(directory: Path, records: list[End]) -> float:
+    """Ingest five records a batch, as a quiet gateway does once a second."""
+    database = Database.open(directory, now_us=CLOCK.now_us)
+    ingester = Ingester(database, directory / "spool", enrich=enrich, now_us=CLOCK.now_us)
+    spent = []
+    for start in range(0, 100, 5):
+        spool_us(directory / "spool", records[start : start + 5], 5)
+        before = time.process_time()
+        ingester.step()
+        spent.append(time.process_time() - before)
+    database.close()
+    return statistics.median(spent) * 1e3
 
 
 def main() -> None:
@@ -138,11 +169,21 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             directory = Path(folder)
             records = [record(ids.new_id()) for _ in range(options.records)]
-            spool = directory / "spool"
+            bare = [End(one.prediction, one.attempts) for one in records]
+            few = [record(ids.new_id()) for _ in range(100)]
             measures = {
                 "floor: encode, crc32, write(2) of END": partial(floor_us, directory, records),
-                "spool: BEGIN + END, 32 requests a turn": partial(spool_us, spool, records, 32),
-                "ingest: DuckDB, text, signals": partial(ingest_us, directory, options.records),
+                "spool: BEGIN + END, 32 requests a turn": partial(
+                    spool_us, directory / "spooled", records, 32
+                ),
+                "ingest: facts, signals, roll-ups": partial(
+                    ingest_us, directory / "whole", records
+                ),
+                "text: spool to Parquet": partial(archive_us, directory / "whole", records),
+                "ingest: no text": partial(ingest_us, directory / "bare", bare),
+                "ingest: a batch of 5 records (ms a batch)": partial(
+                    small_batch_ms, directory / "few", few
+                ),
             }
             for name, measure in measures.items():
                 found.setdefault(name, []).append(measure())
