@@ -1,7 +1,7 @@
 """What monitors and the control plane read from and write to the prediction log."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 import duckdb
@@ -27,17 +27,25 @@ from storage.rollups.cells import note_baselines
 from storage.state_rows import ALERTS, BASELINES, DELIVERIES, VERDICTS
 from storage.times import to_timestamp
 from storage.watermarks import Watermark, load_watermarks
-from storage.writer import UNFIT, Batch, fitting, write_batch
+from storage.writer import Batch, append_batch
 
 
 class Repository:
     """Reads and writes from any thread: a connection each, writes one at a time.
 
     Every method may raise `StorageError`. Methods block; call them from a thread, not the loop.
+
+    Parameters
+    ----------
+    on_state_change : callable, optional
+        Called after the commit of what nobody could tell again, such as a baseline.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, on_state_change: Callable[[], object] | None = None
+    ) -> None:
         self._database = database
+        self._on_state_change = on_state_change
         self._writing = threading.Lock()
 
     def reading(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
@@ -63,12 +71,7 @@ class Repository:
                 is_behind(mark, stored.get(mark.source)) for mark in batch.marks
             ):
                 return Batch((), (), (), (), ())
-            try:
-                write_batch(connection, batch, now_us=now_us)
-            except UNFIT:
-                batch = fitting(connection, batch)
-                write_batch(connection, batch, now_us=now_us)
-        return batch
+            return append_batch(connection, batch, now_us=now_us)
 
     def watermarks(self) -> dict[str, Watermark]:
         """Return how far each source is in, by source."""
@@ -185,6 +188,8 @@ class Repository:
         with self._transaction() as connection:
             BASELINES.insert(connection, [baseline])
             note_baselines(connection)
+        if self._on_state_change is not None:
+            self._on_state_change()
 
     def load_baselines(self, route: str | None = None) -> list[Baseline]:
         """Return every version of every baseline, oldest first; None is every route."""
@@ -202,6 +207,8 @@ class Repository:
                 "DELETE FROM baselines WHERE route = ? AND name = ?", [route, name]
             ).fetchone()
             note_baselines(connection)
+        if self._on_state_change is not None:
+            self._on_state_change()
         return int(row[0]) if row else 0
 
     def save_alerts(self, alerts: Sequence[Alert], deliveries: Sequence[Delivery] = ()) -> None:

@@ -47,8 +47,6 @@ def load_state(connection: duckdb.DuckDBPyConnection) -> RollupState:
 def save_state(connection: duckdb.DuckDBPyConnection, **values: int) -> None:
     """Replace values by name, inside the caller's transaction."""
     for name, value in values.items():
-        found = connection.execute(
-            "UPDATE log_state SET value = ? WHERE name = ?", [value, name]
-        ).fetchone()
-        if not found or not found[0]:
-            connection.execute("INSERT INTO log_state VALUES (?, ?)", [name, value])
+        # An UPDATE would keep its undo, and so checkpoints off, while any reader is at work.
+        connection.execute("DELETE FROM log_state WHERE name = ?", [name])
+        connection.execute("INSERT INTO log_state VALUES (?, ?)", [name, value])
