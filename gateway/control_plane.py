@@ -13,6 +13,7 @@ from gateway.api import (
     alerts,
     baselines,
     data_plane_document,
+    db,
     export,
     health,
     logs,
@@ -31,6 +32,7 @@ from gateway.version import VERSION
 from monitors.schedule import MonitorRun
 from router.clock import Clock
 from storage.errors import StorageError
+from storage.lifecycle.cycle import LifeCycle
 from storage.repository import Repository
 
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -55,6 +57,7 @@ class ControlState:
     reload: Callable[[], Awaitable[list[str]]]
     loops: dict[str, Any]
     ingest: IngestProgress
+    lifecycle: LifeCycle
     is_local: bool = False
 
 
@@ -71,7 +74,7 @@ def build_app(state: ControlState) -> FastAPI:
     _add_own_routes(app, state)
     app.include_router(health.router(state))
     app.include_router(data_plane_document.router(), prefix="/api/v1")
-    for module in (report, baselines, status, alerts, logs, export, sql):
+    for module in (report, baselines, status, alerts, logs, export, sql, db):
         app.include_router(module.router(state), prefix="/api/v1")
     _add_errors(app)
     _add_auth(app, state)

@@ -20,12 +20,11 @@ from gateway.channel import Channel
 from gateway.config import Settings, is_loopback
 from gateway.control_plane import ControlState, build_app
 from gateway.delivery import DeliveryLoop
-from gateway.enrich import enrich
 from gateway.errors import ConfigError
-from gateway.ingest_loop import IngestWork
+from gateway.log_works import LogWorks, open_log_works
 from gateway.loops import WorkLoop
 from gateway.monitor_loop import MonitorWork, build_monitor, is_caught_up
-from gateway.paths import control_file, spool_dir
+from gateway.paths import control_file
 from gateway.settings import settings_from_message
 from gateway.telemetry import Telemetry
 from gateway.tracing import open_tracing
@@ -34,9 +33,7 @@ from router.clock import Clock, SystemClock
 from router.tasks import TaskSet
 from storage.database import Database
 from storage.ids import IdSource
-from storage.ingest import Ingester
 from storage.lock import WriterLock
-from storage.repository import Repository
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +68,7 @@ class ControlProcess:
     _tasks: TaskSet = field(default_factory=TaskSet)
     _reloads: dict[int, asyncio.Future[list[str]]] = field(default_factory=dict)
     _state: ControlState | None = None
-    _ingest: IngestWork | None = None
+    _works: LogWorks | None = None
     _monitor: MonitorWork | None = None
 
     async def run(self) -> None:
@@ -102,26 +99,24 @@ class ControlProcess:
         database = await asyncio.to_thread(self._open_database)
         stack.callback(database.close)
         telemetry = Telemetry(settings)
-        repository = Repository(database)
         tracing = open_tracing(os.environ)
         if tracing is not None:
             stack.callback(tracing.close)
-        ingester = Ingester(
+        works = await asyncio.to_thread(
+            open_log_works,
             database,
-            spool_dir(data_dir),
-            enrich=enrich,
-            now_us=self.clock.now_us,
-            on_batch=lambda ends, stats: _observe(telemetry, tracing, ends, stats),
+            settings,
+            telemetry,
+            self.clock,
+            lambda ends, stats: _observe(telemetry, tracing, ends, stats),
         )
+        self._works, repository, ingest = works, works.repository, works.ingest
         # Or the drift gauges would be empty from a restart until the next look.
         for route in settings.routes:
             telemetry.observe_verdicts(repository.latest_verdicts(route, MONITOR))
         ids = IdSource(self.clock.now_us)
         delivery = DeliveryLoop(repository, settings.alerts, self.clock, random.Random())  # noqa: S311  (jitter)
         monitor = build_monitor(settings, repository, telemetry, self.clock, ids.new_id)
-        self._ingest = IngestWork(database, ingester, telemetry, self.clock)
-        self._ingest.settings = settings
-        ingest = self._ingest
         self._monitor = MonitorWork(
             monitor,
             settings.monitors.every,
@@ -139,6 +134,7 @@ class ControlProcess:
             reload=lambda: self._ask_reload(channel),
             loops={},
             ingest=ingest.progress,
+            lifecycle=works.lifecycle,
             is_local=is_loopback(shown_address(self.options.listening.getsockname())),
         )
         self._start_loops(stack)
@@ -151,17 +147,20 @@ class ControlProcess:
         return database
 
     def _start_loops(self, stack: AsyncExitStack) -> None:
-        state, ingest, monitor = self._state, self._ingest, self._monitor
+        state, works, monitor = self._state, self._works, self._monitor
         assert state is not None
-        assert ingest is not None
+        assert works is not None
         assert monitor is not None
         loops = {
-            "ingest": WorkLoop("ingest", ingest.turn),
+            "ingest": WorkLoop("ingest", works.ingest.turn),
+            "housekeeping": WorkLoop("housekeeping", works.housekeeping.turn),
             "monitors": WorkLoop("monitors", monitor.turn),
         }
         state.loops.update(loops)
-        # Closed in reverse: deliveries, monitors, ingest, then what is left of the spool.
-        stack.callback(ingest.finish)
+        # Closed in reverse: deliveries, monitors, housekeeping, ingest, then what is left of the
+        # spool, its facts before its text.
+        stack.callback(works.housekeeping.finish)
+        stack.callback(works.ingest.finish)
         for loop in loops.values():
             stack.callback(loop.stop, _THREAD_STOP_S)
             loop.start()
@@ -199,8 +198,8 @@ class ControlProcess:
                     waiting.set_result(message["problems"])
 
     def _take(self, message: Mapping[str, Any]) -> None:
-        state, ingest, monitor = self._state, self._ingest, self._monitor
-        if state is None or ingest is None or monitor is None:
+        state, works, monitor = self._state, self._works, self._monitor
+        if state is None or works is None or monitor is None:
             return
         try:
             settings = settings_from_message(message, os.environ)
@@ -208,7 +207,8 @@ class ControlProcess:
             log.exception("the configuration stays as it was")
             return
         ids = IdSource(self.clock.now_us)
-        state.settings = ingest.settings = settings
+        state.settings = settings
+        works.housekeeping.reconfigure(settings)
         state.telemetry.reconfigure(settings)
         state.delivery.reconfigure(settings.alerts)
         state.monitor = build_monitor(

@@ -1,24 +1,26 @@
-"""The control plane's writing side: spool to database, roll-ups, text files, retention."""
+"""The control plane's writing side: spool to database, roll-ups."""
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from gateway.config import Settings
 from gateway.ingest_progress import IngestProgress
 from gateway.telemetry import Telemetry
 from router.clock import Clock
 from storage.database import Database
 from storage.ingest import Ingester
-from storage.payloads import PayloadStore
+from storage.lifecycle.cycle import LifeCycleBusy
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.2
+POLL_S = 1.0
+"""A batch costs some 10 ms however small it is, so records wait for each other that long."""
+
 _SWEEP_S = 60.0
-_ARCHIVE_S = 600.0
-_RETENTION_S = 3600.0
 _MAX_FINAL_STEPS = 10_000
 _LAST_TURN_S = 10.0
+_PAUSE_S = 60.0
 
 
 class IngestWork:
@@ -27,16 +29,13 @@ class IngestWork:
     def __init__(
         self, database: Database, ingester: Ingester, telemetry: Telemetry, clock: Clock
     ) -> None:
-        self.settings: Settings | None = None
         self._database = database
         self._ingester = ingester
         self.lag_bytes = 0
         self.progress = IngestProgress(clock)
         self._telemetry = telemetry
         self._clock = clock
-        self._payloads = PayloadStore(database)
-        self._swept_s = self._archived_s = clock.monotonic()
-        self._retained_s = float("-inf")
+        self._swept_s = clock.monotonic()
         self._busy = threading.Lock()
 
     def turn(self) -> float:
@@ -52,26 +51,24 @@ class IngestWork:
                 log.error("the spool lost data: %s", loss)
             if step.failed is not None:
                 log.error("the database failed and was opened anew: %s", step.failed)
+            for source in step.unreadable:
+                log.error("segments of `%s` cannot be read; tried again", source)
             # Also with a long way to catch up: what is read must not stay in two places till then.
-            self._keep_house()
+            now_s = self._clock.monotonic()
+            if now_s - self._swept_s >= _SWEEP_S:
+                self._swept_s = now_s
+                self._ingester.sweep()
             return 0.0 if step.more else POLL_S
 
-    def _keep_house(self) -> None:
-        now_s = self._clock.monotonic()
-        if now_s - self._swept_s >= _SWEEP_S:
-            self._swept_s = now_s
-            self._ingester.sweep()
-        if now_s - self._archived_s >= _ARCHIVE_S:
-            self._archived_s = now_s
-            self._payloads.archive()
-        if self.settings is not None and now_s - self._retained_s >= _RETENTION_S:
-            self._retained_s = now_s
-            retention = self.settings.record.retention
-            self._payloads.apply_retention(
-                self._clock.now_us(),
-                payload_days=retention.payloads,
-                prediction_days=retention.predictions,
-            )
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stand still while someone else changes the database's file."""
+        if not self._busy.acquire(timeout=_PAUSE_S):
+            raise LifeCycleBusy(f"the ingest did not end its turn in {_PAUSE_S:.0f} s; try again")
+        try:
+            yield
+        finally:
+            self._busy.release()
 
     def finish(self) -> None:
         """Ingest the rest and put everything into the file: the workers have ended.
