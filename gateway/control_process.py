@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _RELOAD_TIMEOUT_S = 10.0
 _THREAD_STOP_S = 20.0
+_ADDRESS_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,13 @@ class ControlProcess:
         host, port = self.options.listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         path = control_file(self.options.data_dir)
-        path.write_bytes(msgspec.json.encode({"url": f"http://{shown}:{port}", "pid": os.getpid()}))
+        address = msgspec.json.encode({"url": f"http://{shown}:{port}", "pid": os.getpid()})
         stack.callback(path.unlink, missing_ok=True)
+        try:
+            path.write_bytes(address)
+        except OSError as error:
+            log.error("cannot leave the address in %s (%s); trying again", path, error)  # noqa: TRY400  (no fault of this program)
+            self._tasks.start(_write_when_there_is_room(path, address))
 
     async def _obey(self, channel: Channel) -> None:
         async for message in channel.messages():
@@ -227,6 +233,16 @@ class ControlProcess:
             return ["the supervisor did not answer; see its log"]
         finally:
             self._reloads.pop(number, None)
+
+
+async def _write_when_there_is_room(path: Path, content: bytes) -> None:
+    while True:
+        await asyncio.sleep(_ADDRESS_RETRY_S)
+        try:
+            await asyncio.to_thread(path.write_bytes, content)
+        except OSError:
+            continue
+        return
 
 
 def _observe(telemetry: Telemetry, tracing: Any, ends: Any, stats: Any) -> None:
