@@ -7,10 +7,14 @@ import time
 from pathlib import Path
 
 from storage.config import RecordConfig
+from storage.disk import Disk
 from storage.errors import SpoolUnavailable
 from storage.ids import IdSource
 from storage.records import Begin, End, Payload, Prediction
+from storage.segments import list_segments
 from storage.spool import Spool
+from storage.spool_level import MarkFile, SpoolLevel
+from storage.watermarks import Watermark
 
 BODY = 1500
 
@@ -101,8 +105,62 @@ def fill_disk(directory: Path, policy: str) -> dict[str, object]:
     }
 
 
+def spend_quota(directory: Path, policy: str) -> dict[str, object]:
+    """Log beyond the quota on a small disk, let the ingest catch up, log on; tell what happened."""
+    config = RecordConfig.model_validate(
+        {"on_full": policy, "spool_bytes": 1 << 20, "segment_bytes": 1 << 18}
+    )
+    spool_dir = directory / "spool"
+    spool = Spool.open(spool_dir, worker="w0", config=config, now_us=now_us)
+    level, logged, taken, spares = SpoolLevel(spool_dir), [], 0, []
+    free_bytes = Disk().free_bytes(directory)
+
+    def serve() -> bool:
+        nonlocal taken
+        name = f"r{taken}"
+        taken += 1
+        spool.end(end_of(name))
+        try:
+            if not spool.flush():
+                return False
+        except SpoolUnavailable:
+            return False
+        logged.append(name)
+        spares.append(spool.statistics().spare_bytes)
+        return True
+
+    while spool.available and serve():
+        if taken % 50 == 0:
+            spool.set_unread(level.measure().unread_bytes)
+    spent = spool.statistics()
+    after_spent = [serve() for _ in range(3)]
+    # The ingest reads all, and says so.
+    last = list_segments(spool_dir)[-1]
+    mark = Watermark(last.source, last.number, last.size_bytes)
+    MarkFile(spool_dir).publish({mark.source: mark}, 0)
+    spool.set_unread(level.measure().unread_bytes)
+    read = spool.statistics()
+    after_read = [serve() for _ in range(3)]
+    unlogged = spool.statistics().unlogged
+    spool.close()
+    allocated = sum(path.stat().st_blocks * 512 for path in spool_dir.iterdir())
+    return {
+        "logged": logged,
+        "after_spent": after_spent,
+        "after_read": after_read,
+        "spent": spent._asdict(),
+        "read": read._asdict(),
+        "unlogged": unlogged,
+        "most_spare": max(spares),
+        "free": free_bytes,
+        "allocated_beyond": allocated - sum(path.stat().st_size for path in spool_dir.iterdir()),
+    }
+
+
+PROGRAMS = {"fill": fill_disk, "quota": spend_quota}
+
 if __name__ == "__main__":
     if sys.argv[1] == "write":
         asyncio.run(write_until_killed(Path(sys.argv[2])))
     else:
-        tell(json.dumps(fill_disk(Path(sys.argv[2]), sys.argv[3])))
+        tell(json.dumps(PROGRAMS[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])))

@@ -31,15 +31,15 @@ class Scenario:
             ]
 
 
-def run_on_small_disk(tmp_path: Path, policy: str) -> Scenario:
-    """Run the program on a tmpfs of 8 MiB that vanishes with it; keep a copy of its segments."""
+def run_on_small_disk(tmp_path: Path, program: str, policy: str, size: str) -> Scenario:
+    """Run a program on a tmpfs that vanishes with it; keep a copy of its segments."""
     disk, copy = tmp_path / "disk", tmp_path / "copy"
     disk.mkdir()
     unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-r", "--mount"]
     script = (
-        'mount -t tmpfs -o size=8m none "$1" && "$2" "$3" fill "$1" "$4" && cp -r "$1/spool" "$5"'
+        'mount -t tmpfs -o size="$6" none "$1" && "$2" "$3" "$7" "$1" "$4" && cp -r "$1/spool" "$5"'
     )
-    arguments = [str(disk), sys.executable, str(PROGRAM), policy, str(copy)]
+    arguments = [str(disk), sys.executable, str(PROGRAM), policy, str(copy), size, program]
     done = subprocess.run(
         [*unshare, "sh", "-c", script, "sh", *arguments],
         capture_output=True,
@@ -55,13 +55,13 @@ def run_on_small_disk(tmp_path: Path, policy: str) -> Scenario:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     """Give what `fail_open` made of a full disk."""
-    return run_on_small_disk(tmp_path_factory.mktemp("open"), "fail_open")
+    return run_on_small_disk(tmp_path_factory.mktemp("open"), "fill", "fail_open", "8m")
 
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     """Give what `fail_closed` made of a full disk."""
-    return run_on_small_disk(tmp_path_factory.mktemp("closed"), "fail_closed")
+    return run_on_small_disk(tmp_path_factory.mktemp("closed"), "fill", "fail_closed", "8m")
 
 
 @pytest.mark.parametrize("policy", ["served", "refused"])
@@ -111,3 +111,38 @@ def test_fail_closed_is_available_again_when_space_returns(refused: Scenario) ->
     """It asks the disk once a second, not at each request."""
     assert refused.told["before_retry"] is False
     assert refused.told["after_retry"] is True
+
+
+@pytest.fixture(scope="module", params=["fail_open", "fail_closed"])
+def spent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    """Give what a policy made of a quota of one MiB on a disk of four."""
+    home = tmp_path_factory.mktemp("quota")
+    scenario = run_on_small_disk(home, "quota", request.param, "4m")
+    scenario.told["policy"] = request.param
+    return scenario
+
+
+def test_beyond_the_quota_the_policy_holds(spent: Scenario) -> None:
+    """Without a record and counted, or refused with the facts of those under way kept."""
+    told = spent.told
+    is_closed = told["policy"] == "fail_closed"
+    assert told["after_spent"] == [is_closed] * 3
+    # The request that met the end is the first of the unlogged; `fail_closed` asked before it.
+    assert told["unlogged"] == (0 if is_closed else 4)
+    assert 1.0 <= told["spent"]["quota_share"] < 1.1
+    assert [end.prediction.id for end in spent.ends] == told["logged"]
+    assert spent.skipped_bytes == 0
+
+
+def test_a_quota_recovers_when_the_ingest_has_caught_up(spent: Scenario) -> None:
+    """Bodies are written again, without a restart."""
+    assert spent.told["after_read"] == [True] * 3
+    assert spent.told["read"]["unread_bytes"] == 0
+    assert [end.payload is not None for end in spent.ends[-3:]] == [True] * 3
+    assert sum(end.payload is None for end in spent.ends) > 0
+
+
+def test_a_small_disk_is_not_filled_by_space_taken_ahead(spent: Scenario) -> None:
+    """A sixteenth of what is free at most, and all of it given back at the end."""
+    assert 0 < spent.told["most_spare"] <= spent.told["free"] // 16
+    assert spent.told["allocated_beyond"] < 16 * 4096
