@@ -158,6 +158,12 @@ def save_catalog(path: Path, catalog: Catalog, *, keep_previous: bool = True) ->
         sync_folder(path.parent)
 
 
+def safe_marks(path: Path) -> dict[str, Watermark]:
+    """Return how far the spool is in, even if the newest catalog is lost to one damaged byte."""
+    found = _read(_previous(path)) or load_catalog(path)
+    return {} if found is None else found.marks
+
+
 def named_files(path: Path) -> set[str]:
     """Return the files that a catalog or the one before it names."""
     found = (_read(path), _read(_previous(path)))

@@ -20,6 +20,7 @@ from storage.archive.catalog import (
     named_files,
     read_files,
     remove_asides,
+    safe_marks,
     save_catalog,
     set_facts_aside,
     sweep,
@@ -114,6 +115,7 @@ class FactArchive:
         self._exporting = threading.Lock()
         self._tried_at = 0
         self._catalog = self._open()
+        self._safe_marks = safe_marks(self._path)
         self.state = StateArchive(database, now_us=now_us)
 
     def step(self) -> ArchiveStep:
@@ -170,8 +172,12 @@ class FactArchive:
         return ArchiveStep(rows=max(0, rows), files=len(new))
 
     def archived(self, source: str) -> tuple[int, int] | None:
-        """Return how far a source of the spool is safe without the database: segment, byte."""
-        mark = self._catalog.marks.get(source)
+        """Return how far a source of the spool is safe without the database: segment, byte.
+
+        That is one export behind, so that a damaged catalog costs nothing: the one before it and
+        the segments have everything.
+        """
+        mark = self._safe_marks.get(source)
         if mark is None:
             return None
         return (mark.segment + 1, 0) if mark.finished else (mark.segment, mark.byte_offset)
@@ -277,6 +283,7 @@ class FactArchive:
         with self._exporting:
             restored = restore_if_needed(self._database, now_us=self._now_us)
             self._catalog = self._open()
+            self._safe_marks = safe_marks(self._path)
         return restored
 
     def _open(self) -> Catalog:
@@ -372,6 +379,7 @@ class FactArchive:
         except OSError as error:
             raise DatabaseFailed(f"{self._path} could not be written: {error}") from error
         self._catalog = after
+        self._safe_marks = safe_marks(self._path)
         named = named_files(self._path)
         for kind in FACTS_KINDS:
             sweep(self._folder, kind, named)

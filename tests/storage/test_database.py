@@ -257,6 +257,27 @@ def test_a_reader_that_meets_damage_leaves_word(tmp_path: Path) -> None:
     database.close()
 
 
+def test_a_write_ahead_log_left_over_is_read(tmp_path: Path) -> None:
+    """What a killed writer had committed shows to readers, and the log stays for the writer."""
+    program = (
+        "import os, sys; from pathlib import Path; from storage.database import Database\n"
+        "with Database.open(Path(sys.argv[1]), now_us=lambda: 1).cursor() as cursor:\n"
+        "    cursor.execute(\"INSERT INTO log_state VALUES ('left', 7)\")\n"
+        "    os._exit(9)"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], check=False, cwd=Path(__file__).parents[2]
+    )
+    assert killed.returncode == 9
+    database = Database.open_read_only(tmp_path)
+    assert database.statistics().wal_bytes > 0
+    with database.cursor() as cursor:
+        found = cursor.execute("SELECT value FROM log_state WHERE name = 'left'").fetchall()
+    assert found == [(7,)]
+    database.close()
+    assert (tmp_path / f"{FILE_NAME}.wal").exists()
+
+
 def test_a_checkpoint_waits_for_older_readers(tmp_path: Path) -> None:
     """While somebody reads what was before a change, the log stays; it is no fault."""
     database = Database.open(tmp_path, now_us=now_us)

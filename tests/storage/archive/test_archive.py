@@ -57,8 +57,8 @@ def test_an_export_is_due_every_ten_minutes(log: ArchivedLog) -> None:
     assert log.archive.step().rows == 8
 
 
-def test_only_what_is_exported_counts_as_archived(log: ArchivedLog) -> None:
-    """A segment may go once the archive has every frame before its end."""
+def test_only_what_is_exported_twice_counts_as_archived(log: ArchivedLog) -> None:
+    """A segment may go once no damaged catalog can make anybody ask for it again."""
     spool = SegmentWriter(log.spool)
     spool.ends(range(5))
     log.drain()
@@ -66,13 +66,28 @@ def test_only_what_is_exported_counts_as_archived(log: ArchivedLog) -> None:
     log.archive.archive_now()
     place = log.archive.archived("w0-1-1")
     assert place == (0, spool.info().size_bytes)
-    spool.ends(range(5, 9))
-    log.drain()
-    assert log.archive.archived("w0-1-1") == place
     spool.die()
     log.drain()
+    assert log.archive.archived("w0-1-1") == place
+    log.archive.archive_now()
+    assert log.archive.archived("w0-1-1") == place
     log.archive.archive_now()
     assert log.archive.archived("w0-1-1") == (1, 0)
+
+
+def test_a_damaged_catalog_loses_nothing(log: ArchivedLog) -> None:
+    """The catalog before it and the segments that may not go yet have everything."""
+    spool = SegmentWriter(log.spool)
+    for first in (0, 10, 20):
+        spool.ends(range(first, first + 10))
+        log.drain()
+        log.archive.archive_now()
+    (log.data_dir / "archive" / FACTS_CATALOG).write_bytes(b"{")
+    log.lose_the_file()
+    assert log.restored is not None
+    assert log.restored.predictions == 20
+    log.drain()
+    assert log.rows("SELECT count(*), count(DISTINCT id) FROM predictions") == [(30, 30)]
 
 
 def test_a_restart_goes_on_where_it_was(log: ArchivedLog) -> None:
