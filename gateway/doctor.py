@@ -127,6 +127,9 @@ def check_log(report: DbReport) -> Iterator[Check]:
         yield Check("lag", State.WARN, message)
     else:
         yield Check("lag", State.OK, behind)
+    told = f"{info.text_lag_bytes:,} bytes of the spool have text that is in no file yet"
+    state = State.OK if info.text_lag_bytes <= _MUCH_LAG_BYTES else State.WARN
+    yield Check("text lag", state, told)
     if info.losses:
         found = ", ".join(f"{kind}: {count}" for kind, count in info.losses.items())
         yield Check("losses", State.WARN, f"the spool lost or changed records ({found})")

@@ -66,6 +66,7 @@ def _info_lines(info: DatabaseInfo) -> list[str]:
         f"log         {size_text(info.wal_bytes)}, write-ahead",
         *(_folder_line(name, getattr(info, name)) for name in ("text", "archive", "spool")),
         f"lag         {size_text(info.lag_bytes)} of the spool are not in the database",
+        f"text lag    {size_text(info.text_lag_bytes)} of the spool have text that is in no file",
     ]
     tables = [
         f"  {table.name:<24} {table.rows:>14,} rows {size_text(table.bytes):>10}"

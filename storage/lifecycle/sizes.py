@@ -10,6 +10,7 @@ from storage.database import ARCHIVE_FOLDER, COPIES_FOLDER, PAYLOADS_FOLDER, Dat
 from storage.lifecycle.copies import Usage, usage
 from storage.migrations import schema_version
 from storage.segments import SegmentInfo, list_segments
+from storage.text.harvest import load_standing, unarchived_bytes
 from storage.times import from_timestamp
 from storage.watermarks import Watermark, load_watermarks
 
@@ -62,6 +63,8 @@ class DatabaseInfo(msgspec.Struct, frozen=True):
         Bytes of the database a prediction, its attempts and feedback included; None without rows.
     predictions, oldest_at, newest_at : int
         Rows of facts, and when the first and the last of them started.
+    lag_bytes, text_lag_bytes : int
+        Of the spool: not in the database yet; in the database, with text that is in no file yet.
     losses : dict of str to int
         Rows of `spool_losses`, by kind.
     """
@@ -77,6 +80,7 @@ class DatabaseInfo(msgspec.Struct, frozen=True):
     newest_at: int | None
     record_bytes: float | None
     lag_bytes: int
+    text_lag_bytes: int
     tables: tuple[TableSize, ...]
     text: FolderSize
     archive: FolderSize
@@ -121,6 +125,7 @@ def database_info(database: Database, spool_dir: Path, now_us: int) -> DatabaseI
             ).fetchall()
         )
         version = schema_version(cursor)
+        text_lag = unarchived_bytes(spool_dir, load_standing(cursor))
     oldest, newest = span or (None, None)
     segments = list_segments(spool_dir)
     sources = tuple(source_lags(segments, marks))
@@ -137,6 +142,7 @@ def database_info(database: Database, spool_dir: Path, now_us: int) -> DatabaseI
         newest_at=from_timestamp(newest) if newest else None,
         record_bytes=facts_bytes(tables) / rows if rows else None,
         lag_bytes=sum(source.lag_bytes for source in sources),
+        text_lag_bytes=text_lag,
         tables=tuple(tables),
         text=folder_size(database.data_dir / PAYLOADS_FOLDER),
         archive=folder_size(database.data_dir / ARCHIVE_FOLDER),

@@ -71,6 +71,7 @@ def report_of(**facts: object) -> DbReport:
         "newest_at": None,
         "record_bytes": None,
         "lag_bytes": 0,
+        "text_lag_bytes": 0,
         "tables": (),
         "text": NOTHING,
         "archive": NOTHING,
