@@ -3,7 +3,8 @@
 Every function takes a connection in a transaction, so that slots and edges are of one moment.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from storage.log import (
     ValueCounts,
 )
 from storage.reader import Scope, Window
+from storage.rollups import statements
 from storage.rollups.state import SLOT_US, load_state
 from storage.rollups.statements import (
     ATTEMPT_LATENCY,
@@ -33,13 +35,13 @@ from storage.rollups.statements import (
     VALUES,
     Rollup,
     Rows,
-    rows_of,
 )
 from storage.rollups.windows import cover
 from storage.times import HOUR_US, to_timestamp
 
 _GROUP = "route, variant, role"
 _FAILED = "reason NOT IN ('', 'client_closed') AND status NOT BETWEEN 400 AND 499"
+_ONE = ", 1 AS n"
 _NONE: tuple[list[int], list[int], int] = ([], [], 0)
 
 
@@ -50,14 +52,17 @@ class Asked(NamedTuple):
     ----------
     where : str
         Over columns of the roll-up; `$name` are values of `chosen`.
-    raw_sums : str or None
-        Columns that raw rows lack and roll-ups have: `1 AS n`.
+    raw : callable
+        Returns the same rows as a SELECT over the facts.
+    raw_sums : str
+        Columns that raw rows lack and roll-ups have.
     """
 
     rollup: Rollup
     where: str
     chosen: Mapping[str, object]
-    raw_sums: str | None = None
+    raw: Callable[[Rows], str]
+    raw_sums: str = ""
 
 
 def count_rows(
@@ -68,7 +73,8 @@ def count_rows(
     sums = ", ".join(f"sum({name})::HUGEINT" for name in COUNT_SUMS)
     where, chosen = _conditions(scope)
     source, values = source_of(
-        Asked(COUNTS, where, chosen), _coverage(connection, scope.window, exact=exact)
+        Asked(COUNTS, where, chosen, statements.count_rows),
+        _coverage(connection, scope.window, exact=exact),
     )
     rows = connection.execute(
         f"SELECT {keys}, {sums}, epoch_us(min(first_at)), epoch_us(max(last_at))"  # noqa: S608 (names of this folder)
@@ -89,9 +95,10 @@ def value_counts(
     where, chosen = _conditions(scope)
     asked = Asked(
         VALUES,
-        f"{where} AND list_contains($measures, measure)",
+        f"{where} AND measure IN (SELECT unnest($measures::VARCHAR[]))",
         {**chosen, "measures": list(measures)},
-        "1 AS n",
+        partial(statements.value_rows, measures=measures),
+        _ONE,
     )
     source, values = source_of(asked, _coverage(connection, scope.window, exact=exact))
     return [
@@ -111,9 +118,10 @@ def category_counts(
     where, chosen = _conditions(scope)
     asked = Asked(
         CATEGORIES,
-        f"{where} AND list_contains($features, feature)",
+        f"{where} AND feature IN (SELECT unnest($features::VARCHAR[]))",
         {**chosen, "features": list(features)},
-        "1 AS n",
+        partial(statements.category_rows, features=features),
+        _ONE,
     )
     source, values = source_of(asked, _coverage(connection, scope.window, exact=exact))
     keys = f"{_GROUP}, feature"
@@ -145,7 +153,8 @@ def cell_counts(
         CELLS,
         "route = $route AND baseline = $baseline",
         {"route": scope.route, "baseline": baseline},
-        "1 AS n",
+        statements.cell_rows,
+        _ONE,
     )
     source, values = source_of(asked, coverage)
     found: dict[str, dict[int, int]] = {}
@@ -165,13 +174,13 @@ def attempt_counts(
     keys = "route, upstream, role"
     where, chosen = _conditions(scope, ("route", "role"))
     coverage = _coverage(connection, scope.window, exact=exact)
-    source, values = source_of(Asked(ATTEMPTS, where, chosen), coverage)
+    source, values = source_of(Asked(ATTEMPTS, where, chosen, statements.attempt_rows), coverage)
     sums = ", ".join(f"sum({name})::BIGINT" for name in ATTEMPT_SUMS)
     counted = connection.execute(
         f"SELECT {keys}, {sums} FROM ({source}) GROUP BY {keys} ORDER BY {keys}",  # noqa: S608 (names of this folder)
         values,
     ).fetchall()
-    latency = Asked(VALUES, f"{where} AND measure = '{ATTEMPT_LATENCY}'", chosen, "1 AS n")
+    latency = _of_measure(ATTEMPT_LATENCY, where, chosen)
     source, values = source_of(latency, coverage)
     timed = _bucketed(connection, source, values, keys)
     return [AttemptCounts._make((*row, *_arrays(timed.get(row[:3], _NONE)))) for row in counted]
@@ -188,14 +197,14 @@ def timeline(
     coverage = cover(state, scope.window, exact=has_hours and step_us % HOUR_US > 0)
     where, chosen = _conditions(scope)
     keys = f'epoch_us("at") // {step_us} * {step_us} AS step_at, route'
-    source, values = source_of(Asked(COUNTS, where, chosen), coverage)
+    source, values = source_of(Asked(COUNTS, where, chosen, statements.count_rows), coverage)
     counted = connection.execute(
         f"SELECT {keys}, sum(n)::BIGINT, coalesce(sum(n) FILTER ({_FAILED}), 0)::BIGINT,"  # noqa: S608 (names of this folder)
         f" sum(cost_nano_usd)::HUGEINT, sum(cost_known)::BIGINT FROM ({source})"
         " GROUP BY step_at, route ORDER BY step_at, route",
         values,
     ).fetchall()
-    latency = Asked(VALUES, f"{where} AND measure = 'latency_s'", chosen, "1 AS n")
+    latency = _of_measure("latency_s", where, chosen)
     source, values = source_of(latency, coverage)
     stepped = f"SELECT *, {keys.removesuffix(', route')} FROM ({source})"  # noqa: S608 (as above)
     timed = _bucketed(connection, stepped, values, "step_at, route")
@@ -205,20 +214,24 @@ def timeline(
 def source_of(asked: Asked, coverage: Coverage) -> tuple[str, dict[str, object]]:
     """Return the SELECT of a window's rows of a roll-up, slots and edges, and its values."""
     chosen = dict(asked.chosen)
-    sums = "" if asked.raw_sums is None else f", {asked.raw_sums}"
     slots = coverage.slots
     within = '"at" >= $first AND "at" < $end'
     parts = [f"SELECT * FROM {asked.rollup.table} WHERE {within} AND {asked.where}"]  # noqa: S608 (names of this folder)
     chosen |= {"first": to_timestamp(slots.from_us), "end": to_timestamp(slots.to_us)}
     for number, edge in enumerate(coverage.edges):
         low, high = f"low_{number}", f"high_{number}"
-        raw = rows_of(asked.rollup, Rows(f"started_at >= ${low} AND started_at < ${high}"))
-        parts.append(f"SELECT *{sums} FROM ({raw}) WHERE {asked.where}")  # noqa: S608 (as above)
+        raw = asked.raw(Rows(f"started_at >= ${low} AND started_at < ${high}"))
+        parts.append(f"SELECT *{asked.raw_sums} FROM ({raw}) WHERE {asked.where}")  # noqa: S608 (as above)
         chosen |= {low: to_timestamp(edge.from_us), high: to_timestamp(edge.to_us)}
     if coverage.edges:
         # The slot of an edge's row is not looked at.
         chosen["hours"] = to_timestamp(0)
     return " UNION ALL BY NAME ".join(parts), chosen
+
+
+def _of_measure(measure: str, where: str, chosen: Mapping[str, object]) -> Asked:
+    raw = partial(statements.value_rows, measures=(measure,))
+    return Asked(VALUES, f"{where} AND measure = '{measure}'", chosen, raw, _ONE)
 
 
 def _coverage(

@@ -5,6 +5,7 @@ which. Named parameters: `$low` and `$high` of the rows, `$hours` for the time b
 is an hour.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from storage.rollups.buckets import bucket_sql
@@ -93,29 +94,39 @@ def count_rows(rows: Rows) -> str:
     """  # noqa: S608 (expressions of this file)
 
 
-def value_rows(rows: Rows) -> str:
+def value_rows(rows: Rows, measures: Sequence[str] = (*NUMBERS, ATTEMPT_LATENCY)) -> str:
     """Return a row (slot, measure, bucket) for every number of every prediction and try."""
-    names = ", ".join(f"'{name}'" for name in NUMBERS)
-    numbers = ", ".join(f"({number})::DOUBLE" for number in NUMBERS.values())
-    return f"""
-    SELECT {SLOT_KEYS}, measure, {bucket_sql("number")} AS bucket FROM (
-        SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role,
-            unnest([{names}]) AS measure, unnest([{numbers}]) AS number
-        FROM predictions WHERE {rows.where}
-        UNION ALL
-        SELECT {_SLOT}, route, '', upstream, '', role, '{ATTEMPT_LATENCY}', latency_s
-        FROM attempts WHERE {rows.where})
-    """  # noqa: S608 (expressions of this file)
+    parts = []
+    chosen = {name: NUMBERS[name] for name in measures if name in NUMBERS}
+    if chosen or ATTEMPT_LATENCY not in measures:
+        names = ", ".join(f"'{name}'" for name in chosen)
+        numbers = ", ".join(f"({number})::DOUBLE" for number in chosen.values())
+        parts.append(
+            f"SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role,"  # noqa: S608 (expressions of this file)
+            f" unnest([{names}]::VARCHAR[]) AS measure, unnest([{numbers}]::DOUBLE[]) AS number"
+            f" FROM predictions WHERE {rows.where}"
+        )
+    if ATTEMPT_LATENCY in measures:
+        parts.append(
+            f"SELECT {_SLOT}, route, '' AS variant, upstream, '' AS model, role,"  # noqa: S608 (as above)
+            f" '{ATTEMPT_LATENCY}' AS measure, latency_s AS number"
+            f" FROM attempts WHERE {rows.where}"
+        )
+    return (
+        f"SELECT {SLOT_KEYS}, measure, {bucket_sql('number')} AS bucket"  # noqa: S608 (as above)
+        f" FROM ({' UNION ALL '.join(parts)})"
+    )
 
 
-def category_rows(rows: Rows) -> str:
+def category_rows(rows: Rows, features: Sequence[str] = tuple(WORDS)) -> str:
     """Return a row (slot, feature, value) for every category of every prediction."""
-    names = ", ".join(f"'{name}'" for name in WORDS)
-    words = ", ".join(WORDS.values())
+    chosen = {name: WORDS[name] for name in features if name in WORDS}
+    names = ", ".join(f"'{name}'" for name in chosen)
+    words = ", ".join(chosen.values())
     return f"""
     SELECT {SLOT_KEYS}, feature, left(word, {VALUE_CHARS}) AS value FROM (
         SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role,
-            unnest([{names}]) AS feature, unnest([{words}]) AS word
+            unnest([{names}]::VARCHAR[]) AS feature, unnest([{words}]::VARCHAR[]) AS word
         FROM predictions WHERE {rows.where})
     """  # noqa: S608 (expressions of this file)
 
