@@ -20,6 +20,9 @@ from storage.records import Baseline
 Column = npt.NDArray[Any] | Sequence[object]
 """Values of a feature, a row each; None and NaN are missing."""
 
+ReferenceColumn = Column | Mapping[str | None, int]
+"""A reference's values: a row each, or rows by category."""
+
 SAMPLE_ROWS = 4096
 """Order statistics of a reference that are kept for exact distances.
 
@@ -50,14 +53,14 @@ class Reference:
 
 
 def build_baseline(
-    name: str, route: str, window: Window, columns: Mapping[str, Column], created_at: int
+    name: str, route: str, window: Window, columns: Mapping[str, ReferenceColumn], created_at: int
 ) -> Baseline:
     """Make version 1 of a baseline; `next_version` numbers it among its namesakes.
 
     Parameters
     ----------
-    columns : mapping of str to array_like, each of shape (rows,)
-        By signal name. A feature that is missing throughout is left out.
+    columns : mapping of str to array_like of shape (rows,), or mapping of category to rows
+        By signal name; each is asked for once. A feature that is missing throughout is left out.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def build_baseline(
     cells: dict[str, object] = {}
     rows = 0
     for feature, column in columns.items():
-        rows = max(rows, len(column))
+        rows = max(rows, _rows_of(column))
         stored = _store(SIGNALS_BY_NAME[feature].kind, column)
         if stored is not None:
             cells[feature] = stored
@@ -156,8 +159,12 @@ def order_statistics(sample: Ecdf, limit: int = SAMPLE_ROWS) -> FloatArray:
     return sample.support[np.searchsorted(sample.cumulative[1:], ranks, side="right")]
 
 
-def _store(kind: Kind, column: Column) -> dict[str, object] | None:
-    builders: dict[Kind, Callable[[Column], dict[str, object]]] = {
+def _rows_of(column: ReferenceColumn) -> int:
+    return sum(column.values()) if isinstance(column, Mapping) else len(column)
+
+
+def _store(kind: Kind, column: ReferenceColumn) -> dict[str, object] | None:
+    builders: dict[Kind, Callable[[ReferenceColumn], dict[str, object]]] = {
         "numeric": _store_numeric,
         "categorical": _store_categorical,
     }
@@ -167,7 +174,8 @@ def _store(kind: Kind, column: Column) -> dict[str, object] | None:
         return None
 
 
-def _store_numeric(column: Column) -> dict[str, object]:
+def _store_numeric(column: ReferenceColumn) -> dict[str, object]:
+    assert not isinstance(column, Mapping), "numbers come as rows"
     values = numbers(column)
     sample = Ecdf.of(values)
     cells = NumericCells.from_reference(sample)
@@ -182,11 +190,11 @@ def _store_numeric(column: Column) -> dict[str, object]:
     }
 
 
-def _store_categorical(column: Column) -> dict[str, object]:
-    values = list(column)
+def _store_categorical(column: ReferenceColumn) -> dict[str, object]:
+    values = column if isinstance(column, Mapping) else list(column)
     cells = CategoryCells.from_reference(values)
     return {
-        "rows": len(values),
+        "rows": _rows_of(column),
         "cells": cells.to_dict(),
         "counts": cells.count(values).tolist(),
     }

@@ -1,21 +1,24 @@
 """Windows of the prediction log by feature: counts for large ones, rows where they are few."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from monitors.baselines import Column, Reference
+from monitors.baselines import Column, Reference, ReferenceColumn
 from monitors.observed import CategoricalCounts, NumericCounts
 from monitors.observed import Window as Seen
-from monitors.signals.table import Signal
+from monitors.signals.table import SIGNALS_BY_NAME, Signal
 from stats.buckets import Sketch
 from stats.cells import NumericCells
-from storage.exact import cells_of, column_of
-from storage.log import OTHER, CategoryCounts, ValueCounts
+from storage.exact import cells_of, column_of, words_of
+from storage.log import CATEGORIES, MEASURES, OTHER, CategoryCounts, ValueCounts
 from storage.log_reader import LogReader
 from storage.reader import Scope, Window
 
 MOST_ROWS = 20_000_000
 """Rows of a feature that are read where buckets cannot decide: 160 MB."""
+
+ROWS_TO_READ = 50_000
+"""Rows up to which all features of a window are read: some 30 ms."""
 
 Key = tuple[str, str]
 """Route and feature."""
@@ -80,17 +83,22 @@ class RowWindows:
     def __init__(self, log: LogReader, window: Window) -> None:
         self._log = log
         self._window = window
+        self._route: str | None = None
+        self._columns: Mapping[str, Column] = {}
 
     def prepare(self, route: str, baseline: str, references: Mapping[str, Reference]) -> None:
         """Count nothing: rows say everything."""
 
     def window(self, route: str, signal: Signal) -> Seen:
-        """Return a feature's rows."""
-        return self._log.feature_columns(route, [signal.name], *self._window)[signal.name]
+        """Return a feature's rows; those of all features of a route are read at once."""
+        if route != self._route:
+            self._columns = self._log.feature_columns(route, list(SIGNALS_BY_NAME), *self._window)
+            self._route = route
+        return self._columns[signal.name]
 
     def rows(self, route: str, feature: str) -> Column | None:
         """Return a feature's rows, the same once more."""
-        return self._log.feature_columns(route, [feature], *self._window)[feature]
+        return self._columns[feature] if route == self._route else None
 
 
 class CountedWindows:
@@ -136,3 +144,36 @@ class CountedWindows:
         if not self._complete or self._features.rows(route, feature) > MOST_ROWS:
             return None
         return column_of(self._log.connection, Scope(self._window, route=route), feature)
+
+
+def windows_of_route(log: LogReader, route: str, window: Window) -> RowWindows | CountedWindows:
+    """Return how one route's window is best looked at: by rows up to `ROWS_TO_READ`."""
+    scope = Scope(window, route=route)
+    n = sum(row.n for row in log.counts(scope))
+    complete = log.coverage(window, exact=True).window == window
+    if complete and n <= ROWS_TO_READ:
+        return RowWindows(log, window)
+    features = Features.of(log.values(scope, MEASURES), log.categories(scope, CATEGORIES))
+    return CountedWindows(log, window, features, complete=complete, exact=False)
+
+
+class BaselineColumns(Mapping[str, ReferenceColumn]):
+    """The features of a reference period, each read when it is asked for and held by nobody.
+
+    Numbers are rows, in no order; categories are counted by value.
+    """
+
+    def __init__(self, log: LogReader, route: str, window: Window) -> None:
+        self._log = log
+        self._scope = Scope(window, route=route)
+
+    def __getitem__(self, feature: str) -> ReferenceColumn:
+        if SIGNALS_BY_NAME[feature].kind == "categorical":
+            return words_of(self._log.connection, self._scope, feature)
+        return column_of(self._log.connection, self._scope, feature)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SIGNALS_BY_NAME)
+
+    def __len__(self) -> int:
+        return len(SIGNALS_BY_NAME)

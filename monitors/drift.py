@@ -16,7 +16,7 @@ from stats.arrays import CountArray
 from stats.categories import CategoryCells
 from stats.cells import NumericCells
 from stats.chi2 import chi2_homogeneity, new_rate
-from stats.divergence import js_distance, likelihood_ratio
+from stats.divergence import js_value, likelihood_ratio
 from stats.ks_p import ks_p_value
 from stats.missing import rate_change
 from stats.psi import ROWS_PER_CELL, psi, psi_p_value, psi_threshold
@@ -75,7 +75,7 @@ class Comparison:
     likelihood: float
     likelihood_p: float
     threshold: float
-    js_distance: Measurement
+    js_distance: float
     missing: RateChange
     contributions: tuple[Contribution, ...]
     ks: Ks | None = None
@@ -156,7 +156,7 @@ def _compare_numeric(
         likelihood=ratio,
         likelihood_p=_chance(ratio, effect),
         threshold=_threshold(effect, spent),
-        js_distance=js_distance(small.reference, small.current),
+        js_distance=js_value(small.reference, small.current),
         missing=_missing(seen.before, seen.now),
         contributions=_contributions(effect, small),
         ks=None if line is None else line.ks,
@@ -185,7 +185,7 @@ def _compare_categorical(
         likelihood=ratio,
         likelihood_p=_chance(ratio, effect),
         threshold=_threshold(effect, alpha),
-        js_distance=js_distance(small.reference, small.current),
+        js_distance=js_value(small.reference, small.current),
         missing=_missing(seen.before, current),
         contributions=_contributions(effect, small),
         chi2=chi2_homogeneity(seen.before[known], current[known]) if has_known else None,

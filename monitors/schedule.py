@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from monitors.baselines import (
-    Column,
     Reference,
     build_baseline,
     choose_baseline,
@@ -16,8 +16,12 @@ from monitors.baselines import (
     next_version,
     read_references,
 )
-from monitors.drift import TooFew, compare
+from monitors.certainty import could_change
+from monitors.counted import BaselineColumns, CountedWindows, RowWindows, windows_of_route
+from monitors.drift import Comparison, TooFew, compare
 from monitors.errors import BaselineInvalid, MonitorError, NoBaseline
+from monitors.observed import Window as Seen
+from monitors.observed import rows_of
 from monitors.options import BaselineOptions, MonitorOptions
 from monitors.signals.table import SIGNALS, Signal
 from monitors.verdicts import (
@@ -30,6 +34,8 @@ from monitors.verdicts import (
     per_look_alpha,
 )
 from monitors.windows import SECOND_US, Window, baseline_window, from_us, window_ending
+from storage.log_reader import LogReader
+from storage.reader import Window as ReadWindow
 from storage.records import Baseline, Verdict
 
 CONFIGURED = "configured"
@@ -41,10 +47,8 @@ SETTLE_US = 60 * SECOND_US
 class Store(Protocol):
     """What monitoring reads from and writes to the prediction log; safe to call from a thread."""
 
-    def feature_columns(
-        self, route: str, features: Sequence[str], window_from: int, window_to: int
-    ) -> Mapping[str, Column]:
-        """Return columns of `features` over primary rows of a route with a start in the window."""
+    def snapshot(self) -> AbstractContextManager[LogReader]:
+        """Lend reads that all see the log as it is now."""
         ...
 
     def load_baselines(self, route: str) -> Sequence[Baseline]:
@@ -184,21 +188,35 @@ class MonitorRun:
             baseline=prepared.baseline,
             clear_after=config.clear_after,
         )
-        columns = self._columns(route, look.window, self._signals)
-        previous = self._known().get(route, {})
-        alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(prepared.references))
-        verdicts = []
-        for signal in self._signals:
-            column = columns[signal.name]
-            reference = prepared.references.get(signal.name)
-            found = (
-                TooFew(signal.name, signal.kind, 0, len(column), config.min_samples)
-                if reference is None
-                else compare(reference, column, alpha=alpha, min_samples=config.min_samples)
-            )
-            levels = levels_for(config, signal.name)
-            verdicts.append(judge(found, levels, look, previous.get(signal.name)))
-        return verdicts
+        asked = ReadWindow(look.window.from_us, look.window.to_us)
+        with self._store.snapshot() as log:
+            windows = windows_of_route(log, route, asked)
+            windows.prepare(route, prepared.baseline, prepared.references)
+            return [self._judge(windows, signal, prepared, look) for signal in self._signals]
+
+    def _judge(
+        self,
+        windows: RowWindows | CountedWindows,
+        signal: Signal,
+        prepared: _Prepared,
+        look: Look,
+    ) -> Verdict:
+        previous = self._known().get(look.route, {}).get(signal.name)
+        levels = levels_for(self._config, signal.name)
+        found = self._compare(windows.window(look.route, signal), signal, prepared)
+        was_open = previous is not None and previous.details.get("open") is True
+        if isinstance(found, Comparison) and could_change(found, levels, was_open=was_open):
+            rows = windows.rows(look.route, signal.name)
+            found = found if rows is None else self._compare(rows, signal, prepared)
+        return judge(found, levels, look, previous)
+
+    def _compare(self, seen: Seen, signal: Signal, prepared: _Prepared) -> Comparison | TooFew:
+        config, references = self._config, prepared.references
+        reference = references.get(signal.name)
+        if reference is None:
+            return TooFew(signal.name, signal.kind, 0, rows_of(seen), config.min_samples)
+        alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(references))
+        return compare(reference, seen, alpha=alpha, min_samples=config.min_samples)
 
     def _endings(
         self, verdicts: Sequence[Verdict], waiting: Mapping[str, str], now_us: int
@@ -279,16 +297,10 @@ class MonitorRun:
             The window holds too few rows.
         """
         with self._lock:
-            built = build_baseline(
-                name, route, window, self._columns(route, window, SIGNALS), now_us
-            )
+            with self._store.snapshot() as log:
+                columns = BaselineColumns(log, route, ReadWindow(window.from_us, window.to_us))
+                built = build_baseline(name, route, window, columns, now_us)
             version = next_version(built, self._store.load_baselines(route))
             numbered = msgspec.structs.replace(built, version=version)
             self._store.save_baseline(numbered)
         return numbered
-
-    def _columns(
-        self, route: str, window: Window, signals: Sequence[Signal]
-    ) -> Mapping[str, Column]:
-        names = [signal.name for signal in signals]
-        return self._store.feature_columns(route, names, window.from_us, window.to_us)

@@ -338,7 +338,7 @@ def _measurements(comparison: Comparison) -> Iterator[tuple[str, float]]:
     yield "likelihood", comparison.likelihood
     yield "likelihood_p", comparison.likelihood_p
     yield "psi_noise", psi_noise(comparison)
-    yield "js_distance", comparison.js_distance.value
+    yield "js_distance", comparison.js_distance
     missing = comparison.missing
     yield "missing_rate", missing.current_rate
     yield "missing_rate_reference", missing.reference_rate

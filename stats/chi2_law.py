@@ -74,7 +74,7 @@ def chi2_isf(share: float, degrees: int) -> float:
     return x
 
 
-def noncentrality_of(x: float, degrees: int, share: float) -> float:
+def noncentrality_of(x: float, degrees: int, share: float, reach: float) -> float:
     """Noncentrality at which the noncentral chi-square law has `share` of its mass up to `x`.
 
     Parameters
@@ -85,6 +85,8 @@ def noncentrality_of(x: float, degrees: int, share: float) -> float:
         >= 1.
     share : float
         In (0, 1).
+    reach : float
+        The normal value that is exceeded with chance `share`.
 
     Returns
     -------
@@ -94,8 +96,8 @@ def noncentrality_of(x: float, degrees: int, share: float) -> float:
     if 1.0 - chi2_sf(x, degrees) <= share:
         return 0.0
     # (Z + sqrt(lambda))**2 is part of the sum, so this end is never exceeded.
-    high = (math.sqrt(x) + _normal_isf(share)) ** 2
-    middle = math.sqrt(max(0.0, x - degrees + 1.0)) + _normal_isf(share)
+    high = (math.sqrt(x) + reach) ** 2
+    middle = math.sqrt(max(0.0, x - degrees + 1.0)) + reach
     low = max(0.0, middle - 3.0) ** 2 if middle > 0.0 else 0.0
     mixture = _Mixture(x, degrees, low, high)
     if low > 0.0 and mixture.below(low)[0] < share:
@@ -184,11 +186,3 @@ def _poisson_sum(half: float, terms: int, shift: float) -> float:
 def _density(x: float, degrees: int) -> float:
     shape = degrees / 2.0
     return math.exp((shape - 1.0) * math.log(x / 2.0) - x / 2.0 - math.lgamma(shape)) / 2.0
-
-
-def _normal_isf(share: float) -> float:
-    """Return the normal value that is exceeded with chance `share`: a root of a chi-square one."""
-    if share == 0.5:
-        return 0.0
-    two_sided = 2.0 * min(share, 1.0 - share)
-    return math.copysign(math.sqrt(chi2_isf(two_sided, 1)), 0.5 - share)

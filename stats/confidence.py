@@ -113,10 +113,10 @@ def noncentrality(statistic: float, degrees: int) -> Interval:
 
 
 def _noncentral(statistic: float, df: int, tail: float) -> float:
+    side = -Z if tail > 0.5 else Z
     if statistic > EXACT_UP_TO:
-        side = -Z if tail > 0.5 else Z
         return float((math.sqrt(statistic - df + 1) + side) ** 2)
-    return noncentrality_of(statistic, df, tail)
+    return noncentrality_of(statistic, df, tail, side)
 
 
 def local_interval(

@@ -31,13 +31,16 @@ def js_distance(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measurement
     Theory 37 (1991) 145-151. D. Endres and J. Schindelin, same journal 49 (2003) 1858-1860.
     """
     pair = SharePair.of(reference, current)
-    middle = (pair.p + pair.q) / 2.0
-    nats = (_entropy_gap(pair.p, middle) + _entropy_gap(pair.q, middle)) / 2.0
     smooth = (pair.p_smooth + pair.q_smooth) / 2.0
     variance = pair.variance(
         np.log(pair.p_smooth / smooth) / 2.0, np.log(pair.q_smooth / smooth) / 2.0
     )
-    return _root(pair, max(0.0, nats), variance, LN2)
+    return _root(pair, _js_nats(pair), variance, LN2)
+
+
+def js_value(reference: npt.ArrayLike, current: npt.ArrayLike) -> float:
+    """Return `js_distance` without its interval, which is most of the work."""
+    return math.sqrt(min(1.0, _js_nats(SharePair.of(reference, current)) / LN2))
 
 
 def hellinger(reference: npt.ArrayLike, current: npt.ArrayLike) -> Measurement:
@@ -106,6 +109,11 @@ def likelihood_ratio(reference: npt.ArrayLike, current: npt.ArrayLike) -> float:
 def _kl(pair: SharePair) -> float:
     q = pair.q_smooth
     return max(0.0, float(np.dot(q, np.log(q / pair.p_smooth))))
+
+
+def _js_nats(pair: SharePair) -> float:
+    middle = (pair.p + pair.q) / 2.0
+    return max(0.0, (_entropy_gap(pair.p, middle) + _entropy_gap(pair.q, middle)) / 2.0)
 
 
 def _entropy_gap(shares: FloatArray, middle: FloatArray) -> float:

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from storage.reader import Scope
+from storage.reader import Scope, Window
 from storage.rollups.statements import NUMBERS, WORDS
 from storage.times import to_timestamp
 
@@ -159,25 +159,55 @@ def cells_of(
 
 def column_of(
     connection: duckdb.DuckDBPyConnection, scope: Scope, feature: str
-) -> npt.NDArray[np.float64] | list[str | None]:
-    """Return one feature of a scope's rows, in no order.
+) -> npt.NDArray[np.float64]:
+    """Return one number of a scope's rows, in no order.
 
     Returns
     -------
-    ndarray of float64, shape (rows,), or list of str or None
-        As `reader.feature_columns`.
+    ndarray of float64, shape (rows,)
+        NaN is unknown.
     """
     where, values = _where(scope)
-    number = feature in NUMBERS
-    expression = f"({NUMBERS[feature]})::DOUBLE" if number else f"{WORDS[feature]}::VARCHAR"
     found: Any = connection.execute(
-        f"SELECT {expression} AS found FROM predictions WHERE {where}",  # noqa: S608 (as above)
+        f"SELECT ({NUMBERS[feature]})::DOUBLE AS found FROM predictions WHERE {where}",  # noqa: S608 (as above)
         values,
     ).fetchnumpy()["found"]
-    if number:
-        return np.ma.filled(np.ma.asarray(found, dtype=np.float64), np.nan)
-    gone = np.ma.getmaskarray(found)
-    return [None if no else word for word, no in zip(np.ma.getdata(found), gone, strict=True)]
+    return np.asarray(
+        np.ma.filled(np.ma.asarray(found, dtype=np.float64), np.nan), dtype=np.float64
+    )
+
+
+def words_of(
+    connection: duckdb.DuckDBPyConnection, scope: Scope, feature: str
+) -> dict[str | None, int]:
+    """Count the values of a category; None is unknown."""
+    where, values = _where(scope)
+    return dict(
+        connection.execute(
+            f"SELECT {WORDS[feature]}::VARCHAR AS word, count(*) FROM predictions"  # noqa: S608 (as above)
+            f" WHERE {where} GROUP BY word",
+            values,
+        ).fetchall()
+    )
+
+
+def newest_starts(
+    connection: duckdb.DuckDBPyConnection, route: str, rows: int, before_us: int
+) -> Window | None:
+    """Return the first and the last start, both included, of a route's newest primary rows.
+
+    None where there are fewer than `rows` that started before `before_us`.
+    """
+    found = connection.execute(
+        """
+        SELECT count(*), epoch_us(min(started_at)), epoch_us(max(started_at)) FROM (
+            SELECT started_at FROM predictions
+            WHERE route = $route AND role = 'primary' AND started_at < $before
+            ORDER BY started_at DESC LIMIT $rows)
+        """,
+        {"route": route, "before": to_timestamp(before_us), "rows": rows},
+    ).fetchone()
+    return Window(found[1], found[2]) if found and found[0] == rows else None
 
 
 def _where(scope: Scope) -> tuple[str, dict[str, object]]:

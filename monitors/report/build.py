@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from monitors.counted import CountedWindows, Features, RowWindows
+from monitors.counted import ROWS_TO_READ, CountedWindows, Features, RowWindows
 from monitors.options import MonitorOptions
 from monitors.report.drift_part import DriftLook, RouteDrift, Windows, look_at_route
 from monitors.report.model import (
@@ -25,9 +25,6 @@ from storage.log import CATEGORIES, MEASURES, ValueCounts
 from storage.log_reader import LogReader
 from storage.records import Alert, Baseline
 from storage.repository import Repository
-
-ROWS_TO_READ = 50_000
-"""Requests up to which a report reads rows without being asked: some 30 ms."""
 
 
 class ReportQuery(NamedTuple):

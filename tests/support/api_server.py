@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from gateway.api import baselines, health, report, status
 from gateway.config import Settings
+from gateway.ingest_progress import IngestProgress
 from gateway.loops import WorkLoop
 from gateway.paths import control_file
 from gateway.settings import parse_settings, zero_config
@@ -32,15 +33,17 @@ class State:
     settings: Settings = field(default_factory=lambda: parse_settings(zero_config({}), source="t"))
     loops: dict[str, Any] = field(default_factory=lambda: {"ingest": WorkLoop("ingest", float)})
     monitor: MonitorRun = field(init=False)
+    ingest: IngestProgress = field(init=False)
 
     def __post_init__(self) -> None:
+        self.ingest = IngestProgress(self.clock)
         self.monitor = MonitorRun(self.repository, self.settings.monitors, (), lambda _: None)
 
 
 def build_app(state: State) -> FastAPI:
     """Return the API as the control plane mounts it."""
     app = FastAPI()
-    app.include_router(health.router())
+    app.include_router(health.router(state))
     for module in (report, baselines, status):
         app.include_router(module.router(state), prefix="/api/v1")
     return app
