@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import duckdb
 import msgspec
@@ -27,11 +26,12 @@ from storage.archive.catalog import (
 )
 from storage.archive.export import Exporter, partitions_of
 from storage.archive.restore import ADOPTED_FACTS, Restored, current_batch, restore_if_needed
+from storage.archive.results import ArchiveStatistics, ArchiveStep, Dropped
 from storage.archive.state import StateArchive, has_counter
 from storage.archive.tables import Table, list_tables
 from storage.archive.tombstones import GONE, add_gone, collect_gone
 from storage.database import ARCHIVE_FOLDER, Database
-from storage.errors import DatabaseFailed
+from storage.errors import DatabaseFailed, StorageError
 from storage.migrations import schema_version
 from storage.times import HOUR_US, to_timestamp
 from storage.watermarks import load_watermarks
@@ -43,52 +43,6 @@ _MANY_FILES = 8
 _MOST_MERGES = 8
 _TRIES = 10
 _WHOLE_SHARE = 0.9
-
-
-class ArchiveStep(NamedTuple):
-    """What one export did.
-
-    Attributes
-    ----------
-    rows : int
-        Facts written: predictions, attempts, feedback and inputs of models.
-    files : int
-        Files written.
-    blocked : bool
-        The database holds less than the archive: restore it first, nothing was written.
-    """
-
-    rows: int = 0
-    files: int = 0
-    blocked: bool = False
-
-
-class ArchiveStatistics(NamedTuple):
-    """State of the archive.
-
-    Attributes
-    ----------
-    files, bytes, rows : int
-        All files in force; rows are those of facts.
-    batch : int
-        Facts of this transaction and of those before it are in; -1: none.
-    written_at : int
-        Microseconds since the epoch of the last export; 0: never.
-    """
-
-    files: int
-    bytes: int
-    rows: int
-    batch: int
-    written_at: int
-
-
-class Dropped(NamedTuple):
-    """What no longer counts: files, their rows (of roll-ups, too) and bytes."""
-
-    files: int
-    rows: int
-    bytes: int
 
 
 class FactArchive:
@@ -300,6 +254,9 @@ class FactArchive:
             cursor.begin()
             try:
                 yield cursor
+            except (duckdb.Error, StorageError):
+                self._sweep()  # On a full disk, what was written in vain must not stay.
+                raise
             finally:
                 cursor.rollback()
 
@@ -377,9 +334,13 @@ class FactArchive:
         try:
             save_catalog(self._path, after, keep_previous=keep_previous)
         except OSError as error:
+            self._sweep()
             raise DatabaseFailed(f"{self._path} could not be written: {error}") from error
         self._catalog = after
         self._safe_marks = safe_marks(self._path)
+        self._sweep()
+
+    def _sweep(self) -> None:
         named = named_files(self._path)
         for kind in FACTS_KINDS:
             sweep(self._folder, kind, named)

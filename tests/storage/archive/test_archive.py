@@ -130,6 +130,9 @@ def test_an_export_that_fails_changes_nothing(log: ArchivedLog) -> None:
     with pytest.raises(DatabaseFailed, match="could not be written"):
         log.archive.archive_now()
     assert log.archive.statistics().rows == 10
+    named = named_files(log.data_dir / "archive" / FACTS_CATALOG)
+    here = log.data_dir / "archive"
+    assert {str(p.relative_to(here)) for p in here.glob("facts/*/*")} <= named
     log.now += 601 * SECOND
     with pytest.raises(DatabaseFailed):
         log.archive.step()
@@ -137,9 +140,6 @@ def test_an_export_that_fails_changes_nothing(log: ArchivedLog) -> None:
     assert log.archive.step().rows == 0, "it waits a minute"
     log.now += 60 * SECOND
     assert log.archive.step().rows == 8
-    named = named_files(log.data_dir / "archive" / FACTS_CATALOG)
-    here = log.data_dir / "archive"
-    assert {str(p.relative_to(here)) for p in here.glob("facts/*/*")} <= named
 
 
 def test_a_baseline_is_on_the_disk_at_once(log: ArchivedLog) -> None:
