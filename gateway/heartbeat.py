@@ -56,12 +56,19 @@ class Heartbeat:
         try:
             while True:
                 await asyncio.sleep(EVERY_S)
-                self._usage = await asyncio.to_thread(self._level.measure)
-                self._spool.set_unread(self._usage.unread_bytes)
+                await self._measure_spool()
                 self._tell_state()
                 self._spool.stats(self.measure(self._lag.take()))
         finally:
             self._lag.stop()
+
+    async def _measure_spool(self) -> None:
+        try:
+            self._usage = await asyncio.to_thread(self._level.measure)
+        except OSError as error:  # Out of descriptors, say: until then what is written counts.
+            log.warning("the spool cannot be measured: %s", error)
+            return
+        self._spool.set_unread(self._usage.unread_bytes)
 
     def _tell_state(self) -> None:
         """Log when records begin to suffer, and when they are well again."""

@@ -1,5 +1,6 @@
 """What bounds the spool besides its disk: the quota, and clocks that jump."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -208,3 +209,20 @@ def test_little_space_is_taken_ahead_where_little_is_left(opened: Opener, disk: 
     spool.end(END)
     assert spool.flush()
     assert 0 < spool.statistics().spare_bytes <= (4 << 20) // 16
+
+
+def test_a_new_segment_is_safe_once_its_name_is(opened: Opener, disk: FaultyDisk) -> None:
+    """Durability `disk`: the directory is synced until that went well, then never again."""
+    spool = opened(durability="disk")
+    disk.can_sync_names = False
+
+    async def log_three() -> list[bool]:
+        logged = []
+        for _ in range(3):
+            spool.end(END)
+            logged.append(await spool.flushed())
+            disk.heal()
+        return logged
+
+    assert asyncio.run(log_three()) == [False, True, True]
+    assert (disk.synced_names, spool.statistics().failed_syncs) == (1, 1)

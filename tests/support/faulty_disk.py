@@ -29,15 +29,18 @@ class FaultyDisk(Disk):
         So many next writes fail with EIO.
     free : int or None
         What `free_bytes` says while there is room; None: the truth.
-    can_cut, can_create, can_allocate, can_sync : bool
-        Whether files can be truncated, created, given space ahead, synced.
+    can_cut, can_create, can_allocate, can_sync, can_sync_names : bool
+        Whether files can be truncated, created, given space ahead, synced; directories synced.
     was_uncut : bool
         A truncation has failed: a piece of a frame may be left behind.
+    synced_names : int
+        Syncs of a directory that went well.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.was_uncut = False
+        self.synced_names = 0
         self.heal()
 
     def heal(self) -> None:
@@ -46,7 +49,8 @@ class FaultyDisk(Disk):
         self.short_bytes: int | None = None
         self.broken_writes = 0
         self.free: int | None = None
-        self.can_cut = self.can_create = self.can_allocate = self.can_sync = True
+        self.can_cut = self.can_create = self.can_allocate = True
+        self.can_sync = self.can_sync_names = True
 
     @property
     def is_sound(self) -> bool:
@@ -89,6 +93,12 @@ class FaultyDisk(Disk):
         if not self.can_sync:
             raise OSError(errno.EIO, "told to sync nothing")
         super().sync(descriptor)
+
+    def sync_directory(self, directory: Path) -> None:
+        if not self.can_sync_names:
+            raise OSError(errno.EIO, "told to sync no names")
+        super().sync_directory(directory)
+        self.synced_names += 1
 
     def allocate(self, descriptor: int, start: int, length: int) -> bool:
         if not self.can_allocate or self.room_bytes is not None:
