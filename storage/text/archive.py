@@ -44,6 +44,7 @@ from storage.text.writing import write_chunk
 
 CHUNK_BYTES = 32 << 20
 CHUNK_AGE_US = 30_000_000
+_HOUSE_US = 20_000_000
 GRACE_US = 120_000_000
 """A merged file's inputs stay that long, for those who have listed them and still read."""
 
@@ -119,6 +120,7 @@ class TextArchive:
         self._now_us = now_us
         self._busy = threading.RLock()
         self._written_us: int | None = None
+        self._kept_us = 0
         self._tidy_since: int | None = None
 
     def recover(self) -> int:
@@ -151,10 +153,14 @@ class TextArchive:
                 standing = load_standing(cursor)
                 if self._is_due(standing, now_us, flush=flush):
                     return self._archive(cursor, standing)
+                if not flush and 0 <= now_us - self._kept_us < _HOUSE_US:
+                    return TextStep()
                 merged = self._merge(cursor)
                 grown = now_us - GRACE_US
                 old = [f for f in load_files(cursor, "retired") if f.changed_at <= grown]
                 self._purge(cursor, [*old, *load_files(cursor, "gone")])
+                if not merged:
+                    self._kept_us = now_us
                 return TextStep(merged=merged, more=merged > 0)
 
     def archived(self, source: str) -> tuple[int, int]:

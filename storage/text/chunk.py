@@ -15,13 +15,16 @@ from storage.errors import DatabaseFailed
 from storage.files import sync_file
 from storage.records import Payload
 from storage.text.layout import day_of, quoted
-from storage.text.parts import SEPARATOR, is_cut, marked_request
+from storage.text.parts import is_cut, marked_request
 
 MEMORY = "512MB"
 """What writing or merging a file may use beyond the text in hand."""
 
-_DICTIONARY_MIN, _DICTIONARY_MAX = 2000, 1_000_000
-_SEPARATOR = SEPARATOR.decode()
+_DICTIONARY_MIN, _DICTIONARY_MAX = 2000, 250_000
+_PIECES_A_ROW = 20
+# One text is read by unpacking the dictionary of its row group.
+_GROUP_TEXT_BYTES = 24 << 20
+_GROUP_ROWS_MIN, _GROUP_ROWS_MAX = 2048, 122_880
 _NOTE_KEY = "driftgate"
 _SELECT = """
 SELECT id::UUID AS id, make_timestamp(started_us) AS started_at,
@@ -128,10 +131,9 @@ def write_rows(path: Path, rows: list[TextRow], note: FileNote) -> None:
         It cannot be written; nothing is left behind.
     """
     with _unfinished_removed(path), engine() as connection:
-        columns = _columns(rows)
-        connection.register("columns", columns)
-        pieces = sum(request.count(_SEPARATOR) for request in columns["request"]) + len(rows)
-        connection.execute(f"COPY ({_SELECT}) TO {quoted(path)} ({parquet_options(pieces, note)})")
+        connection.register("columns", _columns(rows))
+        options = parquet_options(len(rows), note)
+        connection.execute(f"COPY ({_SELECT}) TO {quoted(path)} ({options})")
         sync_file(path)
 
 
@@ -146,21 +148,20 @@ def _unfinished_removed(path: Path) -> Iterator[None]:
         raise DatabaseFailed(f"{path} could not be written: {error}") from error
 
 
-def parquet_options(pieces: int, note: FileNote) -> str:
-    """Return the options of COPY for a text file.
+def parquet_options(rows: int, note: FileNote) -> str:
+    """Return the options of COPY for a text file of so many rows.
 
     Every different piece is stored once for each row group, however large the dictionary gets.
     Its room is taken beforehand and costs time, so it is no larger than what is to be written.
-
-    Parameters
-    ----------
-    pieces : int
-        How many pieces of requests there are, at most.
     """
-    entries = min(_DICTIONARY_MAX, max(_DICTIONARY_MIN, pieces))
+    per_group = int(_GROUP_TEXT_BYTES * rows / max(1, note.text_bytes))
+    per_group = min(_GROUP_ROWS_MAX, max(_GROUP_ROWS_MIN, per_group))
+    entries = _PIECES_A_ROW * min(rows, per_group)
+    entries = min(_DICTIONARY_MAX, max(_DICTIONARY_MIN, entries))
     return (
         f"FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT {entries},"
-        f" STRING_DICTIONARY_PAGE_SIZE_LIMIT 1000000000, {_note_option(note)}"
+        f" STRING_DICTIONARY_PAGE_SIZE_LIMIT 1000000000, ROW_GROUP_SIZE {per_group},"
+        f" {_note_option(note)}"
     )
 
 

@@ -14,6 +14,9 @@ _LISTS = frozenset({"messages", "input", "contents"})
 _LARGE_BYTES = 128
 # Shorter neighbours stay together, so that a list of numbers is not a list of pieces.
 _PIECE_BYTES = 64
+# Searching for more of a value is slower and finds it no surer.
+_BEGINNING_BYTES = 40
+_ASCII_END = 0x80
 _OPENINGS = (b'{"role":', b'{"role": ', b'{"type":', b'{"content":')
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -46,7 +49,8 @@ def split_request(body: bytes) -> list[bytes]:
     pieces = []
     last = 0
     for cut in _cuts(body):
-        if cut > last:
+        # A cut behind anything but ASCII may lie within a character.
+        if last < cut <= len(body) and body[cut - 1] < _ASCII_END:
             pieces.append(body[last:cut])
             last = cut
     if last < len(body):
@@ -62,9 +66,10 @@ def _cuts(body: bytes) -> list[int]:
     cuts: list[int] = []
     at = 0
     for name, value in values.items():
-        size = memoryview(value).nbytes
-        # A repeated key is found at another place than where it stood: the cut is as good.
-        start = body.find(value, at) if size >= _LARGE_BYTES else -1
+        view = memoryview(value)
+        size = view.nbytes
+        # What is found may be another place that begins alike: any cut is right.
+        start = body.find(view[:_BEGINNING_BYTES], at) if size >= _LARGE_BYTES else -1
         if start < 0:
             continue
         if name in _LISTS and body[start : start + 1] == b"[":
@@ -79,7 +84,8 @@ def _item_cuts(body: bytes, start: int, value: msgspec.Raw) -> list[int]:
     at = last = start + 1
     cuts = [at]
     for item in _ITEMS.decode(value):
-        at = body.find(item, at) + memoryview(item).nbytes
+        view = memoryview(item)
+        at = body.find(view[:_BEGINNING_BYTES], at) + view.nbytes
         if at - last >= _PIECE_BYTES:
             cuts.append(at)
             last = at

@@ -74,7 +74,9 @@ def _settle_strays(cursor: duckdb.DuckDBPyConnection, folder: Path, now_us: int)
 
 
 def _notes(folder: Path, names: Sequence[str]) -> dict[str, FileNote]:
-    notes = {}
+    notes: dict[str, FileNote] = {}
+    if not names:
+        return notes
     with engine() as connection:
         for name in names:
             try:
@@ -86,7 +88,9 @@ def _notes(folder: Path, names: Sequence[str]) -> dict[str, FileNote]:
 
 def _described(folder: Path, notes: dict[str, FileNote], now_us: int) -> list[TextFile]:
     """Return what the registry is to say of readable files; the others are renamed."""
-    found = []
+    found: list[TextFile] = []
+    if not notes:
+        return found
     with engine() as connection:
         for name, note in notes.items():
             path = folder / name

@@ -12,9 +12,6 @@ from storage.text.chunk import Chunk, FileNote, engine, parquet_options, write_r
 from storage.text.layout import COLUMNS, is_old_form, next_name, quoted
 from storage.text.registry import TextFile, checksum_of, describe
 
-_PIECES = 100
-_GROUP_TEXT_BYTES = 48 << 20
-_GROUP_ROWS_MIN, _GROUP_ROWS_MAX = 2048, 122_880
 # A chat's requests begin alike: the second and third piece are its first messages.
 _TOGETHER = "hash(request_parts[2:3]), started_at, id"
 
@@ -93,14 +90,12 @@ def write_merged(
     """
     rows = sum(one.rows for one in inputs)
     text_bytes = sum(one.text_bytes for one in inputs)
-    per_group = int(_GROUP_TEXT_BYTES * rows / max(1, text_bytes))
-    per_group = min(_GROUP_ROWS_MAX, max(_GROUP_ROWS_MIN, per_group))
     partial = (folder / name).with_suffix(".tmp")
     files = ", ".join(quoted(folder / one.file) for one in inputs)
     statement = (
         f"COPY (SELECT {COLUMNS} FROM read_parquet([{files}], hive_partitioning = false)"  # noqa: S608 (names of this program)
         f" ORDER BY {_TOGETHER}) TO {quoted(partial)}"
-        f" ({parquet_options(_PIECES * rows, note)}, ROW_GROUP_SIZE {per_group})"
+        f" ({parquet_options(rows, note)})"
     )
     try:
         with engine(spill) as connection:
@@ -150,7 +145,7 @@ def write_without(
             return None
         text_bytes = source.text_bytes * rows // source.rows
         note = msgspec.structs.replace(note, text_bytes=text_bytes)
-        options = parquet_options(_PIECES * rows, note)
+        options = parquet_options(rows, note)
         connection.execute(f"COPY (SELECT {columns} {kept}) TO {quoted(partial)} ({options})")
         sync_file(partial)
         return describe(connection, partial, name, text_bytes=text_bytes, level=source.level)
