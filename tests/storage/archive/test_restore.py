@@ -11,6 +11,7 @@ from storage.frames import FrameKind
 from storage.records import Alert, Baseline, Delivery, Feedback, Verdict
 from storage.times import DAY_US
 
+CELLS: dict[str, object] = {"latency_s": {"edges": [0.1, 0.4, 0.6]}}
 DAY_1 = (NOW // DAY_US) * DAY_US
 
 
@@ -41,7 +42,7 @@ def write_everything(spool: SegmentWriter) -> None:
 def write_state(log: ArchivedLog) -> None:
     """Save one of everything that monitors save."""
     repository = log.repository
-    repository.save_baseline(Baseline("b", 1, NOW, NOW - 5, NOW, "chat", 10, {}))
+    repository.save_baseline(Baseline("b", 1, NOW, NOW - 5, NOW, "chat", 10, CELLS))
     alert = Alert("a1", "drift", "chat", "x", "open", "warning", NOW, NOW, None, "s", {})
     repository.save_alerts([alert], [Delivery("d1", "a1", "e", "w", b"{}", "pending", NOW, NOW)])
     verdict = Verdict(
@@ -55,11 +56,13 @@ def test_a_lost_file_comes_back_as_it_was(log: ArchivedLog) -> None:
     """Every row of every table is there again, also of requests that are still open."""
     spool = SegmentWriter(log.spool)
     write_everything(spool)
-    log.drain()
     write_state(log)
+    log.drain()
     log.archive.archive_now()
     log.archive.save_state()
     before = log.dump()
+    assert before["rollup_cells"]
+    assert before["spool_losses"]
     log.lose_the_file()
     assert log.restored is not None
     assert log.restored.predictions == 53
