@@ -62,15 +62,11 @@ def make_backup(database: Database, now_us: int) -> Backup:
         _take_segments(source / SPOOL_FOLDER, folder / SPOOL_FOLDER)
         _link_files(source, folder, ARCHIVE_FOLDER)
         _link_files(source, folder, PAYLOADS_FOLDER)
-        copy_database(database, folder / FILE_NAME)
+        rows = copy_database(database, folder / FILE_NAME)
         _link_files(source, folder, PAYLOADS_FOLDER)
         _take_segments(source / SPOOL_FOLDER, folder / SPOOL_FOLDER)
-        made = Backup(
-            str(folder),
-            now_us,
-            _count_predictions(database),
-            sum(n for _, n in files_below(folder)),
-        )
+        size = sum(one for _, one in files_below(folder))
+        made = Backup(str(folder), now_us, rows["predictions"], size)
         (folder / MANIFEST).write_bytes(msgspec.json.encode(made))
         _sync_all(folder)
     except OSError as error:
@@ -149,12 +145,6 @@ def _with_last(segments: list[SegmentInfo]) -> Iterator[tuple[SegmentInfo, bool]
     last = {segment.source: segment.number for segment in segments}
     for segment in segments:
         yield segment, segment.number == last[segment.source]
-
-
-def _count_predictions(database: Database) -> int:
-    with database.cursor() as cursor:
-        row = cursor.execute("SELECT count(*) FROM predictions").fetchone()
-    return int(row[0]) if row else 0
 
 
 def _sync_all(folder: Path) -> None:

@@ -71,10 +71,15 @@ def remove_copy(path: Path) -> None:
         one.unlink(missing_ok=True)
 
 
-def copy_database(database: Database, target: Path) -> None:
+def copy_database(database: Database, target: Path) -> dict[str, int]:
     """Write all tables, as of one moment, to a new file in the folder of copies; rows lie dense.
 
     Readers and writers go on meanwhile.
+
+    Returns
+    -------
+    dict of str to int
+        Rows of each table in the copy.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def copy_database(database: Database, target: Path) -> None:
     remove_copy(target)
     try:
         with database.cursor() as cursor, _attached(cursor, target):
-            _copy_all(cursor)
+            rows = _copy_all(cursor)
         sync_file(target)
     except OSError as error:
         remove_copy(target)
@@ -93,6 +98,7 @@ def copy_database(database: Database, target: Path) -> None:
     except BaseException:
         remove_copy(target)
         raise
+    return rows
 
 
 def _check_room(database: Database) -> None:
@@ -117,12 +123,13 @@ def _attached(cursor: duckdb.DuckDBPyConnection, target: Path) -> Iterator[None]
         cursor.execute("DETACH successor")
 
 
-def _copy_all(cursor: duckdb.DuckDBPyConnection) -> None:
+def _copy_all(cursor: duckdb.DuckDBPyConnection) -> dict[str, int]:
     row = cursor.execute("SELECT current_database()").fetchone()
     assert row is not None, "a connection has a database"
     source = str(row[0]).replace('"', '""')
     cursor.begin()
     cursor.execute(f'COPY FROM DATABASE "{source}" TO successor')
+    rows = {}
     for (table,) in cursor.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
         " AND NOT temporary"
@@ -133,5 +140,7 @@ def _copy_all(cursor: duckdb.DuckDBPyConnection) -> None:
         ).fetchone()
         if counted is None or counted[0] != counted[1]:
             raise DatabaseFailed(f"the copy of table `{table}` lacks rows: {counted}")
+        rows[str(table)] = int(counted[1])
     cursor.commit()
     cursor.execute("CHECKPOINT successor")
+    return rows

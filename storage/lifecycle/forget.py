@@ -182,7 +182,7 @@ def _is_behind(segment: SegmentInfo, place: tuple[int, int] | None) -> bool:
 
 
 def _open_segments(database: Database) -> list[Remainder]:
-    why = "a segment of the spool; removed when it is full or old, read, archived and out of grace"
+    why = "a segment of the spool; removed an hour after it is full or old, read and archived"
     return [Remainder(str(s.path), why) for s in list_segments(database.data_dir / "spool")]
 
 

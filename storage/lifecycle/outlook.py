@@ -64,7 +64,7 @@ def _growth(database: Database, now_us: int) -> _Growth:
         ).fetchone()
         text = cursor.execute(
             "SELECT coalesce(sum(bytes), 0) FROM payload_files"
-            " WHERE day >= $1::DATE AND day < $2::DATE",
+            " WHERE day >= $1::DATE AND day < $2::DATE AND state = 'live'",
             [first, last],
         ).fetchone()
     if facts is None or text is None or facts[0] is None or from_timestamp(facts[0]) >= today:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from storage.archive.facts import FactArchive
 from storage.config import RetentionConfig
 from storage.database import PAYLOADS_FOLDER, Database
+from storage.lifecycle.copies import copies_folder
 from storage.lifecycle.sizes import database_info, facts_bytes, folder_size, total_bytes
 from storage.log import Cutoffs, PredictionLog, Removed
 from storage.text.archive import TextArchive
@@ -70,6 +71,7 @@ class Retention:
         StorageError
             What was removed until then stays so; the next run goes on.
         """
+        copies_folder(self._database, now_us)  # Without what interrupted copies left there.
         before = now_us - policy.predictions * DAY_US
         facts = self._remove_facts(
             Cutoffs(before, now_us - policy.rollups * DAY_US),
