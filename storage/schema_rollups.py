@@ -84,6 +84,9 @@ FROM (SELECT coalesce(epoch_us(max("at")) + 3600000000, 0) AS until FROM rollup_
 """
 """What is stale is counted anew from the facts, a day at a time, by `rollups.compact`."""
 
+# Baselines that were set before have their cells counted with the next batch.
+_BASELINES = "INSERT INTO log_state SELECT 'baselines', count(*) FROM baselines"
+
 VERSION_4: tuple[str, ...] = (
     _OLD_COUNTS,
     _OLD_LATENCY,
@@ -96,6 +99,7 @@ VERSION_4: tuple[str, ...] = (
     _CARRY_COUNTS,
     _CARRY_LATENCY,
     _STATE,
+    _BASELINES,
     "DROP TABLE rollup_counts_2",
     "DROP TABLE rollup_latency_2",
 )

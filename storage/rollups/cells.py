@@ -1,10 +1,11 @@
 """Which cells are counted: those of the baseline that was created last, of each route.
 
 The edges are taken from `baselines` inside the transaction of the next batch, so that no row is
-counted twice or left out: rows of the 48 hours before a baseline was set are counted then, once.
+counted twice or left out: rows of the last 48 hours are counted then, once.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -55,8 +56,7 @@ def count_new_baselines(
     for route, (baseline, created_at, cells) in current.items():
         if known.get(route) == (baseline, created_at):
             continue
-        first_us = from_timestamp(created_at) - COUNTED_BEFORE_US
-        first = to_timestamp(max(first_us - first_us % HOUR_US, state.facts_from))
+        first = _counted_from(connection, state, from_timestamp(created_at))
         for edges in _edges(cells):
             connection.execute(
                 "INSERT INTO cell_edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -73,6 +73,15 @@ def count_new_baselines(
             },
         )
     save_state(connection, baselines_counted=state.baselines)
+
+
+def _counted_from(
+    connection: duckdb.DuckDBPyConnection, state: RollupState, created_at: int
+) -> datetime:
+    newest = connection.execute("SELECT epoch_us(max(started_at)) FROM predictions").fetchone()
+    latest = max(created_at, newest[0] or 0) if newest else created_at
+    first = latest - COUNTED_BEFORE_US
+    return to_timestamp(max(first - first % HOUR_US, state.facts_from))
 
 
 def _edges(stored: str) -> Iterator[tuple[object, ...]]:
