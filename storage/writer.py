@@ -1,6 +1,6 @@
 """One batch, one transaction: rows, roll-up deltas, losses and how far the spool was read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import duckdb
 from msgspec.structs import replace
 
 from storage.columns import attempt_arrays, feedback_arrays, insert, prediction_arrays
-from storage.records import End, Feedback, Signals
+from storage.records import End, Feedback, Prediction, Signals
 from storage.rollups.batch import add_batch
 from storage.rows import NOWHERE, Place, Row
 from storage.times import to_timestamp
@@ -16,6 +16,9 @@ from storage.watermarks import Watermark, save_watermark
 
 UNFIT = (duckdb.DataError, duckdb.ConstraintException, OverflowError)
 """What a value raises that no column takes; anything else is the database's fault."""
+
+_TOKENS = ("prompt_tokens", "response_tokens", "cached_tokens", "reasoning_tokens")
+_BIGINT_MAX = (1 << 63) - 1
 
 
 class Loss(NamedTuple):
@@ -103,47 +106,45 @@ def append_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us:
 def fitting(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Batch:
     """Return a batch that can be written, after one that could not.
 
-    Numbers that fit no column come from upstreams (a token count of 2**63), so they are dropped
-    first (`trimmed`); a record that is still refused is left out (`rejected`).
+    Numbers that fit no column come from upstreams (a token count of 2**63), in as many records as
+    an upstream likes: they are dropped at sight (`trimmed`). What is still refused is looked for
+    and left out (`rejected`).
     """
-    unfit = _unfit_records(connection, batch)
-    ends = [_trimmed(end) if i in unfit else end for i, end in enumerate(batch.ends)]
-    trimmed = batch._replace(ends=ends)
-    rejected = _unfit_records(connection, trimmed) if unfit else frozenset()
+    places = batch.places or [NOWHERE] * len(batch.ends)
+    trimmed = frozenset(i for i, end in enumerate(batch.ends) if _is_absurd(end.prediction))
+    ends = [_trimmed(end) if i in trimmed else end for i, end in enumerate(batch.ends)]
+    whole = batch._replace(ends=ends, places=places)
+    rejected = _unfit_records(connection, whole)
     kept = [i for i in range(len(ends)) if i not in rejected]
-    mark = batch.marks[0]
-    return trimmed._replace(
+    return whole._replace(
         ends=[ends[i] for i in kept],
         signals=[batch.signals[i] for i in kept],
-        places=[batch.places[i] for i in kept] if batch.places else (),
+        places=[places[i] for i in kept],
         losses=[
             *batch.losses,
-            *(
-                Loss(
-                    mark.source,
-                    mark.segment,
-                    mark.byte_offset,
-                    "rejected" if i in rejected else "trimmed",
-                    1,
-                    0,
-                )
-                for i in sorted(unfit)
-            ),
+            *_losses("rejected", [places[i] for i in sorted(rejected)]),
+            *_losses("trimmed", [places[i] for i in sorted(trimmed - rejected)]),
         ],
     )
 
 
+def _losses(kind: str, places: Iterable[Place]) -> Iterator[Loss]:
+    """Yield one loss for each segment, at the first of its records."""
+    by_segment: dict[tuple[str, int], list[int]] = {}
+    for place in places:
+        segment = (place.source or "", place.segment or 0)
+        by_segment.setdefault(segment, []).append(place.byte_offset or 0)
+    for (source, number), offsets in by_segment.items():
+        yield Loss(source, number, min(offsets), kind, len(offsets), 0)
+
+
+def _is_absurd(prediction: Prediction) -> bool:
+    return any((getattr(prediction, name) or 0) > _BIGINT_MAX for name in _TOKENS)
+
+
 def _trimmed(end: End) -> End:
-    return replace(
-        end,
-        prediction=replace(
-            end.prediction,
-            prompt_tokens=None,
-            response_tokens=None,
-            cached_tokens=None,
-            reasoning_tokens=None,
-        ),
-    )
+    unknown = dict.fromkeys(_TOKENS)
+    return replace(end, prediction=replace(end.prediction, **unknown))
 
 
 def _unfit_records(connection: duckdb.DuckDBPyConnection, batch: Batch) -> frozenset[int]:

@@ -1,4 +1,5 @@
 import base64
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -134,6 +135,19 @@ def test_a_number_that_is_none_is_unknown(log: Log) -> None:
     assert log.ingester().step().losses == ()
     found = log.rows("SELECT confidence, cost_usd, latency_s, overhead_s, ttft_s FROM predictions")
     assert found == [(None, None, 0.0, 0.0, 0.1)]
+
+
+def test_absurd_numbers_of_an_upstream_cost_no_more_than_themselves(log: Log) -> None:
+    """Every record of an upstream that counts 2**63 tokens is trimmed, told once a segment."""
+    writer = SegmentWriter(log.spool)
+    for number in range(2_000):
+        writer.write(FrameKind.END, end_of(number, response_tokens=2**63))
+    before = time.process_time()
+    step = log.ingester().step()
+    assert time.process_time() - before < 5.0, "one record after the other takes a minute"
+    assert step.records == 2_000
+    assert [(loss.kind, loss.frames) for loss in step.losses] == [("trimmed", 2_000)]
+    assert log.rows("SELECT count(*), count(response_tokens) FROM predictions") == [(2_000, 0)]
 
 
 def test_feedback_may_write_an_id_in_another_form(log: Log) -> None:
