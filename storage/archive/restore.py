@@ -27,6 +27,7 @@ from storage.archive.tables import Table, list_tables
 from storage.archive.tombstones import GONE, collect_gone
 from storage.database import ARCHIVE_FOLDER, Database
 from storage.errors import DatabaseCorrupt
+from storage.rollups.cells import note_baselines
 from storage.rollups.rebuild import recount
 from storage.rollups.state import load_state
 from storage.times import DAY_US, from_timestamp, to_timestamp
@@ -141,6 +142,7 @@ def restore_state(database: Database) -> int:
                     log.error("%s of the archive is damaged; its rows are lost", lost.name)
                 if files and _is_empty(cursor, table):
                     rows += _insert(cursor, table, read_files(folder, files, _BY_NAME))
+            note_baselines(cursor)
             cursor.execute("INSERT INTO log_state VALUES (?, 1)", [ADOPTED])
             cursor.commit()
         except BaseException:
@@ -149,6 +151,12 @@ def restore_state(database: Database) -> int:
     return rows
 
 
+# State is saved at once and counts are exported later: a baseline may be new to them.
+_OTHER_BASELINES = """
+SELECT route, name || '@' || version FROM baselines
+QUALIFY row_number() OVER (PARTITION BY route ORDER BY created_at DESC, version DESC) = 1
+EXCEPT SELECT route, baseline FROM cell_edges
+"""
 _BY_NAME = "union_by_name = true"
 
 
@@ -177,6 +185,8 @@ class _Restore:
         for table in tables:
             if table.kind == "snapshot":
                 self._restore_snapshot(table)
+        if self._cursor.execute(_OTHER_BASELINES).fetchall():
+            note_baselines(self._cursor)
         facts = [table for table in tables if table.kind == "facts"]
         predictions = sum(
             self._restore_facts(table) for table in facts if table.name == "predictions"

@@ -101,6 +101,20 @@ def counts_of(dump: dict[str, list[str]]) -> dict[str, list[str]]:
     }
 
 
+def test_a_baseline_newer_than_the_export_is_counted(log: ArchivedLog) -> None:
+    """Small tables are saved at once: after a restore the cells of a late baseline are counted."""
+    spool = SegmentWriter(log.spool)
+    spool.ends(range(5))
+    log.drain()
+    log.archive.archive_now()
+    write_state(log)
+    log.archive.save_state()
+    log.lose_the_file()
+    spool.ends(range(5, 9))
+    log.drain()
+    assert log.rows("SELECT baseline, sum(n)::INT FROM rollup_cells GROUP BY 1") == [("b@1", 9)]
+
+
 def test_increments_add_up(log: ArchivedLog) -> None:
     """Each export holds the new rows alone, and a restore puts all of them together."""
     spool = SegmentWriter(log.spool)
