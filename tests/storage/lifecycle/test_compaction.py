@@ -1,6 +1,10 @@
 """Disk space given back, while the file is in use."""
 
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +16,8 @@ from storage.database import COPIES_FOLDER, FILE_NAME, Database
 from storage.errors import DatabaseFailed
 from storage.lifecycle.compaction import compact
 from storage.lifecycle.copies import copies_folder, usage
+
+PROGRAM = Path(__file__).parent / "compacting_program.py"
 
 
 @pytest.fixture
@@ -123,3 +129,28 @@ def test_what_an_interrupted_copy_left_is_removed_later(database: Database) -> N
     assert left.exists()
     copies_folder(database, made_us + 3_700_000_000)
     assert not left.exists()
+
+
+def test_a_kill_during_a_compaction_loses_nothing(tmp_path: Path) -> None:
+    """Whatever the moment, the file that is left holds all that was committed."""
+    committed = 0
+    for round_ in range(4):
+        with subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(tmp_path / "data")],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            text=True,
+        ) as child:
+            assert child.stdout is not None
+            for _ in range(2):
+                committed = int(child.stdout.readline())
+            time.sleep(0.08 * round_)
+            child.kill()
+            rest = child.stdout.read().split()
+        committed = int(rest[-1]) if rest else committed
+        database = Database.open(tmp_path / "data", now_us=now_us)
+        with database.cursor() as cursor:
+            row = cursor.execute("SELECT count(*) FROM feedback").fetchone()
+        database.close()
+        # A commit that was not told any more counts too.
+        assert row in {(committed,), (committed + 1000,)}
