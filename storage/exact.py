@@ -5,6 +5,7 @@ text: 8 bytes for every row and measure.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ from storage.times import to_timestamp
 
 MEASURES = ("latency_s", "ttft_s", "overhead_s")
 SHARES = (0.5, 0.95, 0.99)
+
+_WHOLE = ("prompt_tokens", "response_tokens", "prompt_chars", "response_chars")
+_MOST = 2**63 - 1
 
 Quantiles = tuple[float, ...]
 
@@ -76,16 +80,29 @@ class CellCounts(NamedTuple):
 
 def percentiles(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Timed]:
     """Compute percentiles by route, variant and role; latency also of all variants together."""
-    return [
-        *_timed(connection, scope, "variant", MEASURES),
-        *_timed(connection, scope, "NULL", MEASURES[:1]),
-    ]
+    apart = _timed(connection, scope, MEASURES)
+    variants: dict[tuple[str, str], list[Timed]] = {}
+    for found in apart:
+        variants.setdefault((found.route, found.role), []).append(found)
+    several = [key for key, found in variants.items() if len(found) > 1]
+    alone = [found[0]._replace(variant=None) for found in variants.values() if len(found) == 1]
+    routes = sorted({route for route, _ in several})
+    together = _timed(connection, scope, MEASURES[:1], routes) if several else []
+    return [*apart, *alone, *(found for found in together if (found.route, found.role) in several)]
 
 
 def _timed(
-    connection: duckdb.DuckDBPyConnection, scope: Scope, variant: str, measures: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    scope: Scope,
+    measures: Sequence[str],
+    together: Sequence[str] | None = None,
 ) -> list[Timed]:
+    """Compute percentiles of each variant, or of all of them in the routes of `together`."""
     where, values = _where(scope)
+    variant = "variant"
+    if together is not None:
+        variant, where = "NULL", f"{where} AND list_contains($together, route)"
+        values["together"] = list(together)
     wanted = ", ".join(f"count({m}), quantile_cont({m}, {list(SHARES)})" for m in measures)
     columns = ", ".join(f"{NUMBERS[name]} AS {name}" for name in measures)
     rows = connection.execute(
@@ -134,15 +151,10 @@ def cells_of(
     if not edges:
         return {}
     where, values = _where(scope)
-    columns = ", ".join(f"({NUMBERS[name]})::DOUBLE AS {name}" for name in edges)
+    columns = ", ".join(f"{NUMBERS[name]} AS {name}" for name in edges)
     wanted = ["count(*)"]
     for name, cuts in edges.items():
-        wanted += [
-            f"count_if(NOT isnan({name}))",
-            f"count_if(isinf({name}))",
-            f"count_if({name} = '-inf'::DOUBLE)",
-        ]
-        wanted += [f"count_if({name} < {cut!r}::DOUBLE)" for cut in cuts]
+        wanted += _counts_of(name, cuts)
     row = connection.execute(
         f"SELECT {', '.join(wanted)} FROM (SELECT {columns} FROM predictions WHERE {where})",  # noqa: S608 (as above)
         values,
@@ -155,6 +167,20 @@ def cells_of(
         found[name] = CellCounts(tuple(n - least for n in below), known, invalid, row[0])
         place += 3 + len(cuts)
     return found
+
+
+def _counts_of(name: str, cuts: Sequence[float]) -> list[str]:
+    """Return aggregates: known rows, infinite ones, those at minus infinity, below each cut."""
+    if name in _WHOLE:
+        # A cut that is whole, too, spares a conversion of every row for every cut.
+        whole = [min(max(math.ceil(cut), -_MOST), _MOST) for cut in cuts]
+        return [f"count({name})", "0", "0", *(f"count_if({name} < {cut})" for cut in whole)]
+    return [
+        f"count_if(NOT isnan({name}))",
+        f"count_if(isinf({name}))",
+        f"count_if({name} = '-inf'::DOUBLE)",
+        *(f"count_if({name} < {cut!r}::DOUBLE)" for cut in cuts),
+    ]
 
 
 def column_of(
