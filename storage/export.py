@@ -241,6 +241,7 @@ def join_parquet(parts: Sequence[Path], target: Path) -> None:
     """
     listed = ", ".join(f"'{_escaped(str(part))}'" for part in parts)
     with translated(target), duckdb.connect(":memory:", config={"memory_limit": "512MB"}) as memory:
+        memory.execute("SET enable_progress_bar = false")
         memory.execute(f"SET temp_directory = '{_escaped(str(target.parent))}'")
         memory.execute(
             f"COPY (SELECT * FROM read_parquet([{listed}])) TO '{_escaped(str(target))}'"  # noqa: S608 (quoted names of files)

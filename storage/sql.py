@@ -106,6 +106,8 @@ class BoundedReader:
             try:
                 # Otherwise a name of this program's variables would be a table.
                 cursor.execute("SET python_enable_replacements = false")
+                # A program without a file of its own is taken for a person at a terminal.
+                cursor.execute("SET enable_progress_bar = false")
                 cursor.execute("BEGIN TRANSACTION READ ONLY")
                 self._check()
                 yield cursor
