@@ -121,6 +121,7 @@ class TextArchive:
         self._busy = threading.RLock()
         self._written_us: int | None = None
         self._kept_us = 0
+        self._checked = ""
         self._tidy_since: int | None = None
 
     def recover(self) -> int:
@@ -161,6 +162,7 @@ class TextArchive:
                 self._purge(cursor, [*old, *load_files(cursor, "gone")])
                 if not merged:
                     self._kept_us = now_us
+                    self._check_next(cursor)
                 return TextStep(merged=merged, more=merged > 0)
 
     def archived(self, source: str) -> tuple[int, int]:
@@ -266,6 +268,14 @@ class TextArchive:
             return 0
         merge_group(cursor, self._folder, group, self._now_us())
         return len(group.files)
+
+    def _check_next(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Check one file's bytes, in turn: a damaged one would fail every read of the view."""
+        names = {one.file: one for one in load_files(cursor, "live")}
+        later = [name for name in names if name > self._checked] or list(names)
+        if later:
+            self._checked = min(later)
+            quarantine(cursor, self._folder, self._now_us(), [names[self._checked]])
 
     def _change(
         self, cursor: duckdb.DuckDBPyConnection, names: Sequence[str], state: FileState

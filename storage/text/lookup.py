@@ -14,6 +14,9 @@ from storage.text.layout import FOLDER, is_old_form
 from storage.text.registry import load_marks
 from storage.times import to_timestamp
 
+# A file may be rewritten between its name's and its own reading; a damaged one stays unreadable
+# until the archive has set it aside.
+_TRIES = 2
 _SPOOL_FOLDER = "spool"
 _FIELDS = ("request", "response", "request_truncated", "response_truncated", "response_type")
 
@@ -72,21 +75,32 @@ def _from_files(
     connection: duckdb.DuckDBPyConnection, found: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     at = to_timestamp(found["started_at"])
-    files = connection.execute(
-        "SELECT file FROM payload_files WHERE state = 'live' AND first_at <= $1 AND last_at >= $1"
-        " ORDER BY changed_at DESC",
-        [at],
-    ).fetchall()
-    for (file,) in files:
-        request = "request" if is_old_form(file) else "array_to_string(request_parts, '')"
-        rows = connection.execute(
-            f"SELECT {request}, {', '.join(_FIELDS[1:])} FROM read_parquet(?)"  # noqa: S608 (names of this file)
-            " WHERE started_at = ? AND id = ?::UUID",
-            [f"{FOLDER}/{file}", at, found["id"]],
+    for _ in range(_TRIES):
+        files = connection.execute(
+            "SELECT file FROM payload_files WHERE state = 'live' AND first_at <= $1"
+            " AND last_at >= $1 ORDER BY changed_at DESC",
+            [at],
         ).fetchall()
-        if rows:
-            return dict(zip(_FIELDS, rows[0], strict=True))
+        unreadable = 0
+        for (file,) in files:
+            try:
+                rows = connection.execute(_select_from(file), [at, found["id"]]).fetchall()
+            except (duckdb.IOException, duckdb.InvalidInputException):
+                unreadable += 1
+                continue
+            if rows:
+                return dict(zip(_FIELDS, rows[0], strict=True))
+        if not unreadable:
+            break
     return None
+
+
+def _select_from(file: str) -> str:
+    request = "request" if is_old_form(file) else "array_to_string(request_parts, '')"
+    return (
+        f"SELECT {request}, {', '.join(_FIELDS[1:])} FROM read_parquet('{FOLDER}/{file}')"  # noqa: S608 (names of this program)
+        " WHERE started_at = ? AND id = ?::UUID"
+    )
 
 
 def _from_staged(

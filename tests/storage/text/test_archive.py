@@ -180,6 +180,20 @@ def test_a_damaged_file_is_set_aside(log: TextLog) -> None:
     assert log.archive.check() == []
 
 
+def test_damage_is_found_without_asking(log: TextLog) -> None:
+    """Files are checked one after the other, a few a minute."""
+    for number in range(3):
+        log.log(number)
+        log.flush()
+    path = log.data_dir / "payloads" / log.files()[2].file
+    path.write_bytes(path.read_bytes()[:-9])
+    for _ in range(3):
+        log.at_us += 20 * SECOND
+        log.archive.step()
+    assert log.responses() == answers(0, 1)
+    assert log.losses() == [("text", 1)]
+
+
 def test_statistics(log: TextLog) -> None:
     """Sizes of what is archived and of what waits."""
     log.log(1, 2)

@@ -48,6 +48,16 @@ def test_archived_text_is_read_from_its_file(log: TextLog) -> None:
     assert young[0] != young[1]
 
 
+def test_text_of_a_damaged_file(log: TextLog) -> None:
+    """The facts are shown without it, also before the file has been set aside."""
+    log.log(1)
+    log.flush()
+    log.writer.path.unlink()
+    path = log.data_dir / "payloads" / log.files()[0].file
+    path.write_bytes(b"x" * path.stat().st_size)
+    assert text(log, 1) is None
+
+
 def test_no_text(log: TextLog) -> None:
     """A record without text has none, nor has one whose file is kept no longer."""
     log.write([end_of(1, text=False)])
