@@ -240,12 +240,13 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.database.close()
 
 
+@pytest.mark.timeout(120)
 def test_any_damage_gives_the_right_table_and_report(world: World) -> None:
     """Prefixes, torn and flipped bytes, restarts in between; then all of it replayed anew."""
     machine = type("Machine", (RecoveryMachine,), {"world": world})
     run_state_machine_as_test(
         machine,
-        settings=settings(max_examples=examples(12), stateful_step_count=12, deadline=None),
+        settings=settings(max_examples=examples(10), stateful_step_count=12, deadline=None),
     )
     world.lose_database()
     world.drain()

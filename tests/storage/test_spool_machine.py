@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -210,6 +211,7 @@ class SpoolMachine(RuleBasedStateMachine):
             return False
 
 
+@pytest.mark.timeout(120)
 def test_what_is_acknowledged_is_what_is_read() -> None:
     """Short writes, full and failing disks, clocks that jump, quotas: nothing lost in silence."""
     run_state_machine_as_test(
