@@ -58,7 +58,8 @@ def router(state: DbState) -> APIRouter:
         """Return tables, files, lags and a forecast from the growth of the last days."""
         found = state.lifecycle.info()
         retention = state.settings.record.retention
-        return _json(DbReport(found, state.lifecycle.outlook(found, retention)))
+        coming = state.lifecycle.outlook(found, retention)
+        return _json(DbReport(found, coming, state.lifecycle.statistics()))
 
     @routes.post(
         "/db/compact",

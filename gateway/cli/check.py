@@ -55,7 +55,10 @@ def summary(settings: "Settings") -> str:
     rows += [("route", name, _route(one)) for name, one in settings.routes.items()]
     kept = record.retention
     text = "no text" if record.payloads == "none" else f"text for {kept.payloads} d"
-    rows.append(("record", "", f"facts for {kept.predictions} d, {text}, {record.on_full}"))
+    facts = f"facts for {kept.predictions} d, roll-ups for {kept.rollups} d"
+    sizes = {"text": kept.payloads_size, "all": kept.total_size}
+    bounds = [f"{what} at most {size:,} bytes" for what, size in sizes.items() if size is not None]
+    rows.append(("record", "", ", ".join([facts, text, *bounds, record.on_full])))
     rate = f"{monitors.false_alarms_per_30d:g} false alarms in 30 d"
     looks = f"every {monitors.every:g} s over {monitors.window:g} s, at most {rate} a route"
     rows.append(("monitors", "", looks if monitors.enabled else "off"))

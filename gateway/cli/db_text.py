@@ -22,7 +22,7 @@ def size_text(size_bytes: float) -> str:
 
 def report_lines(found: DbReport) -> list[str]:
     """Return what a data directory holds and will come to."""
-    return [*_info_lines(found.info), "", *forecast_lines(found.forecast)]
+    return [*_info_lines(found.info), *_done_lines(found), "", *forecast_lines(found.forecast)]
 
 
 def forecast_lines(found: Forecast) -> list[str]:
@@ -52,6 +52,16 @@ def forget_lines(found: ForgetResult) -> list[str]:
         f" {found.segments} segments of the spool"
     )
     return [removed, *(f"left: {one.file}: {one.why}" for one in found.remainders)]
+
+
+def _done_lines(found: DbReport) -> list[str]:
+    done = found.done
+    if done is None:
+        return []
+    taken = (
+        f"{done.retired_predictions:,} predictions, {size_text(done.retired_text_bytes)} of text"
+    )
+    return [f"since start retention took {taken}; {done.forgotten_predictions:,} were forgotten"]
 
 
 def _info_lines(info: DatabaseInfo) -> list[str]:

@@ -15,6 +15,7 @@ from storage.database import Database
 from storage.errors import StorageError
 from storage.lifecycle.backup import Backup, make_backup
 from storage.lifecycle.compaction import Compaction, Pause, compact
+from storage.lifecycle.counters import LifeCycleStatistics
 from storage.lifecycle.forecast import Forecast
 from storage.lifecycle.forget import ForgetRequest, ForgetResult, forget
 from storage.lifecycle.outlook import outlook
@@ -56,24 +57,6 @@ class Rebuild(msgspec.Struct, frozen=True):
     forgotten: int
     damaged: tuple[str, ...]
     version: int = 1
-
-
-class LifeCycleStatistics(NamedTuple):
-    """Totals since the object was made.
-
-    Attributes
-    ----------
-    retired_predictions, retired_text_bytes : int
-        Removed by retention.
-    forgotten_predictions, compactions, backups : int
-        As named.
-    """
-
-    retired_predictions: int = 0
-    retired_text_bytes: int = 0
-    forgotten_predictions: int = 0
-    compactions: int = 0
-    backups: int = 0
 
 
 class LifeCycle:
@@ -118,7 +101,8 @@ class LifeCycle:
         """Remove what the policy does not keep."""
         with self._alone():
             done = self._retention.apply(policy, self._now_us())
-        self._totals = self._totals._replace(
+        self._totals = msgspec.structs.replace(
+            self._totals,
             retired_predictions=self._totals.retired_predictions + done.facts.predictions,
             retired_text_bytes=self._totals.retired_text_bytes + done.text.bytes,
         )
@@ -134,14 +118,16 @@ class LifeCycle:
         """
         with self._alone():
             done = compact(self._database, now_us=self._now_us(), pause=self._pause)
-        self._totals = self._totals._replace(compactions=self._totals.compactions + 1)
+        self._totals = msgspec.structs.replace(
+            self._totals, compactions=self._totals.compactions + 1
+        )
         return done
 
     def backup(self) -> Backup:
         """Make a backup in the folder of copies."""
         with self._alone():
             made = make_backup(self._database, self._now_us())
-        self._totals = self._totals._replace(backups=self._totals.backups + 1)
+        self._totals = msgspec.structs.replace(self._totals, backups=self._totals.backups + 1)
         return made
 
     def forget(self, request: ForgetRequest) -> ForgetResult:
@@ -161,8 +147,9 @@ class LifeCycle:
                     now_us=self._now_us(),
                 )
             compact(self._database, now_us=self._now_us(), pause=self._pause)
-        self._totals = self._totals._replace(
-            forgotten_predictions=self._totals.forgotten_predictions + done.predictions
+        self._totals = msgspec.structs.replace(
+            self._totals,
+            forgotten_predictions=self._totals.forgotten_predictions + done.predictions,
         )
         return done
 

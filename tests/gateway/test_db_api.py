@@ -66,7 +66,9 @@ def test_users_are_forgotten_by_the_key_that_clients_send(client: httpx2.Client)
     """The key is hashed as a request's is; an id goes beside it."""
     body = {"users": ["alice"], "ids": [id_of(1)]}
     assert client.post("/db/forget", json=body).json()["predictions"] == 11
-    assert client.get("/db").json()["info"]["predictions"] == 9
+    after = client.get("/db").json()
+    assert after["info"]["predictions"] == 9
+    assert after["done"]["forgotten_predictions"] == 11
 
 
 @pytest.mark.parametrize("body", [{}, {"ids": ["no id"]}, {"user": "alice"}, {"users": [""]}])
