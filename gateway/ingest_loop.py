@@ -36,6 +36,7 @@ class IngestWork:
         self._telemetry = telemetry
         self._clock = clock
         self._swept_s = clock.monotonic()
+        self._unreadable: set[str] = set()
         self._busy = threading.Lock()
 
     def turn(self) -> float:
@@ -51,8 +52,9 @@ class IngestWork:
                 log.error("the spool lost data: %s", loss)
             if step.failed is not None:
                 log.error("the database failed and was opened anew: %s", step.failed)
-            for source in step.unreadable:
-                log.error("segments of `%s` cannot be read; tried again", source)
+            for source in set(step.unreadable) - self._unreadable:
+                log.error("a segment of `%s` cannot be read; it is tried again each turn", source)
+            self._unreadable = set(step.unreadable)
             # Also with a long way to catch up: what is read must not stay in two places till then.
             now_s = self._clock.monotonic()
             if now_s - self._swept_s >= _SWEEP_S:
