@@ -8,8 +8,9 @@ from stats.ks_p import ks_p_value
 def could_change(comparison: Comparison, levels: Levels, *, was_open: bool = False) -> bool:
     """Say whether the rows could give another verdict than the buckets did.
 
-    PSI over cells is exact either way. D and the Wasserstein distance have bounds: the rows are
-    needed where one of the two gates, evidence and material effect, opens somewhere between them.
+    PSI over cells is exact, but for what a heavy bucket may hide. D and the Wasserstein distance
+    have bounds: the rows are needed where one of the two gates, evidence and material effect, opens
+    somewhere between them.
 
     Parameters
     ----------
@@ -20,7 +21,7 @@ def could_change(comparison: Comparison, levels: Levels, *, was_open: bool = Fal
     distance, moved = comparison.ks, comparison.wasserstein_sd
     if distance is None or distance.bounds.high <= distance.bounds.low:
         return False
-    if was_open:
+    if was_open or comparison.psi_doubt >= levels.psi / 2.0:
         return True
     evidence = has_evidence(comparison)
     by_cells = severity_of(comparison, levels, moved_sd=0.0) != "none"

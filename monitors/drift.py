@@ -64,6 +64,8 @@ class Comparison:
         Categories only: without new ones; the rate of new ones.
     medians : tuple of float, or None
         Of the reference and the window, numbers only.
+    psi_doubt : float
+        What `psi` may miss where it is not over the baseline's own cells.
     """
 
     feature: str
@@ -85,6 +87,7 @@ class Comparison:
     new: Measurement | None = None
     new_examples: tuple[str, ...] = ()
     medians: tuple[float, float] | None = None
+    psi_doubt: float = 0.0
 
     @property
     def alpha_cells(self) -> float:
@@ -163,6 +166,7 @@ def _compare_numeric(
         ks_p=p_value,
         wasserstein_sd=None if line is None else line.wasserstein_sd,
         medians=None if line is None else line.medians,
+        psi_doubt=seen.psi_doubt,
     )
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from monitors.baselines import Column, Reference, numbers
 from stats.arrays import CountArray
-from stats.buckets import Sketch, spans
+from stats.buckets import Sketch, bucket_numbers, spans
 from stats.categories import CategoryCells
-from stats.cells import TAIL_ROWS, NumericCells
+from stats.cells import DEFAULT_BINS, TAIL_ROWS, NumericCells
 from stats.ecdf import Ecdf
 from stats.errors import NoScale
 from stats.ks import ks
@@ -25,6 +25,8 @@ from stats.sketch_distance import ks_from_sketch, wasserstein_from_sketch
 from stats.wasserstein import wasserstein
 
 NEW_EXAMPLES = 3
+HEAVY = 1.0 / DEFAULT_BINS
+"""Share from which a single value has a cell of its own: a bucket may hold one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Observed:
         Numbers only, where both windows have enough finite rows.
     new_examples : tuple of str
         Categories that the reference never had, most frequent first.
+    psi_doubt : float
+        What PSI over the baseline's own cells may show beyond the one over these cells.
     """
 
     rows: int
@@ -68,6 +72,7 @@ class Observed:
     now: CountArray
     line: Line | None = None
     new_examples: tuple[str, ...] = ()
+    psi_doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +87,14 @@ class NumericCounts:
         Rows whose number is unknown.
     cells : mapping of int to int, or None
         Rows by the baseline's own cell, if they were counted.
+    whole : bool
+        Numbers are whole, so that a narrow bucket holds a single one.
     """
 
     sketch: Sketch
     missing: int
     cells: Mapping[int, int] | None = None
+    whole: bool = False
 
     @property
     def rows(self) -> int:
@@ -187,7 +195,27 @@ def _observe_counts(reference: Reference, window: NumericCounts, least_rows: int
     cells, before = _border_cells(own, reference.counts, sample)
     now = cells.count(spans(window.sketch.buckets).middle, window.sketch.counts)
     now[-TAIL_ROWS:] = (window.sketch.invalid, window.missing)
-    return Observed(window.rows, cells, before, now, line)
+    doubt = _doubt(own, window, sample)
+    return Observed(window.rows, cells, before, now, line, psi_doubt=doubt)
+
+
+def _doubt(own: NumericCells, window: NumericCounts, sample: Ecdf) -> float:
+    """Return about what rows of buckets that an edge of the own cells cuts can add to PSI.
+
+    At worst both windows lie on other sides of the edge: share times share over a cell's share.
+    Only heavy buckets count: rows that are spread lie on either side of an edge in both windows.
+    """
+    kept, now = Sketch.of(sample.support, sample.counts), window.sketch
+    cut = np.intersect1d(bucket_numbers(own.edges), np.union1d(kept.buckets, now.buckets))
+    if window.whole:
+        span = spans(cut)
+        cut = cut[np.ceil(span.low) < np.floor(span.high)]
+    shares = [
+        float(part.counts[np.isin(part.buckets, [bucket])].sum()) / max(1, part.n)
+        for bucket in cut.tolist()
+        for part in (kept, now)
+    ]
+    return max(2, own.ordered) * sum(share * share for share in shares if share > HEAVY)
 
 
 def _border_cells(

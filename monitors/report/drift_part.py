@@ -110,8 +110,8 @@ def _decide(
     if rows is not None:
         return _compare(look, signal, references, rows), []
     note = (
-        f"`{route}/{signal.name}`: counts leave open whether it drifted, and its rows cannot be"
-        " read; choose a shorter interval"
+        f"`{route}/{signal.name}`: counts leave open whether it drifted, and its rows are too many"
+        " to read at once, or gone; choose a shorter interval, or `--exact`"
     )
     return found, [note]
 

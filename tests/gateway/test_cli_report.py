@@ -29,6 +29,7 @@ from gateway.cli.since import iso
 from monitors.config import MonitorsConfig
 from monitors.schedule import MonitorRun
 from router.clock import SystemClock
+from storage.archive.facts import FactArchive
 from storage.database import Database
 from storage.repository import Repository
 from storage.writer import Batch, write_batch
@@ -88,6 +89,30 @@ def test_a_table_is_the_default(run: Run, log: Path) -> None:
     assert done.code == GOOD
     assert "10 requests" in done.out
     assert "\x1b" not in done.out
+
+
+def test_the_archive_is_read_while_the_file_is_held(run: Run, log: Path) -> None:
+    """`--offline` needs no lock; a note says as of when."""
+    with opened(log) as database:
+        FactArchive(database, now_us=lambda: START + HOUR).archive_now()
+        done = run("report", *PERIOD, "--offline", "--format", "json", "--data-dir", log)
+    found = report_json(done)
+    assert found["requests"] == 10
+    assert any("from the archive: what came in after 2023-11-14T23" in n for n in found["notes"])
+
+
+def test_without_an_archive_there_is_no_offline_report(run: Run, log: Path) -> None:
+    """Said in a sentence."""
+    done = run("report", *PERIOD, "--offline", "--data-dir", log)
+    assert done.code == UNREACHABLE
+    assert "no archive" in done.err
+
+
+def test_exact_is_asked_of_the_server(run: Run, log: Path, server: str) -> None:
+    """The flag reaches the one that has the rows."""
+    leave_address(log, server)
+    done = run("report", *PERIOD, "--exact", "--format", "json", "--data-dir", log)
+    assert report_json(done)["exact"] is True
 
 
 def test_a_copied_directory_is_read(run: Run, log: Path, tmp_path: Path) -> None:
