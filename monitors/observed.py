@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitors.baselines import Column, Reference, numbers
-from stats.arrays import CountArray
+from stats.arrays import CountArray, FloatArray
 from stats.buckets import Sketch, bucket_numbers, spans
 from stats.categories import CategoryCells
 from stats.cells import DEFAULT_BINS, TAIL_ROWS, NumericCells
@@ -195,7 +195,7 @@ def _observe_counts(reference: Reference, window: NumericCounts, least_rows: int
     cells, before = _border_cells(own, reference.counts, sample)
     now = cells.count(spans(window.sketch.buckets).middle, window.sketch.counts)
     now[-TAIL_ROWS:] = (window.sketch.invalid, window.missing)
-    doubt = _doubt(own, window, sample)
+    doubt = _doubt(own, window, sample) if window.sketch.n else 0.0
     return Observed(window.rows, cells, before, now, line, psi_doubt=doubt)
 
 
@@ -210,12 +210,15 @@ def _doubt(own: NumericCells, window: NumericCounts, sample: Ecdf) -> float:
     if window.whole:
         span = spans(cut)
         cut = cut[np.ceil(span.low) < np.floor(span.high)]
-    shares = [
-        float(part.counts[np.isin(part.buckets, [bucket])].sum()) / max(1, part.n)
-        for bucket in cut.tolist()
-        for part in (kept, now)
-    ]
-    return max(2, own.ordered) * sum(share * share for share in shares if share > HEAVY)
+    shares = np.concatenate([_shares_on(part, cut) for part in (kept, now)])
+    return float(max(2, own.ordered) * np.sum(shares[shares > HEAVY] ** 2))
+
+
+def _shares_on(sketch: Sketch, buckets: CountArray) -> FloatArray:
+    """Share of a sketch's rows in each of some buckets."""
+    place = np.minimum(np.searchsorted(sketch.buckets, buckets), sketch.buckets.size - 1)
+    rows = np.where(sketch.buckets[place] == buckets, sketch.counts[place], 0)
+    return np.asarray(rows / sketch.n, dtype=np.float64)
 
 
 def _border_cells(
