@@ -25,6 +25,7 @@ from gateway.cli.main import COMMANDS  # noqa: E402  (after the path is set)
 from gateway.config import Settings  # noqa: E402  (after the path is set)
 from gateway.openapi_document import document_text  # noqa: E402  (after the path is set)
 from router.durations import DurationSeconds  # noqa: E402  (after the path is set)
+from storage.config import Days, SizeBytes  # noqa: E402  (as above)
 
 WRITTEN = "<!-- Written by `make docs` from the code; change it there. -->"
 CONFIGURATION = f"""\
@@ -128,11 +129,21 @@ def _kind(field: FieldInfo, nested: type[BaseModel] | None) -> str:
     ]
     if _is_duration(field):
         return "duration"
+    if _is_written_as(SizeBytes, field):
+        return "size (`20GB`, or bytes)"
+    if _is_written_as(Days, field):
+        return "days (`30d`, `4w`)"
     return ", ".join([words, *bounds])
 
 
 def _is_duration(field: FieldInfo) -> bool:
     return any(item in field.metadata for item in typing.get_args(DurationSeconds)[1:2])
+
+
+def _is_written_as(alias: Any, field: FieldInfo) -> bool:
+    marker = typing.get_args(alias)[1]
+    inner = [one for part in typing.get_args(field.annotation) for one in typing.get_args(part)]
+    return marker in field.metadata or marker in inner
 
 
 def _words(annotation: Any) -> str:
