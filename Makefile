@@ -81,7 +81,7 @@ demo: setup  ## everything on real traffic, in under two minutes
 bench: setup  ## measure the data plane and the log's path (see benchmarks/README.md)
 	tools/install_programs.sh nginx wrk
 	PYTHONPATH=. $(BIN)/python benchmarks/compare.py --peers none
-	PYTHONPATH=. $(BIN)/python benchmarks/log_path.py
+	PYTHONPATH=. $(BIN)/python benchmarks/storage_bench.py --only path --only writing --only sizes
 
 # The grafana extra stays out: its client replaces urllib3 for the whole environment.
 constraints: $(DONE)/venv  ## pin every dependency anew, none younger than a week

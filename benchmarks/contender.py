@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import nginx
 from processes import await_port, cpu_s, free_port, rss_bytes, running, tree
@@ -26,7 +27,26 @@ routes:
 gateway:
   keys: [{{name: bench, sha256: "{key}"}}]
 engine: {{enabled: false}}
+{more}
 """
+
+
+class Setup(NamedTuple):
+    """What a driftgate has beyond what all are compared with.
+
+    Attributes
+    ----------
+    data : Path or None
+        Its data directory; None is a new one.
+    config : str
+        Further sections of its configuration file.
+    """
+
+    data: Path | None = None
+    config: str = ""
+
+
+NO_SETUP = Setup()
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,8 @@ class Contender:
     request : ChatRequest
     control : int or None
         Port of driftgate's control plane.
+    config : Path or None
+        Driftgate's configuration file.
     """
 
     name: str
@@ -52,6 +74,12 @@ class Contender:
     serving: list[int]
     request: ChatRequest = field(default_factory=ChatRequest)
     control: int | None = None
+    config: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of driftgate's control plane."""
+        return f"http://127.0.0.1:{self.control}"
 
     def serving_s(self) -> float:
         """Return the CPU of the processes that requests go through."""
@@ -86,6 +114,7 @@ def driftgate(
     *,
     python: str = sys.executable,
     wrap: Sequence[str] = (),
+    setup: Setup = NO_SETUP,
 ) -> Contender:
     """Start driftgate with keys, plan, fallback chain and full recording on.
 
@@ -101,19 +130,22 @@ def driftgate(
         Interpreter of an environment with driftgate's dependencies.
     wrap : sequence of str
         A command that runs it, such as a profiler.
+    setup : Setup
+        What else it has.
     """
     home.mkdir(parents=True)
     path = home / "driftgate.yaml"
     key = hashlib.sha256(KEY.encode()).hexdigest()
-    path.write_text(_CONFIG.format(upstream=upstream, key=key))
+    path.write_text(_CONFIG.format(upstream=upstream, key=key, more=setup.config))
     port, control = free_port(), free_port()
     command = [*wrap, python, "-m", "driftgate", "serve", "--config", str(path)]
     command += ["--port", str(port), "--control", f"127.0.0.1:{control}"]
-    command += ["--data-dir", str(home / "data")]
+    command += ["--data-dir", str(setup.data or home / "data")]
     process = stack.enter_context(running(command, port=port, cwd=ROOT, timeout_s=START_S))
     await_port(control, process, START_S)
     await_ingest(control)
-    return Contender("driftgate", port, process.pid, _workers(process.pid), control=control)
+    workers = _workers(process.pid)
+    return Contender("driftgate", port, process.pid, workers, control=control, config=path)
 
 
 def _workers(root: int) -> list[int]:

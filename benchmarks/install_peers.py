@@ -23,8 +23,8 @@ PYTHON = {
 }
 """An environment each."""
 
-LIBRARIES = ("aiohttp==3.14.5", "pyreqwest==0.15.1")
-"""Clients for `protocols.py`: a folder that is put on the path of this interpreter."""
+LIBRARIES = ("aiohttp==3.14.5", "pyarrow==26.0.1", "pyreqwest==0.15.1")
+"""For `protocols.py` and `storage_bench.py`: a folder on the path of their interpreter."""
 
 NODE = {"portkey": "@portkey-ai/gateway@1.15.2"}
 NAMES = (*PYTHON, "libraries", *NODE)
