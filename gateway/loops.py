@@ -4,6 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from storage.errors import StorageError
+
 log = logging.getLogger(__name__)
 
 
@@ -46,6 +48,10 @@ class WorkLoop:
         while not self._stopping.is_set():
             try:
                 wait_s = self._turn()
+            except StorageError as error:
+                self.failures += 1
+                wait_s = self._error_wait_s
+                log.error("%s failed; trying again in %.0f s: %s", self._thread.name, wait_s, error)  # noqa: TRY400  (no fault of this program)
             except Exception:  # the scheduler loop: counted, logged, tried again
                 self.failures += 1
                 wait_s = self._error_wait_s

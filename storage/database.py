@@ -14,12 +14,11 @@ from typing import NamedTuple, Self
 
 import duckdb
 
+from storage.database_file import Identity, identity_of, problem_of, replace_file, set_aside, wal_of
 from storage.errors import DatabaseCorrupt, DatabaseFailed, DatabaseUnreadable, StorageError
 from storage.faults import translated
-from storage.files import sync_folder
 from storage.migrations import check_version, migrate
 from storage.text.layout import prepare_folder
-from storage.times import to_timestamp
 
 FILE_NAME = "driftgate.duckdb"
 PAYLOADS_FOLDER = "payloads"
@@ -99,6 +98,7 @@ class Database:
         self._reopened = 0
         self._root: duckdb.DuckDBPyConnection | None = None
         self._damage: str | None = None
+        self._identity: Identity | None = None
 
     @classmethod
     def open(
@@ -152,13 +152,7 @@ class Database:
             archive (`storage.archive.restore`), then from the segments that are still there.
         """
         database = cls(data_dir, now_us=now_us, limits=limits)
-        try:
-            database._connect()
-        except DatabaseCorrupt:
-            aside = database._set_aside()
-            database._connect()
-            return database, aside
-        return database, None
+        return database, database._connect_or_rebuild()
 
     @classmethod
     def over(cls, connection: duckdb.DuckDBPyConnection, data_dir: Path) -> Self:
@@ -223,20 +217,39 @@ class Database:
                 cursor.execute(f'SELECT bit_xor(hash(t)) FROM "{table}" t').fetchall()  # noqa: S608 (our names)
         self._damage = None
 
-    def reopen(self) -> None:
+    def check_file(self) -> None:
+        """See that the file is still the one that was opened; costs microseconds.
+
+        Raises
+        ------
+        DatabaseFailed
+            Somebody removed, replaced or overwrote it; what is written to it would be lost.
+        """
+        with self._state:
+            opened = None if self._reopening or self._root is None else self._identity
+            problem = None if opened is None else problem_of(self.path, opened)
+        if problem is not None:
+            raise DatabaseFailed(f"{self.path} {problem}")
+
+    def reopen(self) -> Path | None:
         """Close every connection and open the file anew: the way out of an invalidated instance.
 
         Running queries of other threads are interrupted and waited for.
+
+        Returns
+        -------
+        Path or None
+            Where the file was set aside because it is damaged; a fresh one took its place.
         """
         with self._all_closed():
             self._reopened += 1
             self._damage = None
-            self._connect()
+            return self._connect_or_rebuild()
 
     def rebuild(self) -> Path:
         """Set the file aside and go on with a fresh one; return where the old one is."""
         with self._all_closed():
-            aside = self._set_aside()
+            aside = self._put_aside()
             self._reopened += 1
             self._damage = None
             self._connect()
@@ -266,7 +279,7 @@ class Database:
             if not closed:
                 return False
             try:
-                self._replace_file(successor)
+                replace_file(self.path, successor)
             finally:
                 self._connect()
             return True
@@ -279,7 +292,7 @@ class Database:
 
     def statistics(self) -> DatabaseStatistics:
         """Return the state of the owner."""
-        wal = self.path.with_name(FILE_NAME + ".wal")
+        wal = wal_of(self.path)
         with self._state:
             return DatabaseStatistics(
                 users=len(self._cursors),
@@ -325,6 +338,15 @@ class Database:
                 self._reopening = False
                 self._state.notify_all()
 
+    def _connect_or_rebuild(self) -> Path | None:
+        try:
+            self._connect()
+        except DatabaseCorrupt:
+            aside = self._put_aside()
+            self._connect()
+            return aside
+        return None
+
     def _connect(self) -> None:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": self._limits.memory,
@@ -349,6 +371,7 @@ class Database:
                 root.close()
                 raise
             self._root = root
+        self._identity = identity_of(self.path)
 
     def _confine(self, root: duckdb.DuckDBPyConnection) -> None:
         """Keep statements from every file but the log's own, whoever writes them."""
@@ -367,20 +390,6 @@ class Database:
         with translated(self.path):
             prepare_folder(self.data_dir)
 
-    def _replace_file(self, successor: Path) -> None:
-        wal = self.path.with_name(FILE_NAME + ".wal")
-        if wal.exists():
-            # It would be replayed into the file that takes the place.
-            raise DatabaseFailed(f"{wal} could not be emptied; free space and try again")
-        successor.replace(self.path)
-        sync_folder(self.data_dir)
-
-    def _set_aside(self) -> Path:
+    def _put_aside(self) -> Path:
         assert self._now_us is not None, "only a writer sets a file aside"
-        stamp = to_timestamp(self._now_us()).strftime("%Y%m%dT%H%M%S.%f")
-        aside = self.path.with_name(f"{FILE_NAME}.damaged-{stamp}")
-        wal = self.path.with_name(FILE_NAME + ".wal")
-        if wal.exists():
-            wal.replace(aside.with_name(aside.name + ".wal"))
-        self.path.replace(aside)
-        return aside
+        return set_aside(self.path, self._now_us())

@@ -14,6 +14,7 @@ from storage.errors import (
     StorageError,
 )
 
+_TRUNCATED = 'could not read enough bytes from file "'
 _CORRUPT = ("corrupt", "not a valid duckdb database", "checksum", "replaying wal", "deserializ")
 # The errors of statements and values quote what was asked for, and that may be any word.
 _NOT_CORRUPT = (
@@ -47,7 +48,11 @@ def translate(error: duckdb.Error, path: Path) -> StorageError:
         return DatabaseUnreadable(
             f"{path} was written by a newer DuckDB ({text}); install the newer driftgate"
         )
-    if not isinstance(error, _NOT_CORRUPT) and any(word in lowered for word in _CORRUPT):
+    # Other files that a query reads, such as those of text, may be cut short as well.
+    is_cut = f"{_TRUNCATED}{path}".lower() in lowered
+    if not isinstance(error, _NOT_CORRUPT) and (
+        is_cut or any(word in lowered for word in _CORRUPT)
+    ):
         return DatabaseCorrupt(
             f"{path} is damaged ({text}); start the server, which sets it aside and rebuilds it"
             " from the archive and the spool"

@@ -160,6 +160,7 @@ class Ingester:
             The database could not be opened anew; call again later.
         """
         try:
+            self._database.check_file()
             marks = self._load_marks()
             sources = self._sources()
             harvest = self._harvest(sources, marks)
@@ -171,8 +172,7 @@ class Ingester:
             self._checkpoint()
         except (DatabaseCorrupt, DatabaseFailed) as error:
             self._totals = self._totals._replace(failures=self._totals.failures + 1)
-            self._recover(error)
-            return IngestStep(failed=str(error))
+            return IngestStep(failed=f"{error}{self._recover(error)}")
         self._mark_file.publish(marks, self._now_us())
         self._count(harvest, written)
         if self._on_batch is not None and (written.ends or harvest.stats):
@@ -220,12 +220,14 @@ class Ingester:
             self._reopened = self._database.statistics().reopened
         return self._marks
 
-    def _recover(self, error: DatabaseCorrupt | DatabaseFailed) -> None:
+    def _recover(self, error: DatabaseCorrupt | DatabaseFailed) -> str:
+        """Open the file anew; return what there is to say of it."""
         self._marks = None
         if isinstance(error, DatabaseCorrupt):
-            self._database.rebuild()
+            aside: Path | None = self._database.rebuild()
         else:
-            self._database.reopen()
+            aside = self._database.reopen()
+        return "" if aside is None else f"; it was set aside as {aside} and is rebuilt"
 
     def _sources(self) -> dict[str, list[SegmentInfo]]:
         sources: dict[str, list[SegmentInfo]] = {}

@@ -1,5 +1,8 @@
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -318,3 +321,44 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     first.release()
     second.acquire()
     second.release()
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.unlink(), "was deleted"),
+        (lambda path: Path(shutil.copy(path, path.with_name("x"))).replace(path), "was replaced"),
+        (lambda path: path.write_bytes(bytes(100_000)), "was overwritten"),
+    ],
+)
+def test_a_file_that_is_not_the_one_opened_is_noticed(
+    harm: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
+    """Removed, replaced or overwritten under a running server: the next look says which."""
+    database = Database.open(tmp_path, now_us=lambda: 0)
+    database.check_file()
+    harm(database.path)
+    with pytest.raises(DatabaseFailed, match=said):
+        database.check_file()
+    database.close()
+
+
+def test_a_file_that_is_damaged_when_it_is_opened_anew_is_set_aside(tmp_path: Path) -> None:
+    """Opening anew goes on with a fresh file: a server must not try the same one for ever."""
+    database = Database.open(tmp_path, now_us=lambda: 0)
+    database.path.write_bytes(b"garbage" * 10_000)
+    aside = database.reopen()
+    assert aside is not None
+    assert aside.read_bytes().startswith(b"garbage")
+    database.check_file()
+    assert database.reopen() is None
+    database.close()
+
+
+def test_a_file_that_was_cut_short_is_damaged(tmp_path: Path) -> None:
+    """Trying again would not bring the end of the file back."""
+    Database.open(tmp_path, now_us=lambda: 0).close()
+    os.truncate(tmp_path / FILE_NAME, 20_000)
+    database, aside = Database.open_or_rebuild(tmp_path, now_us=lambda: 0)
+    assert aside is not None
+    database.close()
