@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
+from gateway.inputs import inputs_of
 from gateway.protocols.protocol import Texts
 from gateway.protocols.table import protocol_named
 from monitors.signals.extract import extract
@@ -12,7 +15,12 @@ def enrich(ends: Sequence[End]) -> list[Signals]:
     """Return what can be watched of each record; text that was not kept gives None."""
     names = {end.prediction.protocol for end in ends}
     texts = {name: protocol_named(name).texts for name in names}
-    return [_signals(end, texts[end.prediction.protocol]) for end in ends]
+    return [_with_inputs(end, _signals(end, texts[end.prediction.protocol])) for end in ends]
+
+
+def _with_inputs(end: End, signals: Signals) -> Signals:
+    inputs = inputs_of(end)
+    return replace(signals, inputs=inputs) if inputs else signals
 
 
 def _signals(end: End, texts: Texts) -> Signals:

@@ -27,7 +27,15 @@ from storage.ingest import IngestStatistics
 from storage.records import End, Prediction, Verdict, WorkerStats
 from storage.writer import Loss
 
-LOSS_KINDS = ("torn", "damaged", "unreadable", "undecodable", "trimmed", "rejected")
+LOSS_KINDS = (
+    "torn",
+    "damaged",
+    "unreadable",
+    "undecodable",
+    "trimmed",
+    "rejected",
+    "unfit_features",
+)
 """What can be wrong with a place of the spool, or a record of it; label values."""
 
 

@@ -249,7 +249,7 @@ LABELS = {
     "kind": (
         "alerts: what raised it, `drift`; "
         "losses of the spool: `torn`, `damaged`, `unreadable`, `undecodable`, `trimmed`, "
-        "`rejected` or `other`"
+        "`rejected`, `unfit_features` or `other`"
     ),
     "version": "of this program",
 }

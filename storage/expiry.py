@@ -2,6 +2,7 @@
 
 import duckdb
 
+from storage.features.registry import all_schemas
 from storage.log import Cutoffs, Removed
 from storage.rollups.state import load_state, save_state
 from storage.rollups.statements import ROLLUPS
@@ -19,6 +20,8 @@ def remove_before(connection: duckdb.DuckDBPyConnection, cutoffs: Cutoffs) -> Re
             feedback=_delete(connection, "feedback", "given_at", before_us),
             rollups=0,
         )
+        for schema in all_schemas(connection):
+            _delete(connection, f'"{schema.table}"', "started_at", before_us)
         if before_us > load_state(connection).facts_from:
             save_state(connection, facts_from=before_us)
     if cutoffs.rollups_before_us is not None:

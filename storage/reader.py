@@ -15,6 +15,8 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from storage.features.counting import INPUT
+from storage.features.reading import input_rows
 from storage.rows import INTERRUPTED
 from storage.text.lookup import text_of
 from storage.times import HOUR_US, from_timestamp, to_timestamp
@@ -190,6 +192,9 @@ def feature_columns(
 ) -> dict[str, Column]:
     """Return columns over the primary rows of a route, all in the same order: by start, then id.
 
+    Where inputs of models (`input.<name>`) are among the features, the rows are those of the
+    inputs: a request that asks about several has several, one without them has none.
+
     Returns
     -------
     dict of str to ndarray of float64, shape (rows,), or list of str or None
@@ -200,32 +205,50 @@ def feature_columns(
     KeyError
         A name is no feature.
     """
-    selected = ", ".join(_feature_expression(name) for name in features)
-    if not selected:
+    if not features:
         return {}
+    numeric = dict.fromkeys(NUMERIC_FEATURES, True)
+    names = [name for name in features if name.startswith(INPUT)]
+    join, order = "", ""
+    if names:
+        inputs = input_rows(connection, names)
+        numeric |= inputs.numeric
+        join = f"JOIN ({inputs.query}) ON prediction_id = features.id"
+        order = ", row_no"
+    places = {name: f"input_{number}" for number, name in enumerate(dict.fromkeys(names))}
+    selected = ", ".join(
+        f"{places.get(name) or _feature_expression(name)} AS c{number}"
+        for number, name in enumerate(features)
+    )
     found = connection.execute(
         f"""
-        SELECT {selected} FROM features
-        WHERE started_at >= $1 AND started_at < $2 AND route = $3 AND role = 'primary'
-            AND ($4 IS NULL OR variant = $4)
-        ORDER BY started_at, id
+        SELECT {selected} FROM features {join}
+        WHERE features.started_at >= $1 AND features.started_at < $2 AND features.route = $3
+            AND features.role = 'primary' AND ($4 IS NULL OR features.variant = $4)
+        ORDER BY features.started_at, features.id{order}
         """,  # noqa: S608 (checked names)
         [*_bounds(window), route, variant],
     ).fetchnumpy()
-    return {name: _column(name, found[name]) for name in features}
+    return {
+        name: _column(found[f"c{number}"], is_number=name in numeric and numeric[name])
+        for number, name in enumerate(features)
+    }
 
 
 def _feature_expression(name: str) -> str:
     if name in NUMERIC_FEATURES:
-        return f"{name}::DOUBLE AS {name}"
+        return f"features.{name}::DOUBLE"
     if name in CATEGORY_FEATURES:
-        return f"{name}::VARCHAR AS {name}"
+        return f"features.{name}::VARCHAR"
     known = ", ".join((*NUMERIC_FEATURES, *CATEGORY_FEATURES))
-    raise KeyError(f"`{name}` is no feature; the features are {known}")
+    raise KeyError(
+        f"`{name}` is no feature; the features are {known}, and `{INPUT}<name>` for the inputs of"
+        " predictive models"
+    )
 
 
-def _column(name: str, values: npt.NDArray[Any]) -> Column:
-    if name in NUMERIC_FEATURES:
+def _column(values: npt.NDArray[Any], *, is_number: bool) -> Column:
+    if is_number:
         return np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
     missing = np.ma.getmaskarray(values)
     return [

@@ -7,6 +7,7 @@ what they do not know. Times are integer microseconds since the Unix epoch, UTC.
 What comes in thousands is left out of garbage collection (`gc=False`): a record holds no cycle.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -250,10 +251,20 @@ class WorkerStats(msgspec.Struct, frozen=True, array_like=True):
     spool_share: float = 0.0
 
 
+InputValue = float | int | bool | str | None
+InputRow = dict[str, InputValue]
+"""What a predictive model was asked with: feature to value, None where it was not told."""
+
+
 class Signals(msgspec.Struct, frozen=True, gc=False):
     """What can be watched of one prediction, computed from its record at ingest: `features`.
 
     Numbers are None where unknown; a category is None where it cannot be told.
+
+    Attributes
+    ----------
+    inputs : sequence of dict
+        Rows that the request asks a predictive model about.
     """
 
     id: str
@@ -262,6 +273,7 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
     language: str | None = None
     refusal: bool | None = None
     error: bool = False
+    inputs: Sequence[InputRow] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True):

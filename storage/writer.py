@@ -8,6 +8,7 @@ import duckdb
 from msgspec.structs import replace
 
 from storage.columns import attempt_arrays, feedback_arrays, insert, prediction_arrays
+from storage.features.writing import insert_inputs, make_room
 from storage.records import End, Feedback, Prediction, Signals
 from storage.rollups.batch import add_batch
 from storage.rows import NOWHERE, Place, Row
@@ -29,7 +30,8 @@ class Loss(NamedTuple):
     kind : str
         `torn`: an incomplete last frame; `damaged`: bytes skipped; `undecodable`: a frame that
         is not what its type says; `unreadable`: a segment that the disk did not give; `trimmed`:
-        a record without the numbers that fit no column; `rejected`: a record that fits no table.
+        a record without the numbers that fit no column; `rejected`: a record that fits no table;
+        `unfit_features`: a record without the inputs that fit no schema.
     frames : int
         Frames known to be lost; 0 where nobody can tell.
     """
@@ -95,6 +97,11 @@ def append_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us:
     duckdb.Error
         As `write_batch`.
     """
+    unfit = make_room(connection, batch.ends, batch.signals, now_us)
+    if unfit:
+        places = batch.places or [NOWHERE] * len(batch.ends)
+        lost = _losses("unfit_features", [places[i] for i in sorted(unfit)])
+        batch = batch._replace(losses=[*batch.losses, *lost])
     try:
         write_batch(connection, batch, now_us=now_us)
     except UNFIT:
@@ -192,7 +199,8 @@ def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     insert(connection, "attempts", attempt_arrays(batch.ends, number))
     insert(connection, "feedback", feedback_arrays(batch.feedback, number))
     if batch.ends:
-        add_batch(connection, number)
+        inputs = insert_inputs(connection, batch.ends, batch.signals, number)
+        add_batch(connection, number, inputs)
 
 
 def _next_batch(connection: duckdb.DuckDBPyConnection) -> int:

@@ -18,6 +18,7 @@ from storage.archive.tables import Table, list_tables
 from storage.database import ARCHIVE_FOLDER, DEFAULT_LIMITS, Database, DatabaseLimits
 from storage.errors import DatabaseUnreadable
 from storage.faults import translated
+from storage.features.registry import make_views
 from storage.migrations import STEPS
 from storage.times import DAY_US, to_timestamp
 from storage.watermarks import save_watermark
@@ -117,6 +118,7 @@ def _fill(
         elif files:
             source = read_files(folder, files, "union_by_name = true")
             root.execute(f'INSERT INTO "{table.name}" BY NAME SELECT * FROM {source}')  # noqa: S608 (our names)
+    make_views(root)
     root.commit()
 
 

@@ -27,6 +27,7 @@ from storage.archive.tables import Table, list_tables
 from storage.archive.tombstones import GONE, collect_gone
 from storage.database import ARCHIVE_FOLDER, Database
 from storage.errors import DatabaseCorrupt
+from storage.features.registry import make_views
 from storage.rollups.cells import note_baselines
 from storage.rollups.rebuild import recount
 from storage.rollups.state import load_state
@@ -185,6 +186,7 @@ class _Restore:
         for table in tables:
             if table.kind == "snapshot":
                 self._restore_snapshot(table)
+        make_views(self._cursor)
         if self._cursor.execute(_OTHER_BASELINES).fetchall():
             note_baselines(self._cursor)
         facts = [table for table in tables if table.kind == "facts"]

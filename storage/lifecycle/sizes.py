@@ -15,6 +15,8 @@ from storage.times import from_timestamp
 from storage.watermarks import Watermark, load_watermarks
 
 FACTS = ("predictions", "attempts", "feedback")
+INPUTS = "features_"
+"""What the names of tables of model inputs begin with."""
 
 
 class TableSize(msgspec.Struct, frozen=True):
@@ -154,7 +156,9 @@ def database_info(database: Database, spool_dir: Path, now_us: int) -> DatabaseI
 
 def facts_bytes(tables: Sequence[TableSize]) -> int:
     """Return the bytes of everything that retention of facts removes."""
-    return sum(table.bytes for table in tables if table.name in FACTS)
+    return sum(
+        table.bytes for table in tables if table.name in FACTS or table.name.startswith(INPUTS)
+    )
 
 
 def total_bytes(database: Database, spool_dir: Path) -> int:

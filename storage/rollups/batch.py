@@ -1,9 +1,12 @@
 """Roll-ups of what a batch has just added, in its transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
+from storage.features.counting import count_inputs
+from storage.features.registry import all_schemas
+from storage.features.schema import Schema
 from storage.rollups.cells import count_new_baselines, has_cells
 from storage.rollups.state import RollupState, load_state
 from storage.rollups.statements import BATCHES, CELLS, ROLLUPS, Rollup, insert
@@ -12,12 +15,27 @@ from storage.times import to_timestamp
 _INSERTS: Mapping[Rollup, str] = {rollup: insert(rollup, BATCHES) for rollup in ROLLUPS}
 
 
-def add_batch(connection: duckdb.DuckDBPyConnection, batch_no: int) -> None:
-    """Count the rows of a batch; called after they are in and before the commit."""
-    add_batches(connection, batch_no, batch_no)
+def add_batch(
+    connection: duckdb.DuckDBPyConnection,
+    batch_no: int,
+    inputs: Sequence[Schema] | None = None,
+) -> None:
+    """Count the rows of a batch; called after they are in and before the commit.
+
+    Parameters
+    ----------
+    inputs : sequence of Schema, optional
+        Tables that have inputs of the batch; all are looked at by default.
+    """
+    add_batches(connection, batch_no, batch_no, inputs)
 
 
-def add_batches(connection: duckdb.DuckDBPyConnection, first: int, last: int) -> RollupState:
+def add_batches(
+    connection: duckdb.DuckDBPyConnection,
+    first: int,
+    last: int,
+    inputs: Sequence[Schema] | None = None,
+) -> RollupState:
     """Count the rows of consecutive batches, inside the caller's transaction."""
     state = load_state(connection)
     if state.baselines != state.baselines_counted:
@@ -25,7 +43,9 @@ def add_batches(connection: duckdb.DuckDBPyConnection, first: int, last: int) ->
     hours = to_timestamp(state.rollup_hours_until)
     chosen = {"low": first, "high": last, "hours": hours}
     cells = has_cells(connection)
+    schemas = all_schemas(connection) if inputs is None else inputs
     for rollup, statement in _INSERTS.items():
         if rollup is not CELLS or cells:
             connection.execute(statement, chosen)
+            count_inputs(connection, rollup, BATCHES, chosen, schemas)
     return state

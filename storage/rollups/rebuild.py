@@ -2,6 +2,8 @@
 
 import duckdb
 
+from storage.features.counting import count_inputs
+from storage.features.registry import all_schemas
 from storage.rollups.adding import add_up
 from storage.rollups.state import RollupState, load_state
 from storage.rollups.statements import CATEGORIES, ROLLUPS, STARTED, insert
@@ -33,12 +35,13 @@ def recount(
     if from_us % HOUR_US or to_us % HOUR_US:
         raise ValueError(f"[{from_us}, {to_us}) us are not whole hours")
     span = {"low": to_timestamp(from_us), "high": to_timestamp(to_us)}
+    schemas = all_schemas(connection)
+    chosen = {**span, "hours": to_timestamp(state.rollup_hours_until)}
     for rollup in ROLLUPS:
         connection.execute(
             f'DELETE FROM {rollup.table} WHERE "at" >= $low AND "at" < $high',  # noqa: S608 (names of this folder)
             span,
         )
-        connection.execute(
-            insert(rollup, STARTED), {**span, "hours": to_timestamp(state.rollup_hours_until)}
-        )
+        connection.execute(insert(rollup, STARTED), chosen)
+        count_inputs(connection, rollup, STARTED, chosen, schemas)
     add_up(connection, CATEGORIES, (from_us, to_us), hours_until=state.rollup_hours_until)

@@ -29,7 +29,7 @@ BATCHES = Rows("batch >= $low AND batch <= $high")
 STARTED = Rows("started_at >= $low AND started_at < $high")
 
 _GRAIN = f"CASE WHEN started_at < $hours THEN {HOUR_S} ELSE {SLOT_S} END"
-_SLOT = (
+SLOT = (
     f"CASE WHEN started_at < $hours THEN time_bucket(INTERVAL {HOUR_S} SECOND, started_at)"
     f' ELSE time_bucket(INTERVAL {SLOT_S} SECOND, started_at) END AS "at", {_GRAIN} AS grain_s'
 )
@@ -76,7 +76,7 @@ def count_rows(rows: Rows) -> str:
     """Return one row of `rollup_counts` for every prediction."""
     known = "isfinite(cost_usd)"
     return f"""
-    SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role, cache, status::SMALLINT AS status,
+    SELECT {SLOT}, route, variant, upstream, {_MODEL}, role, cache, status::SMALLINT AS status,
         coalesce(reason, '') AS reason, stream, fallback_from IS NOT NULL AS fallback,
         1 AS n, truncated::INTEGER AS truncated, attempts,
         coalesce(prompt_tokens, 0) AS prompt_tokens,
@@ -102,13 +102,13 @@ def value_rows(rows: Rows, measures: Sequence[str] = (*NUMBERS, ATTEMPT_LATENCY)
         names = ", ".join(f"'{name}'" for name in chosen)
         numbers = ", ".join(f"({number})::DOUBLE" for number in chosen.values())
         parts.append(
-            f"SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role,"  # noqa: S608 (expressions of this file)
+            f"SELECT {SLOT}, route, variant, upstream, {_MODEL}, role,"  # noqa: S608 (expressions of this file)
             f" unnest([{names}]::VARCHAR[]) AS measure, unnest([{numbers}]::DOUBLE[]) AS number"
             f" FROM predictions WHERE {rows.where}"
         )
     if ATTEMPT_LATENCY in measures:
         parts.append(
-            f"SELECT {_SLOT}, route, '' AS variant, upstream, '' AS model, role,"  # noqa: S608 (as above)
+            f"SELECT {SLOT}, route, '' AS variant, upstream, '' AS model, role,"  # noqa: S608 (as above)
             f" '{ATTEMPT_LATENCY}' AS measure, latency_s AS number"
             f" FROM attempts WHERE {rows.where}"
         )
@@ -125,7 +125,7 @@ def category_rows(rows: Rows, features: Sequence[str] = tuple(WORDS)) -> str:
     words = ", ".join(chosen.values())
     return f"""
     SELECT {SLOT_KEYS}, feature, left(word, {VALUE_CHARS}) AS value FROM (
-        SELECT {_SLOT}, route, variant, upstream, {_MODEL}, role,
+        SELECT {SLOT}, route, variant, upstream, {_MODEL}, role,
             unnest([{names}]::VARCHAR[]) AS feature, unnest([{words}]::VARCHAR[]) AS word
         FROM predictions WHERE {rows.where})
     """  # noqa: S608 (expressions of this file)
@@ -134,7 +134,7 @@ def category_rows(rows: Rows, features: Sequence[str] = tuple(WORDS)) -> str:
 def attempt_rows(rows: Rows) -> str:
     """Return one row of `rollup_attempts` for every try."""
     return f"""
-    SELECT {_SLOT}, route, upstream, role, 1 AS n, (reason IS NOT NULL)::INTEGER AS failed,
+    SELECT {SLOT}, route, upstream, role, 1 AS n, (reason IS NOT NULL)::INTEGER AS failed,
         (attempt_no > 1)::INTEGER AS retries
     FROM attempts WHERE {rows.where}
     """  # noqa: S608 (expressions of this file)
@@ -167,7 +167,7 @@ def cell_rows(rows: Rows) -> str:
             WHEN isinf(number) THEN len(edges) + 1
             ELSE len(list_filter(edges, lambda edge: edge <= number)) END)::INTEGER AS cell
     FROM (
-        SELECT {_SLOT}, route, started_at, unnest([{names}]) AS feature,
+        SELECT {SLOT}, route, started_at, unnest([{names}]) AS feature,
             unnest([{numbers}]) AS number, unnest([{words}]) AS word
         FROM predictions SEMI JOIN cell_edges USING (route)
         WHERE {rows.where} AND role = 'primary')

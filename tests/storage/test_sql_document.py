@@ -18,7 +18,7 @@ from storage.sql import BoundedReader, QueryLimits, run_query
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sql.md").read_text()
 SECTION = re.compile(r"^### `(\w+)`$(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
-ROW = re.compile(r"^\| `(\w+)` \| (\S+) \| (.+?) \| (.*?) ?\|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \| ([^|]+?) \| (.+?) \| (.*?) ?\|$", re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OWN_BOOKS = re.compile(r"Other tables keep the log's own books and may change: (.*?)\.", re.DOTALL)
 
