@@ -8,7 +8,7 @@ transaction. Files outside the data directory are closed by the instance's `allo
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import msgspec
@@ -26,7 +26,9 @@ _REFUSED_FUNCTIONS = {
     "nextval", "currval", "setval", "setseed", "write_log", "sleep_ms", "query", "query_table",
     "getvariable", "current_setting", "json_execute_serialized_sql",
 }  # fmt: skip
-_CATALOG_SCHEMAS = {"information_schema", "pg_catalog"}
+# Views over refused table functions.
+_REFUSED_VIEWS = {"pg_settings", "duckdb_logs", "duckdb_databases", "pragma_database_list"}
+_LIKE_A_FILE = re.compile(r"[./\\\\:*?]")
 _EXPLAIN = re.compile(
     r"\s*EXPLAIN\s+(?:ANALYZE\s+)?(?:\([^()]*\)\s*)?(.*)", re.IGNORECASE | re.DOTALL
 )
@@ -40,6 +42,14 @@ class Tree(msgspec.Struct):
     error: bool
     statements: list[dict[str, Any]] = []
     error_message: str = ""
+
+
+class _Known(NamedTuple):
+    """Names in lower case: the log's, DuckDB's own views, the query's own."""
+
+    tables: set[str]
+    catalog: set[str]
+    local: set[str]
 
 
 def checked_statement(connection: duckdb.DuckDBPyConnection, text: str) -> str:
@@ -82,6 +92,8 @@ def checked_condition(connection: duckdb.DuckDBPyConnection, table: str, text: s
     more = set(node) - {"type", "cte_map", "select_list", "from_table", "where_clause"}
     if node["type"] != "SELECT_NODE" or more - {"aggregate_handling"} or node.get("cte_map"):
         raise QueryRefused(f"`{text}` is more than one condition; write one boolean expression")
+    # `a) OR (b` reads well in parentheses, and would stand beside other conditions, not under them.
+    _one_statement(connection, f"SELECT 1 WHERE\n{text}\n", of="the condition")
     _check_tree(connection, tree)
     try:
         connection.execute(f"EXPLAIN {query}").fetchall()
@@ -140,7 +152,7 @@ def _tree(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, A
 
 def _check_tree(connection: duckdb.DuckDBPyConnection, tree: list[dict[str, Any]]) -> None:
     nodes = list(_nodes(tree))
-    tables = None
+    known = None
     for node in nodes:
         kind = str(node.get("type", ""))
         if kind.endswith("_NODE") and kind not in _READING_NODES:
@@ -150,8 +162,8 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, tree: list[dict[str, Any]
         if kind == "TABLE_FUNCTION":
             _check_table_function(str(node["function"].get("function_name", "")).lower())
         elif kind == "BASE_TABLE":
-            tables = tables or _known_tables(connection, nodes)
-            _check_table(node, tables)
+            known = known or _known(connection, nodes)
+            _check_table(node, known)
         name = str(node.get("function_name", "")).lower()
         if node.get("class") in {"FUNCTION", "WINDOW"} and name in _REFUSED_FUNCTIONS:
             raise QueryRefused(f"the function `{name}` is refused: it does not read the log")
@@ -163,22 +175,32 @@ def _check_table_function(name: str) -> None:
         raise QueryRefused(f"the table function `{name}` is refused; these are not: {known}")
 
 
-def _check_table(node: dict[str, Any], tables: set[str]) -> None:
-    schema, name = str(node.get("schema_name", "")), str(node.get("table_name", ""))
-    if schema.lower() in _CATALOG_SCHEMAS or name.lower() in tables:
+def _check_table(node: dict[str, Any], known: _Known) -> None:
+    name = str(node.get("table_name", ""))
+    low = name.lower()
+    if low in _REFUSED_VIEWS:
+        raise QueryRefused(f"the view `{name}` is refused: it does not read the log")
+    if low in known.tables or low in known.catalog:
         return
-    raise QueryRefused(f"there is no table `{name}`{nearest(name, tables)}")
+    # Outside of its own query a CTE's name would be a file's after all.
+    if low not in known.local or _LIKE_A_FILE.search(low):
+        raise QueryRefused(f"there is no table `{name}`{nearest(name, known.tables)}")
 
 
-def _known_tables(connection: duckdb.DuckDBPyConnection, nodes: list[dict[str, Any]]) -> set[str]:
+def _known(connection: duckdb.DuckDBPyConnection, nodes: list[dict[str, Any]]) -> _Known:
     """Names that are no file and no Python variable: those DuckDB would look for as well."""
     rows = connection.execute(
-        "SELECT table_name FROM duckdb_tables() UNION SELECT view_name FROM duckdb_views()"
+        "SELECT lower(table_name), internal FROM duckdb_tables()"
+        " UNION SELECT lower(view_name), internal FROM duckdb_views()"
     ).fetchall()
     maps = [node["cte_map"] for node in nodes if isinstance(node.get("cte_map"), dict)]
     local = [entry["key"] for one in maps for entry in one.get("map", [])]
     local += [node["cte_name"] for node in nodes if "cte_name" in node]
-    return {str(name).lower() for name in [*(row[0] for row in rows), *local]}
+    return _Known(
+        {name for name, internal in rows if not internal},
+        {name for name, internal in rows if internal},
+        {str(name).lower() for name in local},
+    )
 
 
 def _nodes(value: object) -> Iterator[dict[str, Any]]:
