@@ -1,6 +1,7 @@
 """The reads of the prediction log over one connection, as `storage.log` names them."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import duckdb
 
@@ -15,8 +16,6 @@ from storage.log import (
 )
 from storage.reader import Column, Record, Scope, Window
 from storage.rollups import reads
-from storage.rollups.state import load_state
-from storage.rollups.windows import cover
 from storage.watermarks import Watermark, load_watermarks
 
 
@@ -32,41 +31,45 @@ class LogReader:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
 
+    @cached_property
+    def _moment(self) -> reads.Moment:
+        return reads.Moment.of(self.connection)
+
     def watermarks(self) -> dict[str, Watermark]:
         """Return how far each source is in, by source."""
         return load_watermarks(self.connection)
 
     def coverage(self, window: Window, *, exact: bool = False) -> Coverage:
         """Return what the counts of a window are read from; `exact` reads raw rows alone."""
-        return cover(load_state(self.connection), window, exact=exact)
+        return self._moment.cover(window, exact=exact)
 
     def counts(self, scope: Scope, *, exact: bool = False) -> list[CountRow]:
         """Count requests, tokens, cost and bytes."""
-        return reads.count_rows(self.connection, scope, exact=exact)
+        return reads.count_rows(self._moment, scope, exact=exact)
 
     def values(
         self, scope: Scope, measures: Sequence[str], *, exact: bool = False
     ) -> list[ValueCounts]:
         """Count numbers by bucket."""
-        return reads.value_counts(self.connection, scope, measures, exact=exact)
+        return reads.value_counts(self._moment, scope, measures, exact=exact)
 
     def categories(
         self, scope: Scope, features: Sequence[str], *, exact: bool = False
     ) -> list[CategoryCounts]:
         """Count categories."""
-        return reads.category_counts(self.connection, scope, features, exact=exact)
+        return reads.category_counts(self._moment, scope, features, exact=exact)
 
     def cells(self, scope: Scope, baseline: str) -> Mapping[str, Mapping[int, int]]:
         """Count primary rows over a baseline's cells: feature to cell to rows."""
-        return reads.cell_counts(self.connection, scope, baseline)
+        return reads.cell_counts(self._moment, scope, baseline)
 
     def attempts(self, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:
         """Count tries by route, upstream and role."""
-        return reads.attempt_counts(self.connection, scope, exact=exact)
+        return reads.attempt_counts(self._moment, scope, exact=exact)
 
     def timeline(self, scope: Scope, step_us: int) -> list[TimelineRow]:
         """Count requests by step of time and route."""
-        return reads.timeline(self.connection, scope, step_us)
+        return reads.timeline(self._moment, scope, step_us)
 
     def feature_columns(
         self,
