@@ -55,9 +55,24 @@ def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
     return 0
 
 
-def check_version(connection: duckdb.DuckDBPyConnection, *, newest: int | None = None) -> int:
-    """Return the version of a file, refusing one that a newer program wrote."""
-    newest = STEPS[-1].version if newest is None else newest
+def check_version(connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuse, before anything is read, a file that a newer or an older program wrote.
+
+    Raises
+    ------
+    DatabaseUnreadable
+        A reader cannot bring it to this program's schema: only a writer may.
+    """
+    newest = STEPS[-1].version
+    version = _known_version(connection, newest)
+    if version < newest:
+        raise DatabaseUnreadable(
+            f"the database has schema version {version} and this program reads {newest};"
+            " start the server once (`monitor serve`), which brings it up to date"
+        )
+
+
+def _known_version(connection: duckdb.DuckDBPyConnection, newest: int) -> int:
     version = schema_version(connection)
     if version > newest:
         raise DatabaseUnreadable(
@@ -83,7 +98,7 @@ def migrate(
     MigrationFailed
         A step did not apply; the file is at the version before it.
     """
-    before = check_version(connection, newest=steps[-1].version)
+    before = _known_version(connection, steps[-1].version)
     wanted = [step for step in steps if step.version > before]
     # An empty file has nothing to lose: one transaction and one checkpoint make it.
     for together in [wanted] if before == 0 else [[step] for step in wanted]:

@@ -19,6 +19,7 @@ from storage.errors import (
 from storage.lock import WriterLock
 from storage.migrations import STEPS, Step, migrate, schema_version
 from storage.records import Alert, Attempt, Baseline, Delivery, Prediction, Verdict
+from storage.text.layout import prepare_folder
 
 NOW = 1_795_000_000_000_000
 
@@ -112,6 +113,18 @@ def test_a_file_of_a_newer_program_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DatabaseUnreadable, match=r"999.*install the newer"):
             opener()
     assert (tmp_path / FILE_NAME).exists()
+
+
+def test_a_reader_refuses_a_file_of_an_older_program(tmp_path: Path) -> None:
+    """It cannot migrate the file, and says who can; a writer then does."""
+    prepare_folder(tmp_path)
+    config = {"file_search_path": str(tmp_path)}
+    with duckdb.connect(str(tmp_path / FILE_NAME), config=config) as connection:
+        migrate(connection, now_us=NOW, steps=STEPS[:2])
+    with pytest.raises(DatabaseUnreadable, match=r"version 2 .*`monitor serve`"):
+        Database.open_read_only(tmp_path)
+    Database.open(tmp_path, now_us=now_us).close()
+    Database.open_read_only(tmp_path).close()
 
 
 def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
