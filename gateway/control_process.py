@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from monitors.verdicts import MONITOR
 from router.clock import Clock, SystemClock
 from router.tasks import TaskSet
 from storage.database import Database
+from storage.errors import DatabaseLocked
 from storage.ids import IdSource
 from storage.lock import WriterLock
 
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 _RELOAD_TIMEOUT_S = 10.0
 _THREAD_STOP_S = 20.0
 _ADDRESS_RETRY_S = 5.0
+_HELD_TRIES = 20
+_HELD_RETRY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class ControlProcess:
         lock = WriterLock(data_dir)
         lock.acquire()
         stack.callback(lock.release)
-        database = await asyncio.to_thread(self._open_database)
+        database = await self._open_database()
         stack.callback(database.close)
         telemetry = Telemetry(settings)
         tracing = open_tracing(os.environ)
@@ -141,8 +145,19 @@ class ControlProcess:
         self._start_loops(stack)
         return self._state
 
-    def _open_database(self) -> Database:
-        database, aside = Database.open_or_rebuild(self.options.data_dir, now_us=self.clock.now_us)
+    async def _open_database(self) -> Database:
+        """Open it, or wait a while for who holds it: starting again would cost seconds of CPU."""
+        opening = partial(Database.open_or_rebuild, self.options.data_dir, now_us=self.clock.now_us)
+        for left in reversed(range(_HELD_TRIES)):
+            try:
+                database, aside = await asyncio.to_thread(opening)
+                break
+            except DatabaseLocked as error:
+                if not left:
+                    raise
+                if left == _HELD_TRIES - 1:
+                    log.error("requests are served, reports wait: %s", error)  # noqa: TRY400  (no fault of this program)
+                await asyncio.sleep(_HELD_RETRY_S)
         if aside is not None:
             log.error("the database was damaged; it was set aside as %s and is rebuilt", aside)
         return database
