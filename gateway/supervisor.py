@@ -20,6 +20,7 @@ from gateway.exposure import open_addresses
 from gateway.settings import settings_from_message
 from router.clock import Clock
 from router.tasks import TaskSet
+from storage.files import unaddressable
 from storage.lock import WriterLock
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,13 @@ class Supervisor:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         directory = self.options.data_dir
+        culprit = unaddressable(directory)
+        if culprit is not None:
+            problem = (
+                f"`gateway.data_dir` is `{directory.resolve()}`, and the database reads no path"
+                f" with `{culprit}` in it; choose another directory"
+            )
+            raise ConfigError([problem], source="the data directory")
         lock = WriterLock(directory, "gateway.lock")
         try:
             (directory / "run").mkdir(parents=True, exist_ok=True)

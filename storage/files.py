@@ -3,6 +3,17 @@
 import os
 from pathlib import Path
 
+_SPLITS_PATHS = ",?\\"
+
+
+def unaddressable(folder: Path) -> str | None:
+    """Return the character for which DuckDB cannot address files of a folder; None: it can.
+
+    A comma parts the folders of `file_search_path`, a question mark begins options, and a
+    backslash counts as a slash.
+    """
+    return next((one for one in _SPLITS_PATHS if one in str(folder.resolve())), None)
+
 
 def sync_file(path: Path) -> None:
     """Bring a file's bytes to the disk."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import duckdb
 
+from storage.errors import DatabaseUnreadable
+from storage.files import unaddressable
 from storage.times import DAY_US
 
 FOLDER = "payloads"
@@ -33,7 +35,19 @@ _NO_ROWS = (
 
 
 def prepare_folder(data_dir: Path) -> None:
-    """Make the folder with two files without rows, as DuckDB refuses a glob that finds nothing."""
+    """Make the folder with two files without rows, as DuckDB refuses a glob that finds nothing.
+
+    Raises
+    ------
+    DatabaseUnreadable
+        DuckDB would not find them there.
+    """
+    culprit = unaddressable(data_dir)
+    if culprit is not None:
+        raise DatabaseUnreadable(
+            f"`gateway.data_dir` is `{data_dir}`, and DuckDB reads no path with `{culprit}` in it;"
+            " choose another folder"
+        )
     folder = data_dir / FOLDER / "none"
     folder.mkdir(parents=True, exist_ok=True)
     for name, select in (("0.parquet", _OLD_NO_ROWS), ("t0.parquet", _NO_ROWS)):

@@ -115,6 +115,22 @@ def test_a_file_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / FILE_NAME).exists()
 
 
+@pytest.mark.parametrize("name", ["a,b", "a?b", "a\\b"])
+def test_a_folder_that_duckdb_cannot_address_is_refused(tmp_path: Path, name: str) -> None:
+    """A comma or the like in its path is named at once, before anything is recorded there."""
+    with pytest.raises(DatabaseUnreadable, match="choose another folder"):
+        Database.open(tmp_path / name, now_us=now_us)
+
+
+def test_a_folder_of_any_other_name_is_served(tmp_path: Path) -> None:
+    """Quotes, blanks, percent signs, globs and other alphabets are names like any other."""
+    folder = tmp_path / "d'a\"t a% [ü]*{x};=#"
+    database = Database.open(folder, now_us=now_us)
+    with database.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM payloads").fetchone() == (0,)
+    database.close()
+
+
 def test_a_reader_refuses_a_file_of_an_older_program(tmp_path: Path) -> None:
     """It cannot migrate the file, and says who can; a writer then does."""
     prepare_folder(tmp_path)
