@@ -158,6 +158,30 @@ def save_catalog(path: Path, catalog: Catalog, *, keep_previous: bool = True) ->
         sync_folder(path.parent)
 
 
+def take_whole(path: Path) -> Catalog | None:
+    """Return what to restore from: the newest catalog, or the one before it where it costs less.
+
+    The one before it is taken, and put in force, if files of the newest are damaged and none of
+    its own is: what came between is still in the segments, see `safe_marks`.
+
+    Raises
+    ------
+    OSError
+        The disk is full or gone.
+    """
+    newest, before = load_catalog(path), _read(_previous(path))
+    if newest is None or before is None or before == newest:
+        return newest
+    folder = path.parent
+    damaged = [file.name for file in newest.files if not is_sound(folder, file)]
+    if not damaged or not all(is_sound(folder, file) for file in before.files):
+        return newest
+    log.error("damaged in the archive: %s; going on from the export before", ", ".join(damaged))
+    taken = msgspec.structs.replace(before, generation=newest.generation + 1)
+    save_catalog(path, taken, keep_previous=False)
+    return taken
+
+
 def safe_marks(path: Path) -> dict[str, Watermark]:
     """Return how far the spool is in, even if the newest catalog is lost to one damaged byte."""
     found = _read(_previous(path)) or load_catalog(path)

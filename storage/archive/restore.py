@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
@@ -21,12 +22,13 @@ from storage.archive.catalog import (
     load_catalog,
     read_files,
     set_facts_aside,
+    take_whole,
 )
 from storage.archive.state import ADOPTED, has_counter
 from storage.archive.tables import Table, list_tables
 from storage.archive.tombstones import GONE, collect_gone
 from storage.database import ARCHIVE_FOLDER, Database
-from storage.errors import DatabaseCorrupt
+from storage.errors import DatabaseCorrupt, DatabaseFailed
 from storage.features.registry import make_views
 from storage.rollups.cells import note_baselines
 from storage.rollups.rebuild import recount
@@ -104,6 +106,7 @@ def restore_if_needed(database: Database, *, now_us: Callable[[], int]) -> Resto
         aside = database.rebuild()
         log.error("the database was older than its archive; it was set aside as %s", aside)
         restore_state(database)
+    catalog = _take_whole(folder)
     log.warning("restoring the database from %s, written at %s", folder, _iso(catalog.written_at))
     with database.cursor() as cursor:
         cursor.begin()
@@ -282,6 +285,16 @@ class _Restore:
                 "INSERT INTO spool_losses VALUES (?, ?, 0, 0, ?, ?, ?)",
                 [to_timestamp(self._now_us), file.name, DAMAGED_ARCHIVE, file.rows, file.bytes],
             )
+
+
+def _take_whole(folder: Path) -> Catalog:
+    path = folder / FACTS_CATALOG
+    try:
+        catalog = take_whole(path)
+    except OSError as error:
+        raise DatabaseFailed(f"{path} could not be written: {error}") from error
+    assert catalog is not None, "its presence has just been checked, under the archive's lock"
+    return catalog
 
 
 def current_batch(connection: duckdb.DuckDBPyConnection) -> int:

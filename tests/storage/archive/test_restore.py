@@ -260,3 +260,24 @@ def test_damage_that_a_reader_met_is_repaired(log: ArchivedLog) -> None:
         log.rows("SELECT min(id) FROM predictions")
     assert log.archive.restore_if_needed() is not None
     assert log.dump() == before
+
+
+def test_a_file_damaged_since_the_export_before_costs_nothing(log: ArchivedLog) -> None:
+    """The export before is whole and the segments since are there: all comes back, and goes on."""
+    spool = SegmentWriter(log.spool)
+    for first in (0, 10):
+        spool.ends(range(first, first + 10))
+        log.drain()
+        log.archive.archive_now()
+    newest = max((log.data_dir / "archive").glob("facts/*/predictions-*.parquet"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    log.lose_the_file()
+    assert log.restored is not None
+    assert (log.restored.predictions, log.restored.damaged) == (10, ())
+    log.drain()
+    assert log.rows("SELECT count(*), count(DISTINCT id) FROM predictions") == [(20, 20)]
+    assert log.rows("SELECT sum(n)::BIGINT FROM rollup_counts") == [(20,)]
+    assert log.archive.archive_now().rows == 20
+    log.lose_the_file()
+    assert log.restored is not None
+    assert log.restored.predictions == 20
