@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from monitors.asked import ROWS_TO_READ
 from monitors.baselines import Column, Reference, ReferenceColumn
 from monitors.observed import CategoricalCounts, NumericCounts
 from monitors.observed import Window as Seen
@@ -18,9 +19,6 @@ MOST_ROWS = 2_000_000
 """Rows of a feature that are read where buckets cannot decide: some 0.3 CPU s."""
 MOST_EXACT_ROWS = 20_000_000
 """The same where rows were asked for: 160 MB."""
-
-ROWS_TO_READ = 50_000
-"""Rows up to which all features of a window are read: some 30 ms."""
 
 _WHOLE_UNITS = ("tokens", "characters")
 

@@ -1,7 +1,8 @@
 """The reads of the prediction log over one connection, as `storage.log` names them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -18,9 +19,14 @@ from storage.reader import Column, Record, Scope, Window
 from storage.rollups import reads
 from storage.watermarks import Watermark, load_watermarks
 
+T = TypeVar("T")
+
 
 class LogReader:
     """Reads of one moment: the connection is in a transaction while this is used.
+
+    Counts that were read once are remembered, since they cannot change; callers leave them as
+    they are.
 
     Attributes
     ----------
@@ -30,6 +36,7 @@ class LogReader:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
+        self._known: dict[tuple[object, ...], Any] = {}
 
     @cached_property
     def _moment(self) -> reads.Moment:
@@ -45,19 +52,27 @@ class LogReader:
 
     def counts(self, scope: Scope, *, exact: bool = False) -> list[CountRow]:
         """Count requests, tokens, cost and bytes."""
-        return reads.count_rows(self._moment, scope, exact=exact)
+        return self._once(
+            ("counts", scope, exact), lambda: reads.count_rows(self._moment, scope, exact=exact)
+        )
 
     def values(
         self, scope: Scope, measures: Sequence[str], *, exact: bool = False
     ) -> list[ValueCounts]:
         """Count numbers by bucket."""
-        return reads.value_counts(self._moment, scope, measures, exact=exact)
+        return self._once(
+            ("values", scope, tuple(measures), exact),
+            lambda: reads.value_counts(self._moment, scope, measures, exact=exact),
+        )
 
     def categories(
         self, scope: Scope, features: Sequence[str], *, exact: bool = False
     ) -> list[CategoryCounts]:
         """Count categories."""
-        return reads.category_counts(self._moment, scope, features, exact=exact)
+        return self._once(
+            ("categories", scope, tuple(features), exact),
+            lambda: reads.category_counts(self._moment, scope, features, exact=exact),
+        )
 
     def cells(self, scope: Scope, baseline: str) -> Mapping[str, Mapping[int, int]]:
         """Count primary rows over a baseline's cells: feature to cell to rows."""
@@ -65,7 +80,10 @@ class LogReader:
 
     def attempts(self, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:
         """Count tries by route, upstream and role."""
-        return reads.attempt_counts(self._moment, scope, exact=exact)
+        return self._once(
+            ("attempts", scope, exact),
+            lambda: reads.attempt_counts(self._moment, scope, exact=exact),
+        )
 
     def timeline(self, scope: Scope, step_us: int) -> list[TimelineRow]:
         """Count requests by step of time and route."""
@@ -98,3 +116,9 @@ class LogReader:
     ) -> browse.Page:
         """Return what came in behind a position."""
         return browse.following(self.connection, wanted, after, limit)
+
+    def _once(self, asked: tuple[object, ...], read: Callable[[], T]) -> T:
+        if asked not in self._known:
+            self._known[asked] = read()
+        found: T = self._known[asked]
+        return found

@@ -8,8 +8,9 @@ from gateway.api.errors import ERRORS, ErrorRoute
 from gateway.api.intervals import AskedInterval, window_of
 from gateway.api.shapes import answer_of
 from gateway.api.state import ApiState
+from monitors.asked import ReportQuery
 from monitors.report.as_json import encode_report
-from monitors.report.build import ReportQuery, build_report
+from monitors.report.build import build_report
 from monitors.report.model import Report
 
 DEFAULT_SINCE = "7d"

@@ -14,9 +14,11 @@ from gateway.cli.source_options import source_options
 if TYPE_CHECKING:
     from gateway.cli.since import Interval
     from gateway.cli.source import Source
+    from monitors.asked import ReportQuery
     from monitors.report.gates import Gate
     from monitors.report.model import Report
     from storage.database import Database
+    from storage.repository import Repository
 
 _WIDTH_OF_FILES = 160
 
@@ -128,14 +130,13 @@ def _read(source: "Source", scope: _Scope, database: "Database") -> "Report":
     import msgspec
 
     from gateway.paths import spool_dir
-    from monitors.report.build import ReportQuery, build_report
+    from monitors.asked import ReportQuery
     from monitors.report.spool_lag import spool_lag_bytes
     from monitors.windows import Window
     from storage.repository import Repository
 
     query = ReportQuery(Window(*scope.interval), scope.route, scope.model, scope.exact)
-    now_us = source.clock.now_us()
-    built = build_report(Repository(database), query, source.monitors, now_us)
+    built = _build(Repository(database), query, source)
     lag = spool_lag_bytes(database, spool_dir(source.data_dir))
     notes = built.notes
     if lag:
@@ -144,10 +145,22 @@ def _read(source: "Source", scope: _Scope, database: "Database") -> "Report":
     return msgspec.structs.replace(built, data_quality=quality, notes=notes)
 
 
+def _build(repository: "Repository", query: "ReportQuery", source: "Source") -> "Report":
+    from monitors.asked import ask_first
+    from storage.ahead import reading_ahead
+
+    with repository.snapshot() as log:
+        # The database counts on while statistics are imported.
+        with reading_ahead(log, lambda log: ask_first(log, query)):
+            from monitors.report.build import build_report
+        now_us = source.clock.now_us()
+        return build_report(repository, query, source.monitors, now_us, log=log)
+
+
 def _read_archive(source: "Source", scope: _Scope) -> "Report":
     import msgspec
 
-    from monitors.report.build import ReportQuery, build_report
+    from monitors.asked import ReportQuery
     from monitors.windows import Window, from_us
     from storage.archive.offline import open_offline
     from storage.repository import Repository
@@ -156,8 +169,7 @@ def _read_archive(source: "Source", scope: _Scope) -> "Report":
     offline = open_offline(source.data_dir, from_us=interval.from_us, to_us=interval.to_us)
     try:
         query = ReportQuery(Window(*interval), scope.route, scope.model, scope.exact)
-        now_us = source.clock.now_us()
-        built = build_report(Repository(offline.database), query, source.monitors, now_us)
+        built = _build(Repository(offline.database), query, source)
     finally:
         offline.database.close()
     note = f"from the archive: what came in after {from_us(offline.as_of_us)} is not in it"

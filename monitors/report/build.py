@@ -1,9 +1,11 @@
 """From the prediction log to a report."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-from monitors.counted import ROWS_TO_READ, CountedWindows, Features, RowWindows
+from monitors.asked import ROWS_TO_READ, ReportQuery
+from monitors.counted import CountedWindows, Features, RowWindows
 from monitors.options import MonitorOptions
 from monitors.report.drift_part import DriftLook, RouteDrift, Windows, look_at_route
 from monitors.report.model import (
@@ -18,22 +20,13 @@ from monitors.report.model import (
 )
 from monitors.report.numbers_of import Times, times_from_counts, times_from_rows
 from monitors.report.traffic import losses_of, totals_of, traffic_of, upstreams_of
-from monitors.windows import Window, from_us
+from monitors.windows import from_us
 from stats.buckets import RELATIVE_ERROR
 from storage import exact, reader
 from storage.log import CATEGORIES, MEASURES, ValueCounts
 from storage.log_reader import LogReader
 from storage.records import Alert, Baseline
 from storage.repository import Repository
-
-
-class ReportQuery(NamedTuple):
-    """What a report is about; a `route` or `model` of None is any; `exact` reads rows."""
-
-    window: Window
-    route: str | None = None
-    model: str | None = None
-    exact: bool = False
 
 
 class _Reads(NamedTuple):
@@ -56,6 +49,7 @@ def build_report(
     now_us: int,
     *,
     rows_to_read: int = ROWS_TO_READ,
+    log: LogReader | None = None,
 ) -> Report:
     """Read, compare and put together; blocks for as long as the queries take.
 
@@ -70,6 +64,8 @@ def build_report(
         Microseconds since the epoch: `generated_at`.
     rows_to_read : int
         Requests up to which rows are read without being asked.
+    log : LogReader, optional
+        The snapshot to read, whose answers may be there already; default a new one.
 
     Raises
     ------
@@ -78,8 +74,8 @@ def build_report(
     """
     baselines = repository.load_baselines(query.route)
     look = DriftLook(now_us, query.window, config)
-    with repository.snapshot() as log:
-        reads = _read(log, query, look, baselines, rows_to_read)
+    with repository.snapshot() if log is None else nullcontext(log) as snapshot:
+        reads = _read(snapshot, query, look, baselines, rows_to_read)
     alerts = repository.alerts_between(query.window.from_us, query.window.to_us)
     primaries = [row for row in reads.traffic if row.role == "primary"]
     return Report(
@@ -114,8 +110,8 @@ def _read(
     baselines: Sequence[Baseline],
     rows_to_read: int,
 ) -> _Reads:
-    window = reader.Window(query.window.from_us, query.window.to_us)
-    everything = reader.Scope(window, route=query.route, model=query.model, role=None)
+    everything = query.everything
+    window = everything.window
     counts = log.counts(everything)
     attempts = log.attempts(everything)
     facts = log.coverage(window, exact=True).window
@@ -130,7 +126,7 @@ def _read(
     if by_rows and n <= rows_to_read:
         windows = RowWindows(log, window)
     else:
-        features = _features(log, everything, values)
+        features = _features(log, query, values)
         windows = CountedWindows(log, window, features, complete=complete, exact=by_rows)
     drift = [look_at_route(look, total.route, baselines, windows) for total in totals]
     return _Reads(
@@ -151,12 +147,10 @@ def _times_of_rows(log: LogReader, scope: reader.Scope) -> Times:
     )
 
 
-def _features(log: LogReader, everything: reader.Scope, values: Sequence[ValueCounts]) -> Features:
-    """Count features of all models of a route: baselines do not tell models apart."""
-    primaries = everything._replace(role="primary", model=None)
-    if not values or everything.model is not None:
-        values = log.values(primaries, MEASURES)
-    return Features.of(values, log.categories(primaries, CATEGORIES))
+def _features(log: LogReader, query: ReportQuery, values: Sequence[ValueCounts]) -> Features:
+    if not values or query.model is not None:
+        values = log.values(query.primaries, MEASURES)
+    return Features.of(values, log.categories(query.primaries, CATEGORIES))
 
 
 def _notes(query: ReportQuery, reads: _Reads) -> list[str]:

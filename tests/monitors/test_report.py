@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from support.report_log import BEFORE, HOUR, HOURS, START, fill, known_traffic, opened, steady
 
+from monitors.asked import ReportQuery
 from monitors.config import MonitorsConfig
 from monitors.report.as_json import ReportUnreadable, decode_report, encode_report
-from monitors.report.build import ReportQuery, build_report
+from monitors.report.build import build_report
 from monitors.report.model import Report
 from monitors.schedule import MonitorRun
 from monitors.windows import Window

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 from support.report_log import HOUR, HOURS, START, fill, known_traffic, opened
 
+from monitors.asked import ReportQuery
 from monitors.config import MonitorsConfig
-from monitors.report.build import ReportQuery, build_report
+from monitors.report.build import build_report
 from monitors.report.gates import Gate, Outcome, check_gates, parse_gates
 from monitors.report.model import Finding, Report, Severity, Verdict
 from monitors.report.text import render_text

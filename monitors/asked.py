@@ -1,0 +1,45 @@
+"""What every report asks of the log first; asking it needs none of the statistics."""
+
+from typing import NamedTuple
+
+from monitors.windows import Window
+from storage.log import CATEGORIES, MEASURES
+from storage.log_reader import LogReader
+from storage.reader import Scope
+from storage.reader import Window as ReadWindow
+
+ROWS_TO_READ = 50_000
+"""Rows up to which all features of a window are read: some 30 ms."""
+
+
+class ReportQuery(NamedTuple):
+    """What a report is about; a `route` or `model` of None is any; `exact` reads rows."""
+
+    window: Window
+    route: str | None = None
+    model: str | None = None
+    exact: bool = False
+
+    @property
+    def everything(self) -> Scope:
+        """All variants and roles."""
+        return Scope(
+            ReadWindow(self.window.from_us, self.window.to_us),
+            route=self.route,
+            model=self.model,
+            role=None,
+        )
+
+    @property
+    def primaries(self) -> Scope:
+        """What drift is looked for in: baselines do not tell models apart."""
+        return Scope(ReadWindow(self.window.from_us, self.window.to_us), route=self.route)
+
+
+def ask_first(log: LogReader, query: ReportQuery) -> None:
+    """Read what a report without `exact` of many rows will ask for."""
+    counts = log.counts(query.everything)
+    log.attempts(query.everything)
+    if not query.exact and sum(row.n for row in counts) > ROWS_TO_READ:
+        log.values(query.everything, MEASURES)
+        log.categories(query.primaries, CATEGORIES)
