@@ -1,13 +1,15 @@
 """One batch, one transaction: rows, roll-up deltas, losses and how far the spool was read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import NamedTuple
 
 import duckdb
 from msgspec.structs import replace
 
 from storage.columns import attempt_arrays, feedback_arrays, insert, prediction_arrays
+from storage.features.schema import Schema
 from storage.features.writing import insert_inputs, make_room
 from storage.records import End, Feedback, Prediction, Signals
 from storage.rollups.batch import add_batch
@@ -55,6 +57,8 @@ class Batch(NamedTuple):
         The sources that were read, moved on.
     places : sequence of Place
         Where each record stands in the spool; empty where none came from it.
+    schemas : mapping of str to Schema
+        Where the inputs of its models go; `append_batch` looks it up.
     """
 
     ends: Sequence[End]
@@ -63,6 +67,7 @@ class Batch(NamedTuple):
     losses: Sequence[Loss]
     marks: Sequence[Watermark]
     places: Sequence[Place] = ()
+    schemas: Mapping[str, Schema] = MappingProxyType({})
 
 
 def write_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us: int) -> None:
@@ -97,10 +102,11 @@ def append_batch(connection: duckdb.DuckDBPyConnection, batch: Batch, *, now_us:
     duckdb.Error
         As `write_batch`.
     """
-    unfit = make_room(connection, batch.ends, batch.signals, now_us)
-    if unfit:
+    room = make_room(connection, batch.ends, batch.signals, now_us)
+    batch = batch._replace(schemas=room.schemas)
+    if room.unfit:
         places = batch.places or [NOWHERE] * len(batch.ends)
-        lost = _losses("unfit_features", [places[i] for i in sorted(unfit)])
+        lost = _losses("unfit_features", [places[i] for i in sorted(room.unfit)])
         batch = batch._replace(losses=[*batch.losses, *lost])
     try:
         write_batch(connection, batch, now_us=now_us)
@@ -199,7 +205,7 @@ def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     insert(connection, "attempts", attempt_arrays(batch.ends, number))
     insert(connection, "feedback", feedback_arrays(batch.feedback, number))
     if batch.ends:
-        inputs = insert_inputs(connection, batch.ends, batch.signals, number)
+        inputs = insert_inputs(connection, batch.ends, batch.signals, number, batch.schemas)
         add_batch(connection, number, inputs)
 
 

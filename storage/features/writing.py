@@ -4,7 +4,7 @@ Tables are made before the batch's transaction and the rows are written in it. W
 is left out of its row and counted as a loss of the record, and never an error.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
@@ -54,15 +54,30 @@ class ModelRows(NamedTuple):
     rows: list[InputRow]
 
 
+class Room(NamedTuple):
+    """Where the inputs of a batch go.
+
+    Attributes
+    ----------
+    schemas : dict of str to Schema
+        The newest by model.
+    unfit : set of int
+        Records of which something is left out.
+    """
+
+    schemas: dict[str, Schema]
+    unfit: set[int]
+
+
 def make_room(
     connection: duckdb.DuckDBPyConnection,
     ends: Sequence[End],
     signals: Sequence[Signals],
     now_us: int,
-) -> set[int]:
-    """Make the tables that a batch needs; return the records of which something is left out.
+) -> Room:
+    """Make the tables that a batch needs, outside of any transaction.
 
-    Outside of any transaction. The tables stay, whatever becomes of the batch.
+    They stay, whatever becomes of the batch.
 
     Raises
     ------
@@ -70,32 +85,37 @@ def make_room(
     """
     by_model = _by_model(ends, signals)
     if not by_model:
-        return set()
-    known = newest_schemas(connection, by_model)
+        return Room({}, set())
+    schemas = newest_schemas(connection, by_model)
     wanted: list[Schema] = []
     unfit: set[int] = set()
     for model, found in by_model.items():
         types = _types(found.rows)
-        schema = known.get(model)
+        schema = schemas.get(model)
         fields = schema.fields if schema is not None else ()
         if left_out(fields, types):
             schema = _next(connection, model, schema, types, wanted)
             if schema is not None:
                 wanted.append(schema)
-                fields = schema.fields
-        lost = left_out(fields, types)
-        if lost:
-            unfit |= {
-                owner
-                for owner, row in zip(found.owners, found.rows, strict=True)
-                if any((name, _KIND_OF.get(type(value), "")) in lost for name, value in row.items())
-            }
+                schemas[model], fields = schema, schema.fields
+        unfit |= _with_any(found, left_out(fields, types))
     if wanted:
         add_schemas(connection, wanted, now_us)
         # Definitions left in the write-ahead log are what DuckDB has failed to replay.
         with suppress(duckdb.TransactionException):
             connection.execute("CHECKPOINT")
-    return unfit
+    return Room(schemas, unfit)
+
+
+def _with_any(found: ModelRows, lost: Collection[tuple[str, str]]) -> set[int]:
+    """Return the records that have a value of any (name, kind)."""
+    if not lost:
+        return set()
+    return {
+        owner
+        for owner, row in zip(found.owners, found.rows, strict=True)
+        if any((name, _KIND_OF.get(type(value), "")) in lost for name, value in row.items())
+    }
 
 
 def insert_inputs(
@@ -103,20 +123,26 @@ def insert_inputs(
     ends: Sequence[End],
     signals: Sequence[Signals],
     batch: int,
+    schemas: Mapping[str, Schema],
 ) -> list[Schema]:
     """Append the rows of a batch inside the caller's transaction; return the tables that got some.
+
+    Parameters
+    ----------
+    batch : int
+        Its number.
+    schemas : mapping of str to Schema
+        From `make_room`; models without one are left out.
 
     Raises
     ------
     duckdb.Error
     """
-    by_model = _by_model(ends, signals)
-    if not by_model:
+    if not schemas:
         return []
     written = []
-    known = newest_schemas(connection, by_model)
-    for model, found in by_model.items():
-        schema = known.get(model)
+    for model, found in _by_model(ends, signals).items():
+        schema = schemas.get(model)
         if schema is None:
             continue
         arrays = _fact_arrays(found, [ends[owner].prediction for owner in found.owners], batch)
@@ -140,15 +166,18 @@ def insert_inputs(
 def _by_model(ends: Sequence[End], signals: Sequence[Signals]) -> dict[str, ModelRows]:
     found: dict[str, ModelRows] = {}
     for owner, said in enumerate(signals):
-        if not said.inputs:
+        inputs = said.inputs
+        if not inputs:
             continue
         prediction = ends[owner].prediction
         # Where neither side names a model, the route is what its clients know it by.
-        model = model_of(prediction) or prediction.route
-        owners, numbers, rows = found.setdefault(model, ModelRows([], [], []))
-        owners.extend([owner] * len(said.inputs))
-        numbers.extend(range(len(said.inputs)))
-        rows.extend(said.inputs)
+        model = prediction.model_answered or prediction.model_asked or prediction.route
+        of_model = found.get(model)
+        if of_model is None:
+            of_model = found[model] = ModelRows([], [], [])
+        of_model.owners.extend([owner] * len(inputs))
+        of_model.numbers.extend(range(len(inputs)))
+        of_model.rows.extend(inputs)
     return found
 
 
