@@ -14,6 +14,7 @@ from storage.archive.catalog import (
     FACTS_KINDS,
     ArchiveFile,
     Catalog,
+    is_sound,
     is_unreadable,
     load_catalog,
     named_files,
@@ -68,6 +69,8 @@ class FactArchive:
         self._path = self._folder / FACTS_CATALOG
         self._exporting = threading.Lock()
         self._tried_at = 0
+        self._checked = ""
+        self._damaged: frozenset[str] = frozenset()
         self._catalog = self._open()
         self._safe_marks = safe_marks(self._path)
         self.state = StateArchive(database, now_us=now_us)
@@ -105,6 +108,7 @@ class FactArchive:
                     return ArchiveStep(blocked=True)
                 exporter = Exporter(cursor, self._folder, before.generation + 1)
                 tables = list_tables(cursor)
+                self._damaged = self._check_next(before)
                 facts = self._export_facts(exporter, tables, batch)
                 files = [*facts, *self._export_counts(cursor, exporter, tables)]
                 exporter.finish()
@@ -283,7 +287,8 @@ class FactArchive:
             of_table = before.of(table.name)
             if batch > before.batch:
                 of_table += exporter.new_rows(table, before.batch, batch)
-            for day in self._days_to_merge(of_table)[:merges]:
+            damaged = [file.day for file in of_table if file.name in self._damaged]
+            for day in dict.fromkeys([*damaged, *self._days_to_merge(of_table)[:merges]]):
                 merges -= 1
                 of_table = [file for file in of_table if file.day != day]
                 of_table.append(exporter.whole_day(table, day, batch))
@@ -297,9 +302,22 @@ class FactArchive:
         found = partitions_of(cursor, counts)
         files: list[ArchiveFile] = []
         for table in counts:
-            known = self._catalog.of(table.name)
+            known = [f for f in self._catalog.of(table.name) if f.name not in self._damaged]
             files += exporter.changed(table, known, found[table.name])[0]
         return files
+
+    def _check_next(self, catalog: Catalog) -> frozenset[str]:
+        """Check a day's files, in turn, newest first; the damaged ones are written anew.
+
+        The database has their rows now, and nobody will have when the archive is needed.
+        """
+        days = sorted({file.day for file in catalog.files}, reverse=True)
+        self._checked = next((day for day in days if day < self._checked), max(days, default=""))
+        files = [file for file in catalog.files if file.day == self._checked]
+        damaged = [file.name for file in files if not is_sound(self._folder, file)]
+        for name in damaged:
+            log.error("%s of the archive is damaged; it is written anew", name)
+        return frozenset(damaged)
 
     def _days_to_merge(self, files: Sequence[ArchiveFile]) -> list[str]:
         """Return past days in many files, oldest first; a few late rows are no reason yet."""

@@ -237,3 +237,22 @@ def test_a_folder_without_an_archive_says_so(tmp_path: Path) -> None:
     """The message says when there will be one."""
     with pytest.raises(DatabaseUnreadable, match="within ten minutes"):
         open_offline(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["facts/*/predictions", "rollup/*/rollup_values"])
+def test_a_damaged_file_is_written_anew(log: ArchivedLog, kind: str) -> None:
+    """An export checks files in turn, while the database still has what they held."""
+    spool = SegmentWriter(log.spool)
+    for first in (0, 10):
+        spool.ends(range(first, first + 10))
+        log.drain()
+        log.archive.archive_now()
+    before = log.dump()
+    file = min((log.data_dir / "archive").glob(f"{kind}-*.parquet"))
+    file.write_bytes(file.read_bytes()[:-1])
+    for _ in range(2):  # Tables of one file have a turn as well.
+        log.archive.archive_now()
+    log.lose_the_file()
+    assert log.restored is not None
+    assert (log.restored.predictions, log.restored.damaged) == (20, ())
+    assert log.dump() == before
