@@ -57,7 +57,7 @@ def _from_spool(spool_dir: Path, found: Mapping[str, Any]) -> dict[str, Any] | N
         if not frames or frames[0].kind != FrameKind.END:
             return None
         end = decode_end(frames[0].payload)
-    except (FileNotFoundError, FrameUndecodable):
+    except (OSError, FrameUndecodable):  # Gone, or not readable for now.
         return None
     if end.prediction.id != found["id"] or end.payload is None:
         return None

@@ -68,3 +68,13 @@ def test_no_text(log: TextLog) -> None:
     assert text(log, 2) is not None
     log.archive.drop_before(NOW + 10)
     assert text(log, 2) is None
+
+
+def test_text_of_a_segment_that_cannot_be_read(log: TextLog) -> None:
+    """The facts are shown without it, for as long as that lasts."""
+    log.log(1)
+    hidden = log.writer.path.rename(log.writer.path.with_name("hidden"))
+    log.writer.path.symlink_to(log.writer.path)
+    assert text(log, 1) is None
+    hidden.replace(log.writer.path)
+    assert text(log, 1) is not None
