@@ -21,6 +21,8 @@ from tables import table
 
 from storage.database import Database
 
+_LOOK = (str(ROOT / "benchmarks/storage_look.py"),)
+_LOOKS = ("1", "24", "168")
 _HEADER = ("command", "from", "wall s, best", "median", "worst", "CPU s", "server's CPU s")
 
 
@@ -39,6 +41,9 @@ def reads(rounds: int, data: Path) -> str:
     for _ in range(rounds):
         for name, words in commands.items():
             found.setdefault((name, "file"), []).append(_run(words, data, None))
+        for hours in _LOOKS:
+            name = f"the monitor's look, {hours} h, four routes"
+            found.setdefault((name, "file"), []).append(_taken([*_LOOK, str(data), hours], None))
     with serving(data) as gateway:
         for _ in range(rounds):
             for name, words in commands.items():
@@ -89,35 +94,41 @@ def _commands(data: Path) -> dict[str, Sequence[str]]:
 
 
 def _run(words: Sequence[str], data: Path, gateway: Contender | None) -> Taken:
-    """Run a command in a fresh process.
+    """Run a command of the command line."""
+    with tempfile.TemporaryDirectory() as folder:
+        line = ["-m", "driftgate", *(word.format(out=Path(folder) / "out") for word in words)]
+        line += ["--data-dir", str(data)]
+        if gateway is not None:
+            line += ["--config", str(gateway.config), "--server", gateway.url]
+        return _taken(line, gateway)
+
+
+def _taken(line: Sequence[str], gateway: Contender | None) -> Taken:
+    """Run a fresh process of this interpreter.
 
     Raises
     ------
     RuntimeError
         It failed; what it said is in the message.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        line = [word.format(out=Path(folder) / "out") for word in words]
-        line += ["--data-dir", str(data)]
-        if gateway is not None:
-            line += ["--config", str(gateway.config), "--server", gateway.url]
-        said = Path(folder) / "said"
+    with tempfile.TemporaryFile() as said:
         server = _server_clock(gateway)
         before_s, server_s = time.perf_counter(), server()
-        with said.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "driftgate", *line],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-            _, status, usage = os.wait4(process.pid, 0)
+        process = subprocess.Popen(
+            [sys.executable, *line],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - before_s
         process.returncode = os.waitstatus_to_exitcode(status)
-        # `doctor` exits 1 or 4 for what this machine lacks.
-        if process.returncode and words[0] != "doctor":
-            raise RuntimeError(f"{' '.join(line)}: {said.read_text(errors='replace')[-500:]}")
+        # `doctor` fails for what this machine lacks.
+        if process.returncode and "doctor" not in line:
+            said.seek(0)
+            raise RuntimeError(f"{' '.join(line)}: {said.read()[-500:].decode(errors='replace')}")
         return Taken(wall_s, usage.ru_utime + usage.ru_stime, server() - server_s)
 
 
