@@ -24,6 +24,8 @@ from storage.writer import Batch, Loss, append_batch
 
 Enrich = Callable[[Sequence[End]], Sequence[Signals]]
 OnBatch = Callable[[Sequence[End], Sequence[WorkerStats]], None]
+NOTHING = Batch((), (), (), (), ())
+_SAVE_US = 10_000_000
 
 
 def always(_segment: SegmentInfo) -> bool:
@@ -146,6 +148,8 @@ class Ingester:
         self._on_batch = on_batch
         self._options = options
         self._marks: dict[str, Watermark] | None = None
+        self._unsaved: dict[str, Watermark] = {}
+        self._saved_at = 0
         self._reopened = 0
         self._unreadable_since: dict[str, int] = {}
         self._turn = 0
@@ -166,7 +170,8 @@ class Ingester:
             harvest = self._harvest(sources, marks)
             # Whatever goes wrong from here on, the file alone knows whether the batch is in.
             self._marks = None
-            written = self._write(harvest) if harvest.marks else Batch((), (), (), (), ())
+            self._unsaved |= harvest.marks
+            written = self._write(harvest) if self._is_due(harvest, marks) else NOTHING
             marks.update(harvest.marks)
             self._marks = marks
             self._checkpoint()
@@ -217,6 +222,7 @@ class Ingester:
             self._options.restore()
             with self._database.cursor() as cursor:
                 self._marks = load_watermarks(cursor)
+            self._unsaved = {}
             self._reopened = self._database.statistics().reopened
         return self._marks
 
@@ -271,6 +277,17 @@ class Ingester:
         since = self._unreadable_since.get(source)
         return since is not None and self._now_us() - since >= self._options.patience_s * 1e6
 
+    def _is_due(self, harvest: Harvest, marks: dict[str, Watermark]) -> bool:
+        """Whether there is more to commit than that heartbeats were read, which may wait.
+
+        A worker sends one a second, and they are told again if this process dies.
+        """
+        if harvest.ends or harvest.feedback or harvest.losses:
+            return True
+        if any(_is_elsewhere(mark, marks.get(name)) for name, mark in harvest.marks.items()):
+            return True
+        return bool(self._unsaved) and not 0 <= self._now_us() - self._saved_at < _SAVE_US
+
     def _write(self, harvest: Harvest) -> Batch:
         with self._database.cursor() as cursor:
             if cursor.execute("SELECT 1 FROM forgotten LIMIT 1").fetchall():
@@ -280,10 +297,13 @@ class Ingester:
                 signals=self._enrich(harvest.ends),
                 feedback=harvest.feedback,
                 losses=harvest.losses,
-                marks=list(harvest.marks.values()),
+                marks=list(self._unsaved.values()),
                 places=harvest.places,
             )
-            return append_batch(cursor, batch, now_us=self._now_us())
+            written = append_batch(cursor, batch, now_us=self._now_us())
+        self._unsaved = {}
+        self._saved_at = self._now_us()
+        return written
 
     def _checkpoint(self) -> None:
         # Between batches: one inside a commit makes everybody wait who commits.
@@ -325,6 +345,11 @@ class Ingester:
                     drop_watermark(cursor, name)
             for name in gone:
                 del marks[name]
+
+
+def _is_elsewhere(mark: Watermark, before: Watermark | None) -> bool:
+    """Whether a source is new, over, or in another segment than it was."""
+    return before is None or (mark.segment, mark.finished) != (before.segment, before.finished)
 
 
 def _is_read(segment: SegmentInfo, mark: Watermark | None) -> bool:

@@ -21,6 +21,7 @@ from storage.archive.export import Exporter, partitions_of
 from storage.archive.tables import Table, list_tables
 from storage.database import ARCHIVE_FOLDER, Database
 from storage.errors import DatabaseFailed
+from storage.lifecycle.copies import state_of
 from storage.migrations import schema_version
 
 ADOPTED = "state_adopted"
@@ -45,6 +46,7 @@ class StateArchive:
         self._exporting = threading.Lock()
         self._catalog: Catalog | None = None
         self._tables: list[Table] | None = None
+        self._seen: tuple[object, ...] | None = None
 
     def step(self) -> StateStep:
         """Write the days of tables that have changed; cheap when nothing has.
@@ -54,7 +56,24 @@ class StateArchive:
         StorageError
             The database or the disk failed; call again.
         """
-        with self._exporting, self._database.cursor() as cursor:
+        with self._exporting:
+            # Before the look: what is committed during it is looked at again.
+            now = self._moment()
+            if now is not None and now == self._seen:
+                return StateStep(0)
+            found = self._look()
+            self._seen = None if found.blocked else now
+        return found
+
+    def _moment(self) -> tuple[object, ...] | None:
+        """Return what differs after every commit; None where the file does not say."""
+        try:
+            return (self._database.statistics().reopened, *state_of(self._database))
+        except OSError:
+            return None
+
+    def _look(self) -> StateStep:
+        with self._database.cursor() as cursor:
             before = self._load()
             # One snapshot for all: the file may have been set aside since the last look.
             cursor.begin()

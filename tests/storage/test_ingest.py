@@ -3,6 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.empty_log import open_empty_log
 from support.log_records import (
     NOW,
     SECOND,
@@ -28,7 +29,7 @@ class Log:
     def __init__(self, data_dir: Path) -> None:
         self.spool = data_dir / "spool"
         self.seen: list[tuple[int, int]] = []
-        self.database = Database.open(data_dir, now_us=now_us)
+        self.database = open_empty_log(data_dir)
         self.ingester = self.make()
 
     def make(self, options: IngestOptions | None = None) -> Ingester:
@@ -235,6 +236,23 @@ def test_observers_see_what_was_committed(log: Log) -> None:
     writer.write(FrameKind.STATS, WorkerStats("w0", NOW))
     log.ingester.step()
     assert log.seen == [(2, 1)]
+
+
+def test_heartbeats_alone_are_not_committed_each_time(log: Log) -> None:
+    """They are told at once and cost the database nothing; the next record takes them along."""
+    writer = SegmentWriter(log.spool)
+    writer.ends([1])
+    log.ingester.step()
+    before = log.database.statistics().wal_bytes
+    for _ in range(3):
+        writer.write(FrameKind.STATS, WorkerStats("w0", NOW))
+        assert log.ingester.step().lag_bytes == 0
+    assert log.database.statistics().wal_bytes == before
+    assert log.seen == [(1, 0), (0, 1), (0, 1), (0, 1)]
+    writer.ends([2])
+    log.ingester.step()
+    assert log.rows("SELECT frames FROM watermarks") == [(7,)]
+    assert log.make().step() == IngestStep()
 
 
 def test_a_newer_source_is_kept(log: Log) -> None:
