@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from gateway.loops import WorkLoop
+from storage.errors import DatabaseFailed
 
 
 def test_turns_follow_each_other() -> None:
@@ -42,6 +43,26 @@ def test_failed_turn_is_counted_and_tried_again(caplog: pytest.LogCaptureFixture
     assert loop.failures == 1
     assert "drift failed" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_trouble_with_storage_is_told_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A database that is opened anew is no fault of the loop: no traceback every second."""
+    turns, done = [0], threading.Event()
+
+    def turn() -> float:
+        turns[0] += 1
+        if turns[0] == 1:
+            raise DatabaseFailed("the file is being opened anew")
+        done.set()
+        return 60.0
+
+    loop = WorkLoop("housekeeping", turn, error_wait_s=0.01)
+    loop.start()
+    assert done.wait(5)
+    assert loop.stop(5.0)
+    assert loop.failures == 1
+    assert "housekeeping failed; trying again in 0 s: the file is being" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_wake_cuts_the_wait() -> None:
