@@ -1,8 +1,13 @@
 import json
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from support.fake_answers import whole
+from support.fake_upstream import FakeUpstream
 from support.log_records import end_of
+from support.worker import RunningWorker
 
 from gateway.enrich import enrich
 from gateway.inputs import ROWS, VECTOR, read_inputs
@@ -106,3 +111,15 @@ def test_inputs_are_those_of_answered_requests() -> None:
     assert inputs(status=404) == inputs(status=502) == []
     assert inputs(truncated=True) == []
     assert inputs("openai") == []
+
+
+def test_a_request_through_the_gateway_has_inputs(tmp_path: Path, a: FakeUpstream) -> None:
+    """What a client sends to a path that no protocol claims is found in the record."""
+    a.script(lambda _: [whole(200, b'{"predictions": [1]}')])
+    config = f'upstreams:\n  a: {{url: "{a.url}"}}\nroutes:\n  "*": {{split: {{a: 1.0}}}}\n'
+    body = {"model": "churn", "instances": [{"age": 30}]}
+    with RunningWorker(tmp_path, config) as worker:
+        httpx2.post(f"{worker.url}/v1/predict", json=body, timeout=20).raise_for_status()
+        worker.stop()
+        (found,) = enrich(worker.records())
+    assert list(found.inputs) == [{"age": 30}]
