@@ -283,7 +283,10 @@ class LogReads(Protocol):
         *,
         variant: str | None = None,
     ) -> Mapping[str, Column]:
-        """Return raw columns over the primary rows of a route, by start, then id."""
+        """Return raw columns over the primary rows of a route, by start, then id.
+
+        With inputs of models (`input.<name>`) among the features, over the rows of the inputs.
+        """
         ...
 
     def record(self, prediction_id: str) -> Record | None:
