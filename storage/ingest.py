@@ -206,8 +206,7 @@ class Ingester:
             removed = self._remove_segments(marks)
             self._forget_sources(marks)
         except (DatabaseCorrupt, DatabaseFailed) as error:
-            self._recover(error)
-            raise
+            raise type(error)(f"{error}{self._recover(error)}") from error
         return removed
 
     def statistics(self) -> IngestStatistics:

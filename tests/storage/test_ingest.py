@@ -318,6 +318,23 @@ def test_a_failed_step_is_repeated(log: Log) -> None:
     assert log.rows("SELECT count(*) FROM predictions") == [(3,)]
 
 
+@pytest.mark.parametrize("what", ["was deleted", "was overwritten"])
+def test_a_file_that_somebody_removed_is_made_anew(log: Log, what: str) -> None:
+    """The next step says so, and where the damaged file is; the one after reads all again."""
+    SegmentWriter(log.spool).ends([1, 2, 3])
+    log.drain()
+    if what == "was deleted":
+        log.database.path.unlink()
+    else:
+        log.database.path.write_bytes(bytes(100_000))
+    failed = log.ingester.step().failed
+    assert failed is not None
+    assert what in failed
+    assert ("set aside as" in failed) == (what == "was overwritten")
+    assert log.ingester.step().records == 3
+    assert log.rows("SELECT count(*) FROM predictions") == [(3,)]
+
+
 def test_compacting_keeps_the_totals(log: Log) -> None:
     """Deltas of hours that are over are added up; nothing is lost or doubled."""
     writer = SegmentWriter(log.spool)
