@@ -37,9 +37,9 @@ class ReportQuery(NamedTuple):
 
 
 def ask_first(log: LogReader, query: ReportQuery) -> None:
-    """Read what a report without `exact` of many rows will ask for."""
+    """Read what a report of many rows will ask for."""
     counts = log.counts(query.everything)
     log.attempts(query.everything)
-    if not query.exact and sum(row.n for row in counts) > ROWS_TO_READ:
+    if sum(row.n for row in counts) > ROWS_TO_READ:
         log.values(query.everything, MEASURES)
         log.categories(query.primaries, CATEGORIES)

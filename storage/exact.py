@@ -98,7 +98,7 @@ def _timed(
     together: Sequence[str] | None = None,
 ) -> list[Timed]:
     """Compute percentiles of each variant, or of all of them in the routes of `together`."""
-    where, values = _where(scope)
+    where, values = where_of(scope)
     variant = "variant"
     if together is not None:
         variant, where = "NULL", f"{where} AND list_contains($together, route)"
@@ -127,7 +127,7 @@ def _timed(
 
 def attempt_percentiles(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Tried]:
     """Compute percentiles of the tries by upstream and role; model and variant do not count."""
-    where, values = _where(scope._replace(model=None, variant=None))
+    where, values = where_of(scope._replace(model=None, variant=None))
     rows = connection.execute(
         f"SELECT upstream, role, count(*), quantile_cont(latency_s, {list(SHARES)})"  # noqa: S608 (names of this file)
         f" FROM attempts WHERE {where} GROUP BY upstream, role",
@@ -150,7 +150,7 @@ def cells_of(
     """
     if not edges:
         return {}
-    where, values = _where(scope)
+    where, values = where_of(scope)
     columns = ", ".join(f"{NUMBERS[name]} AS {name}" for name in edges)
     wanted = ["count(*)"]
     for name, cuts in edges.items():
@@ -193,7 +193,7 @@ def column_of(
     ndarray of float64, shape (rows,)
         NaN is unknown.
     """
-    where, values = _where(scope)
+    where, values = where_of(scope)
     found: Any = connection.execute(
         f"SELECT ({NUMBERS[feature]})::DOUBLE AS found FROM predictions WHERE {where}",  # noqa: S608 (as above)
         values,
@@ -207,7 +207,7 @@ def words_of(
     connection: duckdb.DuckDBPyConnection, scope: Scope, feature: str
 ) -> dict[str | None, int]:
     """Count the values of a category; None is unknown."""
-    where, values = _where(scope)
+    where, values = where_of(scope)
     return dict(
         connection.execute(
             f"SELECT {WORDS[feature]}::VARCHAR AS word, count(*) FROM predictions"  # noqa: S608 (as above)
@@ -236,7 +236,7 @@ def newest_starts(
     return Window(found[1], found[2]) if found and found[0] == rows else None
 
 
-def _where(scope: Scope) -> tuple[str, dict[str, object]]:
+def where_of(scope: Scope) -> tuple[str, dict[str, object]]:
     """Return a condition that names only what is chosen: a test of a NULL reads its column."""
     named = {
         "route": "route",

@@ -22,7 +22,7 @@ from monitors.report.numbers_of import Times, times_from_counts, times_from_rows
 from monitors.report.traffic import losses_of, totals_of, traffic_of, upstreams_of
 from monitors.windows import from_us
 from stats.buckets import RELATIVE_ERROR
-from storage import exact, reader
+from storage import exact, ranks, reader
 from storage.log import CATEGORIES, MEASURES, ValueCounts
 from storage.log_reader import LogReader
 from storage.records import Alert, Baseline
@@ -118,8 +118,12 @@ def _read(
     complete = facts == window
     n = sum(row.n for row in counts)
     by_rows = complete and (query.exact or n <= rows_to_read)
-    values = () if by_rows else log.values(everything, MEASURES)
-    times = _times_of_rows(log, everything) if by_rows else times_from_counts(values, attempts)
+    values = () if n <= rows_to_read and by_rows else log.values(everything, MEASURES)
+    times = (
+        _times_of_rows(log, everything, many=bool(values))
+        if by_rows
+        else times_from_counts(values, attempts)
+    )
     traffic = traffic_of(counts, times)
     totals = totals_of(traffic, times)
     windows: Windows
@@ -141,9 +145,12 @@ def _read(
     )
 
 
-def _times_of_rows(log: LogReader, scope: reader.Scope) -> Times:
+def _times_of_rows(log: LogReader, scope: reader.Scope, *, many: bool) -> Times:
+    timed = ranks.percentiles(log, scope) if many else None
+    tried = ranks.attempt_percentiles(log, scope) if many else None
     return times_from_rows(
-        exact.percentiles(log.connection, scope), exact.attempt_percentiles(log.connection, scope)
+        exact.percentiles(log.connection, scope) if timed is None else timed,
+        exact.attempt_percentiles(log.connection, scope) if tried is None else tried,
     )
 
 
