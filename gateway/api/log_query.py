@@ -2,6 +2,7 @@
 
 import re
 from typing import Literal, NamedTuple
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -70,7 +71,19 @@ def read_page(bounded: BoundedReader, wanted: LogFilter, asked: PageAsked) -> Pa
 
 
 def read_one(bounded: BoundedReader, prediction_id: str) -> Record | None:
-    """Read a prediction whole: facts, tries, text, feedback."""
+    """Read a prediction whole: facts, tries, text, feedback.
+
+    Raises
+    ------
+    QueryRefused
+        The id is none.
+    """
+    try:
+        UUID(prediction_id)
+    except ValueError:
+        raise QueryRefused(
+            f"`{prediction_id}` is no id; write the UUID of `x-driftgate-id`"
+        ) from None
     with bounded.reading() as connection:
         return record(connection, prediction_id)
 

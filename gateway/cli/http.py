@@ -39,7 +39,10 @@ def send(call: Call, *, connect_s: float, answer_s: float) -> Answer:
     ------
     NoAnswer, TooSlow
     """
-    parts = urlsplit(call.url)
+    try:
+        parts = urlsplit(call.url)
+    except ValueError as error:
+        raise NoAnswer(f"it is no address ({error}); write `http://HOST:PORT`") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise NoAnswer("it is no address; write `http://HOST:PORT`")
     headers = {"accept": "*/*", "connection": "close"}
@@ -54,7 +57,7 @@ def send(call: Call, *, connect_s: float, answer_s: float) -> Answer:
     try:
         connection = kind(parts.hostname, parts.port, timeout=connect_s)
         connection.connect()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(str(error) or type(error).__name__) from error
     try:
         connection.sock.settimeout(answer_s)

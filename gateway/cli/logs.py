@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 import click
 
-from gateway.cli.exits import GOOD, NOT_ENOUGH_DATA, UnreachableError
+from gateway.cli.exits import GOOD, NOT_ENOUGH_DATA, NotEnoughDataError, UnreachableError
 from gateway.cli.source_options import source_options
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class _Wanted(NamedTuple):
 
 
 @click.command()
-@click.argument("prediction_id", required=False, metavar="[ID]")
+@click.argument("prediction_id", required=False, metavar="[ID]", type=click.UUID)
 @click.option("--since", default="1h", show_default=True, help="`7d`, `1h30m`, ISO 8601, `today`.")
 @click.option("--until", help="As --since; a date is its first instant.  [default: now]")
 @click.option("--route", help="This route alone.")
@@ -63,7 +64,7 @@ class _Wanted(NamedTuple):
     show_default=True,
 )
 @source_options
-def logs(*, prediction_id: str | None, form: str, follow: bool, **given: Any) -> int:
+def logs(*, prediction_id: UUID | None, form: str, follow: bool, **given: Any) -> int:
     """Show the newest predictions, newest last; with ID, one of them whole.
 
     \b
@@ -88,7 +89,7 @@ def logs(*, prediction_id: str | None, form: str, follow: bool, **given: Any) ->
         try:
             source = _source(given)
             if prediction_id is not None:
-                _show_one(_one(source, prediction_id), form)
+                _show_one(_one(source, str(prediction_id)), form)
             else:
                 code = _show(source, _wanted(source, given), form, follow=follow)
         except QueryRefused as error:
@@ -219,10 +220,13 @@ def _printer(form: str) -> Callable[[_Shown], None]:
 def _one(source: "Source", prediction_id: str) -> dict[str, Any]:
     import msgspec
 
-    def ask(server: "Server") -> dict[str, Any]:
-        from urllib.parse import quote
+    from gateway.cli.source import NoSuchThing
 
-        body = server.get(f"/logs/{quote(prediction_id, safe='')}", {})
+    def ask(server: "Server") -> dict[str, Any]:
+        try:
+            body = server.get(f"/logs/{prediction_id}", {})
+        except NoSuchThing as error:
+            raise NotEnoughDataError(error.message) from error
         record: dict[str, Any] = msgspec.json.decode(body)["record"]
         return record
 
@@ -232,7 +236,7 @@ def _one(source: "Source", prediction_id: str) -> dict[str, Any]:
 
         found = read_one(BoundedReader(database.cursor, time_s=LOG_TIME_S), prediction_id)
         if found is None:
-            raise click.UsageError(f"there is no prediction `{prediction_id}` in the log (yet)")
+            raise NotEnoughDataError(f"there is no prediction `{prediction_id}` in the log (yet)")
         return found
 
     return source.use(ask, read)

@@ -37,6 +37,10 @@ class ServerGone(Exception):
     """No control plane answers at that address."""
 
 
+class NoSuchThing(click.UsageError):
+    """The server knows none of that name or id."""
+
+
 class _Detail(msgspec.Struct):
     message: str
     type: str
@@ -126,7 +130,9 @@ class Server:
             detail = msgspec.json.decode(answer.body, type=_Refusal).error
         except msgspec.MsgspecError:
             return ServerGone(f"{self.url} is no control plane: it answers {answer.status}")
-        if answer.status in {404, 422}:
+        if answer.status == 404:
+            return NoSuchThing(detail.message)
+        if answer.status == 422:
             return click.UsageError(detail.message)
         if answer.status == 409:
             return NotEnoughDataError(detail.message)

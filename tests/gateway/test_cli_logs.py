@@ -95,12 +95,12 @@ def test_json_and_lines_tell_the_same(run: Run, log: Path) -> None:
 
 
 def test_one_record_is_whole(run: Run, log: Path) -> None:
-    """Facts, tries; unknown ids are a usage error."""
+    """Facts, tries; of an unknown id there is none."""
     done = run("logs", f"{ID}07", "--data-dir", log)
     assert "latency_s                 6.0" in done.out
     assert done.out.count("attempt  ") == 2
     missing = run("logs", f"{ID}ff", "--data-dir", log)
-    assert (missing.code, "no prediction" in missing.err) == (USAGE, True)
+    assert (missing.code, "no prediction" in missing.err) == (NOT_ENOUGH_DATA, True)
 
 
 def test_text_stands_below_its_line(run: Run, tmp_path: Path) -> None:
@@ -125,7 +125,10 @@ def test_text_stands_below_its_line(run: Run, tmp_path: Path) -> None:
         (("logs", "--follow"), UNREACHABLE, "no server runs"),
         (("logs", "--payload", "--limit", "500"), USAGE, "at most 100"),
         (("logs", "not-an-id"), USAGE, "not-an-id"),
+        (("logs", "../.."), USAGE, "not a valid UUID"),
         (("logs", "--server", "http://127.0.0.1:1"), UNREACHABLE, "cannot be reached"),
+        (("logs", "--server", "no address"), UNREACHABLE, "cannot be reached"),
+        (("logs", "--server", "http://[x"), UNREACHABLE, "cannot be reached"),
         (("export", "--format", "parquet"), USAGE, "--output"),
         (("export", "--format", "csv", "--columns", "nope"), USAGE, "no column `nope`"),
         (("export", "--format", "csv", "--output", "/nowhere/x.csv"), USAGE, "/nowhere/x.csv"),
