@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from gateway.config import Settings
@@ -13,7 +14,7 @@ from gateway.paths import spool_dir
 from gateway.telemetry import Telemetry
 from router.clock import Clock
 from storage.archive.facts import FactArchive
-from storage.archive.restore import restore_state
+from storage.archive.restore import fill_state, restore_state
 from storage.database import Database
 from storage.errors import StorageError
 from storage.ingest import Ingester, IngestOptions, OnBatch
@@ -38,10 +39,11 @@ def open_log_works(
 ) -> LogWorks:
     """Compose the works of an opened database; nothing runs yet.
 
-    The small tables of a lost database come back at once, since monitors and alerts go by them;
-    its facts come back in the first turn of the ingest.
+    The small tables of a lost database come back at once, since monitors and alerts go by them,
+    also when the file is set aside later; its facts come back in the next turn of the ingest.
     """
     restore_state(database)
+    database.on_open = partial(fill_state, data_dir=database.data_dir)
     folder = spool_dir(database.data_dir)
     facts = FactArchive(database, now_us=clock.now_us)
     repository = Repository(database, on_state_change=lambda: _keep(facts))

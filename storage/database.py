@@ -78,7 +78,8 @@ class Database:
     """A DuckDB file and every connection to it; safe to share between threads.
 
     Use `open` in the writer, `open_or_rebuild` where a damaged file must not stop the service,
-    `open_read_only` for a file nobody serves.
+    `open_read_only` for a file nobody serves. What is set as `on_open` sees every file that is
+    opened later before anybody else does.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Database:
         self._root: duckdb.DuckDBPyConnection | None = None
         self._damage: str | None = None
         self._identity: Identity | None = None
+        self.on_open: Callable[[duckdb.DuckDBPyConnection], object] = lambda _root: None
 
     @classmethod
     def open(
@@ -367,6 +369,7 @@ class Database:
                 else:
                     migrate(root, now_us=self._now_us())
                     self._confine(root)
+                    self.on_open(root)
             except (duckdb.Error, StorageError):
                 root.close()
                 raise

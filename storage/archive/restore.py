@@ -131,27 +131,32 @@ def restore_state(database: Database) -> int:
     int
         Rows restored.
     """
-    folder = database.data_dir / ARCHIVE_FOLDER
-    catalog = load_catalog(folder / STATE_CATALOG)
     with database.cursor() as cursor:
-        if catalog is None or has_counter(cursor, ADOPTED):
-            return 0
-        rows = 0
-        cursor.begin()
-        try:
-            tables = {t.name for t in list_tables(cursor) if t.kind == "state"}
-            for table in sorted(tables):
-                files = [f for f in catalog.of(table) if is_sound(folder, f)]
-                for lost in set(catalog.of(table)) - set(files):
-                    log.error("%s of the archive is damaged; its rows are lost", lost.name)
-                if files and _is_empty(cursor, table):
-                    rows += _insert(cursor, table, read_files(folder, files, _BY_NAME))
-            note_baselines(cursor)
-            cursor.execute("INSERT INTO log_state VALUES (?, 1)", [ADOPTED])
-            cursor.commit()
-        except BaseException:
-            cursor.rollback()
-            raise
+        return fill_state(cursor, database.data_dir)
+
+
+def fill_state(cursor: duckdb.DuckDBPyConnection, data_dir: Path) -> int:
+    """Do what `restore_state` does, over a connection to a file that nobody else has yet."""
+    folder = data_dir / ARCHIVE_FOLDER
+    catalog = load_catalog(folder / STATE_CATALOG)
+    if catalog is None or has_counter(cursor, ADOPTED):
+        return 0
+    rows = 0
+    cursor.begin()
+    try:
+        tables = {t.name for t in list_tables(cursor) if t.kind == "state"}
+        for table in sorted(tables):
+            files = [f for f in catalog.of(table) if is_sound(folder, f)]
+            for lost in set(catalog.of(table)) - set(files):
+                log.error("%s of the archive is damaged; its rows are lost", lost.name)
+            if files and _is_empty(cursor, table):
+                rows += _insert(cursor, table, read_files(folder, files, _BY_NAME))
+        note_baselines(cursor)
+        cursor.execute("INSERT INTO log_state VALUES (?, 1)", [ADOPTED])
+        cursor.commit()
+    except BaseException:
+        cursor.rollback()
+        raise
     return rows
 
 

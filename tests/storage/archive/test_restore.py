@@ -1,10 +1,12 @@
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.log_archive import ArchivedLog
 from support.log_records import NOW, SECOND, SegmentWriter, begin_of, end_of, id_of
 
+from storage.archive.restore import fill_state
 from storage.database import FILE_NAME
 from storage.errors import DatabaseCorrupt
 from storage.frames import FrameKind
@@ -219,6 +221,20 @@ def test_a_file_put_back_in_time_is_brought_forward(log: ArchivedLog) -> None:
     log.open()
     assert log.dump() == before
     assert list(log.data_dir.glob(f"{FILE_NAME}.damaged-*"))
+
+
+def test_small_tables_are_there_before_anybody_writes_to_a_new_file(log: ArchivedLog) -> None:
+    """A verdict or baseline of the moment after a rebuild does not keep the older ones out."""
+    SegmentWriter(log.spool).ends(range(5))
+    log.drain()
+    write_state(log)
+    log.archive.save_state()
+    log.database.on_open = partial(fill_state, data_dir=log.data_dir)
+    log.database.rebuild()
+    assert log.rows("SELECT count(*) FROM baselines") == [(1,)]
+    log.repository.save_baseline(Baseline("later", 1, NOW, NOW - SECOND, NOW, "chat", 10, {}))
+    log.archive.restore_if_needed()
+    assert log.rows("SELECT count(*) FROM baselines") == [(2,)]
 
 
 def test_an_empty_file_does_not_empty_the_archive(log: ArchivedLog) -> None:
