@@ -2,17 +2,23 @@
 
 from typing import Annotated, Any, Literal, Protocol
 
-import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
+from gateway.api.alert_shapes import (
+    AlertDetail,
+    AlertList,
+    DeliveryModel,
+    alert_list,
+    alert_model,
+    delivery_model,
+)
 from gateway.api.errors import ErrorBody, ErrorRoute
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
 from gateway.errors import error_body
 from router.clock import Clock
 from storage.ids import IdSource
-from storage.records import Alert, Delivery
 from storage.repository import Repository
 
 _DAY_US = 86_400_000_000
@@ -48,55 +54,6 @@ class AlertsState(Protocol):
         ...
 
 
-class AlertModel(BaseModel):
-    """An episode; times are microseconds since the epoch."""
-
-    id: str
-    kind: str
-    route: str
-    subject: str
-    state: Literal["open", "resolved"]
-    severity: Literal["warning", "critical"]
-    opened_at: int
-    updated_at: int
-    resolved_at: int | None
-    summary: str
-    data: dict[str, object]
-
-
-class DeliveryModel(BaseModel):
-    """A notification; times are microseconds since the epoch."""
-
-    id: str
-    alert_id: str
-    event: str
-    channel: str
-    state: Literal["pending", "delivered", "dead"]
-    created_at: int
-    next_at: int
-    tries: int
-    last_status: int | None
-    last_error: str | None
-    delivered_at: int | None
-
-
-class AlertList(BaseModel):
-    """Alerts, newest first, and what of the outbox is not delivered."""
-
-    version: Literal[1] = 1
-    alerts: list[AlertModel]
-    pending: list[DeliveryModel]
-    dead: list[DeliveryModel]
-
-
-class AlertDetail(BaseModel):
-    """An alert with all its notifications, oldest first."""
-
-    version: Literal[1] = 1
-    alert: AlertModel
-    deliveries: list[DeliveryModel]
-
-
 class TrialResult(BaseModel):
     """What came of a trial notification to one channel."""
 
@@ -111,26 +68,6 @@ class TrialResults(BaseModel):
 
     version: Literal[1] = 1
     results: list[TrialResult]
-
-
-def alert_model(alert: Alert) -> AlertModel:
-    """Return an alert as the API shows it."""
-    return AlertModel.model_validate(msgspec.structs.asdict(alert))
-
-
-def delivery_model(delivery: Delivery) -> DeliveryModel:
-    """Return a notification as the API shows it: without its body."""
-    shown = msgspec.structs.asdict(delivery)
-    return DeliveryModel.model_validate({k: v for k, v in shown.items() if k != "body"})
-
-
-def alert_list(repository: Repository, since_us: int, until_us: int, *, limit: int) -> AlertList:
-    """Read the alerts that were open in a window, and the notifications that wait or are dead."""
-    return AlertList(
-        alerts=[alert_model(a) for a in repository.alerts_between(since_us, until_us)[:limit]],
-        pending=[delivery_model(d) for d in repository.pending_deliveries()[:limit]],
-        dead=[delivery_model(d) for d in repository.dead_deliveries(limit=limit)],
-    )
 
 
 def router(state: AlertsState) -> APIRouter:

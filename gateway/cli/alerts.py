@@ -46,7 +46,7 @@ def list_command(*, since: str, until: str | None, form: str, **more: Any) -> in
     query = {"since_us": interval.from_us, "until_us": interval.to_us, "limit": _LIMIT}
 
     def read(database: "Database") -> dict[str, Any]:
-        from gateway.api.alerts import alert_list
+        from gateway.api.alert_shapes import alert_list
         from storage.repository import Repository
 
         found = alert_list(Repository(database), interval.from_us, interval.to_us, limit=_LIMIT)
