@@ -50,14 +50,17 @@ def _recount_stale(connection: duckdb.DuckDBPyConnection, state: RollupState) ->
 
 def _add_up_slots(connection: duckdb.DuckDBPyConnection, state: RollupState, now_us: int) -> None:
     over = now_us - now_us % SLOT_US
-    if over <= state.rollup_slots_until:
+    if over == state.rollup_slots_until:
         return
+    # A clock that was ahead has left its time here, and hours where it made hours of slots.
+    low = min(state.rollup_slots_until, over)
+    low -= low % state.grain_us(low)
     # A file that lay idle has days of slots to look through, and only their last deltas to add.
     for rollup in ROLLUPS:
         add_up(
             connection,
             rollup,
-            (state.rollup_slots_until, over),
+            (low, over),
             hours_until=state.rollup_hours_until,
         )
     save_state(connection, rollup_slots_until=over)

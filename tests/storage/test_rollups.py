@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.empty_log import open_empty_log
 from support.log_draws import FIRST, SPAN_US, WINDOWS, logs, moved
 from support.log_records import NOW, end_of, now_us, signals_of
 from support.memory_log import MemoryLog
@@ -30,7 +31,7 @@ from storage.writer import Batch
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """Return an empty database, closed at the end."""
-    database = Database.open(tmp_path, now_us=now_us)
+    database = open_empty_log(tmp_path)
     yield database
     database.close()
 
@@ -162,6 +163,19 @@ def test_adding_up_makes_one_row_a_slot_then_one_an_hour(database: Database) -> 
         assert cursor.execute(query).fetchall() == [(3600, 6), (3600, 1)]
     window = Window(low + SLOT_US // 2, low + 2 * HOUR_US)
     assert sum(row.n for row in Repository(database).counts(Scope(window))) == 5
+
+
+def test_adding_up_goes_on_after_a_clock_that_was_ahead(database: Database) -> None:
+    """Once the clock is right again, what is written is added up; nothing is counted twice."""
+    low = FIRST - FIRST % HOUR_US
+    with database.cursor() as cursor:
+        compact(cursor, low + 400 * DAY_US)
+        for number in range(6):
+            store(database, [end_of(number, started_at=low + number * SLOT_US // 2)])
+            compact(cursor, low + number * SLOT_US // 2)
+        compact(cursor, low + HOUR_US)
+        found = cursor.execute("SELECT n::INTEGER FROM rollup_counts").fetchall()
+    assert found == [(6,)]
 
 
 def test_a_category_of_many_values_keeps_the_same_ones(database: Database) -> None:
