@@ -110,6 +110,17 @@ def test_slices_hold_every_row_once(database: Database, tmp_path: Path) -> None:
     assert found["started_at"].is_sorted()
 
 
+def test_one_slice_is_the_file(database: Database, tmp_path: Path) -> None:
+    """A slice that is all there is is copied, byte for byte."""
+    export = Export(database.cursor, ExportQuery("predictions", HOURS, "parquet"))
+    export.prepare()
+    part = export.next_slice()
+    assert part is not None
+    join_parquet([part], tmp_path / "whole.parquet")
+    assert (tmp_path / "whole.parquet").read_bytes() == part.read_bytes()
+    export.close()
+
+
 def test_feedback_and_text_know_their_route(database: Database) -> None:
     """They have no column of it: their predictions do."""
     query = ExportQuery("attempts", HOURS, "jsonl", route="other")
