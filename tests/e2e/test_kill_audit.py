@@ -11,6 +11,7 @@ import psutil
 import pytest
 from support.audit import Ledger, load, verdict
 from support.fake_upstream import FakeUpstream
+from support.faults import count_all
 from support.running import RunningGateway
 
 CONFIG = """
@@ -87,9 +88,10 @@ def test_sigkill_loses_nothing(tmp_path: Path) -> None:
     ):
         killed = asyncio.run(kill_under_load(gateway, ledger))
         assert gateway.terminate() == 0, gateway.log
-    found = verdict(ledger, tmp_path / "data")
+    found, counted = verdict(ledger, tmp_path / "data"), count_all(tmp_path / "data")
     print(found, "killed", dict(killed), dict(ledger.answered), dict(ledger.failed))  # noqa: T201  (the figures of the audit)
     assert killed["_worker"] >= ROUNDS // 2
     assert found["acknowledged"] > 100 * ROUNDS
     assert found["interrupted"] > 0, "no stream was cut: the audit saw nothing"
     assert (found["lost"], found["duplicated"], found["begun_without_row"]) == (0, 0, 0)
+    assert (counted["rollups"], counted["without_text"]) == (counted["facts"], 0)
