@@ -1,9 +1,14 @@
 """How far each source of the spool has been read: the half of exactly once that is state."""
 
-import duckdb
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from storage.records import Begin
+
+# The workers know watermarks, and load no database for them.
+if TYPE_CHECKING:
+    import duckdb
 
 
 class Pending(msgspec.Struct, frozen=True, array_like=True):
@@ -51,7 +56,7 @@ class Watermark(msgspec.Struct):
         return msgspec.structs.replace(self, pending=dict(self.pending))
 
 
-def load_watermarks(connection: duckdb.DuckDBPyConnection) -> dict[str, Watermark]:
+def load_watermarks(connection: "duckdb.DuckDBPyConnection") -> dict[str, Watermark]:
     """Read the watermarks, by source."""
     rows = connection.execute(
         "SELECT source, segment, byte_offset, frames, pending, finished FROM watermarks"
@@ -71,7 +76,7 @@ def decode_pending(data: bytes) -> dict[str, Pending]:
     return {one.begin.id: one for one in found}
 
 
-def save_watermark(connection: duckdb.DuckDBPyConnection, mark: Watermark) -> None:
+def save_watermark(connection: "duckdb.DuckDBPyConnection", mark: Watermark) -> None:
     """Replace a source's watermark, inside the caller's transaction."""
     pending = msgspec.msgpack.encode(list(mark.pending.values()))
     connection.execute("DELETE FROM watermarks WHERE source = ?", [mark.source])
@@ -81,6 +86,6 @@ def save_watermark(connection: duckdb.DuckDBPyConnection, mark: Watermark) -> No
     )
 
 
-def drop_watermark(connection: duckdb.DuckDBPyConnection, source: str) -> None:
+def drop_watermark(connection: "duckdb.DuckDBPyConnection", source: str) -> None:
     """Forget a source whose segments have been removed."""
     connection.execute("DELETE FROM watermarks WHERE source = ?", [source])
