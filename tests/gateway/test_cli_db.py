@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from support.command_line import Run, leave_configuration, make_run
+from support.empty_log import open_empty_log
 from support.log_records import SegmentWriter, id_of, now_us, signals_of
 
 from gateway.cli.db_text import size_text
 from gateway.cli.exits import GOOD, UNREACHABLE, USAGE
-from storage.database import Database
 from storage.ingest import Ingester
 
 
@@ -27,7 +27,7 @@ def data_dir(tmp_path: Path) -> Path:
     writer = SegmentWriter(folder / "spool")
     writer.ends(range(50))
     writer.die()
-    database = Database.open(folder, now_us=now_us)
+    database = open_empty_log(folder)
     Ingester(database, folder / "spool", enrich=signals_of, now_us=now_us).step()
     database.close()
     return folder

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 from support.alert_kit import HOUR_S, OTHER_SECRET, SECRET, MovingClock, Outbox, change, webhook
+from support.empty_log import open_empty_log
 from support.webhook_receiver import Receiver, Reply, receiving, wait_until
 
 from gateway.delivery import DeliveryLoop
 from monitors.alerts.outbox import SCHEDULE_S
-from router.clock import SystemClock
 from storage.database import Database
 from storage.errors import DatabaseFailed
 from storage.records import Delivery
@@ -23,7 +23,7 @@ from storage.repository import Repository
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
     """Return a repository over an empty database."""
-    database = Database.open(tmp_path, now_us=SystemClock().now_us)
+    database = open_empty_log(tmp_path)
     yield Repository(database)
     database.close()
 
@@ -199,7 +199,7 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path, receiver: Receiver) -> N
     receiver.script = [Reply(500), Reply(500)]
     clock = MovingClock()
     channels = [webhook(receiver.url)]
-    database = Database.open(tmp_path, now_us=clock.now_us)
+    database = open_empty_log(tmp_path, now_us=clock.now_us)
     before = Outbox(Repository(database), channels, clock)
     (waiting,) = before.raise_(change("opened"))
     before.turn()

@@ -10,12 +10,11 @@ from typing import Any
 import httpx2
 import pytest
 from support.alert_kit import MovingClock, Outbox, change
+from support.empty_log import open_empty_log
 from support.webhook_receiver import receiving, wait_until
 
 from monitors.alerts.alertmanager import REPEAT_S
 from monitors.config import ChannelConfig
-from router.clock import SystemClock
-from storage.database import Database
 from storage.repository import Repository
 
 CONFIG = "route: {receiver: none}\nreceivers: [{name: none}]\nglobal: {resolve_timeout: 2s}\n"
@@ -29,7 +28,7 @@ def channel_to(url: str) -> ChannelConfig:
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
     """Return a repository over an empty database."""
-    database = Database.open(tmp_path / "data", now_us=SystemClock().now_us)
+    database = open_empty_log(tmp_path / "data")
     yield Repository(database)
     database.close()
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from support.empty_log import open_empty_log
 from support.log_records import NOW, SegmentWriter, now_us, signals_of
 from support.telemetry_feed import settings_of
 
@@ -32,7 +33,7 @@ class HandClock:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """Return an empty database, closed at the end."""
-    database = Database.open(tmp_path, now_us=now_us)
+    database = open_empty_log(tmp_path)
     yield database
     database.close()
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.alert_kit import MovingClock, change, verdict, webhook
+from support.empty_log import open_empty_log
 
 from monitors.alerts.pipeline import AlertPipeline
-from storage.database import Database
 from storage.repository import Repository
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
     """Return a repository over an empty database."""
-    database = Database.open(tmp_path, now_us=MovingClock().now_us)
+    database = open_empty_log(tmp_path)
     yield Repository(database)
     database.close()
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.log_records import NOW, end_of, now_us
+from support.empty_log import open_empty_log
+from support.log_records import NOW, end_of
 
 from monitors.baselines import build_baseline, label, read_references
 from monitors.windows import Window
 from storage import reader
-from storage.database import Database
 from storage.records import End, Signals
 from storage.repository import Repository
 from storage.writer import Batch
@@ -21,7 +21,7 @@ ROWS = 400
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
     """Return a repository over an empty database."""
-    database = Database.open(tmp_path, now_us=now_us)
+    database = open_empty_log(tmp_path)
     yield Repository(database)
     database.close()
 

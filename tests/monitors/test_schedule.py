@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.alert_kit import MovingClock
+from support.empty_log import open_empty_log
 
 from monitors.alerts.pipeline import AlertPipeline
 from monitors.config import MonitorsConfig
@@ -92,7 +93,7 @@ class Traffic:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """Return an empty prediction log."""
-    opened = Database.open(tmp_path, now_us=lambda: NOW)
+    opened = open_empty_log(tmp_path, now_us=lambda: NOW)
     yield opened
     opened.close()
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple
-from support.log_records import NOW, end_of, id_of, now_us
+from support.empty_log import open_empty_log
+from support.log_records import NOW, end_of, id_of
 
 from storage.columns import attempt_arrays, feedback_arrays, insert, prediction_arrays
-from storage.database import Database
 from storage.records import Attempt, End, Feedback, Prediction, Signals
 from storage.rows import Place
 from storage.times import to_timestamp
@@ -51,7 +51,7 @@ PER_RUN = settings(max_examples=40, suppress_health_check=[HealthCheck.function_
 @pytest.fixture
 def cursor(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Return a connection to an empty log."""
-    database = Database.open(tmp_path, now_us=now_us)
+    database = open_empty_log(tmp_path)
     with database.cursor() as cursor:
         yield cursor
     database.close()

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from support.empty_log import open_empty_log
 from support.log_records import (
     NOW,
     SECOND,
@@ -19,7 +20,6 @@ from support.log_records import (
     signals_of,
 )
 
-from storage.database import Database
 from storage.frames import FrameKind
 from storage.ingest import Ingester, IngestOptions
 from storage.lifecycle.tombstones import add_tombstones
@@ -46,7 +46,7 @@ class Log:
         self.spool = data_dir / "spool"
         self.at_us = NOW
         self.restored = 0
-        self.database = Database.open(data_dir, now_us=now_us)
+        self.database = open_empty_log(data_dir)
 
     def ingester(self, **options: Any) -> Ingester:
         """Return a fresh ingester, as a restarted control plane has."""

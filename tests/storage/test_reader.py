@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.log_records import NOW, SECOND, end_of, id_of, now_us, signals_of
+from support.empty_log import open_empty_log
+from support.log_records import NOW, SECOND, end_of, id_of, signals_of
 
 from storage import reader
 from storage.database import Database
@@ -18,7 +19,7 @@ EVERYTHING = Scope(WINDOW)
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """Return an empty database, closed at the end."""
-    database = Database.open(tmp_path, now_us=now_us)
+    database = open_empty_log(tmp_path)
     yield database
     database.close()
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from support.empty_log import open_empty_log
 from support.faulty_disk import examples
 from support.log_records import NOW, begin_of, end_of, id_of, now_us, signals_of
 
@@ -109,7 +110,7 @@ class World:
         self.numbers = itertools.count()
         self.rows: dict[str, str | None] = {}
         self.losses: list[tuple[str, int, int]] = []
-        self.database = Database.open(data_dir, now_us=now_us)
+        self.database = open_empty_log(data_dir)
         self.ingester = self.make()
 
     def make(self) -> Ingester:

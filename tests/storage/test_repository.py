@@ -4,11 +4,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.empty_log import open_empty_log
 from support.log_records import NOW, SECOND, end_of, now_us, signals_of
 
 from storage.archive.facts import FactArchive
 from storage.config import RetentionConfig
-from storage.database import Database
 from storage.errors import StorageError
 from storage.lifecycle.retention import Retention
 from storage.records import Alert, Baseline, Delivery, Verdict
@@ -45,7 +45,7 @@ DELIVERY = Delivery("d1", "a1", "drift.opened", "hook", b"\x00{}", "pending", NO
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[Repository]:
     """Return a repository over an empty database."""
-    database = Database.open(tmp_path, now_us=now_us)
+    database = open_empty_log(tmp_path)
     yield Repository(database)
     database.close()
 
@@ -140,7 +140,7 @@ def test_threads_share_a_repository(repository: Repository) -> None:
 
 def test_feature_columns_of_a_route(tmp_path: Path) -> None:
     """The monitors' read goes through the repository."""
-    database = Database.open(tmp_path, now_us=now_us)
+    database = open_empty_log(tmp_path)
     ends = [end_of(1), end_of(2)]
     with database.cursor() as cursor:
         write_batch(cursor, Batch(ends, signals_of(ends), (), (), ()), now_us=NOW)
@@ -152,7 +152,7 @@ def test_feature_columns_of_a_route(tmp_path: Path) -> None:
 
 def test_retention_takes_what_is_over(tmp_path: Path) -> None:
     """Old verdicts, resolved alerts and settled notifications go; what is open or due stays."""
-    database = Database.open(tmp_path, now_us=now_us)
+    database = open_empty_log(tmp_path)
     kept = Repository(database)
     day = 86_400 * SECOND
     kept.save_verdicts([VERDICT, msgspec.structs.replace(VERDICT, id="v2", at=NOW - 9 * day)])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from support.empty_log import lay_empty_log
 from support.log_records import NOW, signals_of
 
 from storage.archive.facts import FactArchive
@@ -19,6 +20,7 @@ class ArchivedLog:
         self.data_dir = data_dir
         self.spool = data_dir / "spool"
         self.now = NOW
+        lay_empty_log(data_dir)
         self.open()
 
     def open(self) -> None:

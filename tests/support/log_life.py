@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
+from support.empty_log import lay_empty_log
 from support.log_records import SegmentWriter, begin_of, end_of, signals_of
 
 from storage.archive.facts import FactArchive
@@ -27,6 +28,7 @@ class Life:
         self.data_dir = data_dir
         self.now = now
         self.writer = SegmentWriter(data_dir / "spool")
+        lay_empty_log(data_dir)
         self.open()
 
     def open(self) -> None:

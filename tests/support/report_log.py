@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from support.empty_log import lay_empty_log
 from support.log_records import SegmentWriter, end_of
 
 from monitors.windows import Window
@@ -94,6 +95,7 @@ def fill(data_dir: Path, ends: Sequence[End], *, torn: bytes = b"") -> None:
 @contextmanager
 def opened(data_dir: Path) -> Iterator[Database]:
     """Open for writing, close at the end."""
+    lay_empty_log(data_dir)
     database = Database.open(data_dir, now_us=lambda: START)
     try:
         yield database

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.empty_log import open_empty_log
 from support.log_draws import FIRST, TIMES, WINDOWS, logs, moved
-from support.log_records import NOW, SECOND, end_of, id_of, now_us, signals_of
+from support.log_records import NOW, SECOND, end_of, id_of, signals_of
 from support.memory_log import MemoryLog
 
 from storage.browse import LogFilter
-from storage.database import Database
 from storage.log import CATEGORIES, MEASURES, Cutoffs, LogReads, PredictionLog
 from storage.reader import Scope, Window
 from storage.records import End, Feedback, Signals
@@ -32,7 +32,7 @@ ALWAYS = Window(0, 2 * NOW)
 @contextmanager
 def open_duckdb(folder: Path) -> Iterator[PredictionLog]:
     """Open an empty DuckDB file."""
-    database = Database.open(folder, now_us=now_us)
+    database = open_empty_log(folder)
     yield Repository(database)
     database.close()
 
