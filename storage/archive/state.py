@@ -21,7 +21,7 @@ from storage.archive.export import Exporter, partitions_of
 from storage.archive.tables import Table, list_tables
 from storage.database import ARCHIVE_FOLDER, Database
 from storage.errors import DatabaseFailed
-from storage.lifecycle.copies import state_of
+from storage.lifecycle.copies import moment_of
 from storage.migrations import schema_version
 
 ADOPTED = "state_adopted"
@@ -58,19 +58,12 @@ class StateArchive:
         """
         with self._exporting:
             # Before the look: what is committed during it is looked at again.
-            now = self._moment()
+            now = moment_of(self._database)
             if now is not None and now == self._seen:
                 return StateStep(0)
             found = self._look()
             self._seen = None if found.blocked else now
         return found
-
-    def _moment(self) -> tuple[object, ...] | None:
-        """Return what differs after every commit; None where the file does not say."""
-        try:
-            return (self._database.statistics().reopened, *state_of(self._database))
-        except OSError:
-            return None
 
     def _look(self) -> StateStep:
         with self._database.cursor() as cursor:

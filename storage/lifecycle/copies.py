@@ -52,6 +52,14 @@ def state_of(database: Database) -> tuple[int, int, bytes]:
         return size.file_bytes, size.wal_bytes, file.read(_HEADER_BYTES)
 
 
+def moment_of(database: Database) -> tuple[object, ...] | None:
+    """Return what differs after every commit and every opening; None where the file is gone."""
+    try:
+        return (database.statistics().reopened, *state_of(database))
+    except OSError:
+        return None
+
+
 def copies_folder(database: Database, now_us: int) -> Path:
     """Return the folder of copies under way, without what interrupted ones left in it."""
     folder = database.data_dir / COPIES_FOLDER

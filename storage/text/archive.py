@@ -16,6 +16,7 @@ from typing import NamedTuple
 import duckdb
 
 from storage.database import Database
+from storage.lifecycle.copies import moment_of
 from storage.text.chunk import Chunk
 from storage.text.harvest import (
     Harvester,
@@ -123,6 +124,8 @@ class TextArchive:
         self._kept_us = 0
         self._checked = ""
         self._tidy_since: int | None = None
+        self._seen: tuple[object, ...] | None = None
+        self._is_behind = False
 
     def recover(self) -> int:
         """Put the folder in order after a crash; return the number of files taken in.
@@ -148,10 +151,14 @@ class TextArchive:
         with self._busy:
             if self._tidy_since != self._database.statistics().reopened:
                 self.recover()
+            now_us = self._now_us()
+            self._written_us = min(now_us, self._written_us or now_us)
+            moment = moment_of(self._database)
+            if not flush and self._is_quiet(moment, now_us):
+                return TextStep()
             with self._trouble(), self._database.cursor() as cursor:
-                now_us = self._now_us()
-                self._written_us = min(now_us, self._written_us or now_us)
                 standing = load_standing(cursor)
+                self._seen, self._is_behind = moment, bool(standing.behind())
                 if self._is_due(standing, now_us, flush=flush):
                     return self._archive(cursor, standing)
                 if not flush and 0 <= now_us - self._kept_us < _HOUSE_US:
@@ -237,6 +244,16 @@ class TextArchive:
             text_bytes=sum(one.text_bytes for one in live),
             damaged=len(damaged),
             unarchived_bytes=unarchived_bytes(self._spool_dir, standing),
+        )
+
+    def _is_quiet(self, moment: tuple[object, ...] | None, now_us: int) -> bool:
+        """Whether nothing was committed since the last look, and no time is up."""
+        waited = now_us - (self._written_us or now_us)
+        return (
+            moment is not None
+            and moment == self._seen
+            and not (self._is_behind and waited >= CHUNK_AGE_US)
+            and 0 <= now_us - self._kept_us < _HOUSE_US
         )
 
     def _is_due(self, standing: Standing, now_us: int, *, flush: bool) -> bool:
