@@ -40,6 +40,8 @@ from storage.records import Baseline, Verdict
 
 CONFIGURED = "configured"
 """Name of the baseline that `monitors.baseline: {from, to}` makes."""
+UNDECIDED = "counts leave the verdict open, and the rows are too many to read, or gone"
+"""In a verdict's `details["undecided"]`: its rows might say another word."""
 SETTLE_US = 60 * SECOND_US
 """Requests that started at the period's very end may still run, and are logged when they end."""
 
@@ -205,10 +207,13 @@ class MonitorRun:
         levels = levels_for(self._config, signal.name)
         found = self._compare(windows.window(look.route, signal), signal, prepared)
         was_open = previous is not None and previous.details.get("open") is True
-        if isinstance(found, Comparison) and could_change(found, levels, was_open=was_open):
-            rows = windows.rows(look.route, signal.name)
-            found = found if rows is None else self._compare(rows, signal, prepared)
-        return judge(found, levels, look, previous)
+        if not (isinstance(found, Comparison) and could_change(found, levels, was_open=was_open)):
+            return judge(found, levels, look, previous)
+        rows = windows.rows(look.route, signal.name)
+        if rows is not None:
+            return judge(self._compare(rows, signal, prepared), levels, look, previous)
+        verdict = judge(found, levels, look, previous)
+        return msgspec.structs.replace(verdict, details={**verdict.details, "undecided": UNDECIDED})
 
     def _compare(self, seen: Seen, signal: Signal, prepared: _Prepared) -> Comparison | TooFew:
         config, references = self._config, prepared.references

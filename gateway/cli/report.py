@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from gateway.cli.exits import GATE_TRIPPED, GOOD, NOT_ENOUGH_DATA
+from gateway.cli.exits import GATE_TRIPPED, GOOD, NOT_ENOUGH_DATA, UnreachableError
 from gateway.cli.source_options import source_options
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _Scope(NamedTuple):
     metavar="GATES",
     help="Exit 1 on `drift`, `drift:critical`, `errors` (above 1 %), `errors:0.05`; comma between.",
 )
-@click.option("--exact", is_flag=True, help="Percentiles and distances from rows, not within 1 %.")
+@click.option("--exact", is_flag=True, help="Percentiles and PSI as of all rows, not within 1 %.")
 @click.option(
     "--offline", is_flag=True, help="From the archive, though a process has the database."
 )
@@ -106,6 +106,7 @@ def _gates(fail_on: str | None) -> "tuple[Gate, ...]":
 def _fetch(source: "Source", scope: _Scope) -> "Report":
     from gateway.cli.source import Server, ServerGone
     from monitors.report.as_json import ReportUnreadable, decode_report
+    from storage.errors import DatabaseCorrupt, DatabaseLocked
 
     params = {
         "since_us": scope.interval.from_us,
@@ -123,7 +124,12 @@ def _fetch(source: "Source", scope: _Scope) -> "Report":
         except ReportUnreadable as error:
             raise ServerGone(f"{server.url}: {error}") from error
 
-    return source.use(ask, lambda database: _read(source, scope, database))
+    try:
+        return source.use(ask, lambda database: _read(source, scope, database))
+    except (UnreachableError, DatabaseCorrupt) as error:
+        if isinstance(error.__cause__ or error, DatabaseLocked | DatabaseCorrupt):
+            raise UnreachableError(f"{error}; --offline reads the archive") from error
+        raise
 
 
 def _read(source: "Source", scope: _Scope, database: "Database") -> "Report":
@@ -191,7 +197,11 @@ def _write(found: "Report", form: str, output: Path | None) -> None:
             found, width=size.columns if on_terminal else _WIDTH_OF_FILES, colour=colour
         )
     if output is None:
-        click.echo(text, nl=False, color=True)
+        from gateway.cli.endings import quiet_ending
+
+        # Gates are looked at all the same.
+        with quiet_ending():
+            click.echo(text, nl=False, color=True)
         return
     try:
         output.write_text(text, encoding="utf-8")

@@ -171,11 +171,19 @@ def _notes(query: ReportQuery, reads: _Reads) -> list[str]:
     if query.exact and not reads.exact:
         notes.append(
             f"rows before {from_us(reads.facts_from)} have expired, so that percentiles and"
-            " distances are within 1 %; choose an interval after it for exact ones"
+            " distances come from counts; choose an interval after it for exact ones"
         )
     if reads.covered != (query.window.from_us, query.window.to_us):
         covered = f"{from_us(reads.covered.from_us)} to {from_us(reads.covered.to_us)}"
         notes.append(f"rows of the interval's edges have expired; counts are of {covered}")
+    bounded = any(
+        "ks_most" in found.measurements for part in reads.drift for found in part.findings
+    )
+    if reads.exact and bounded:
+        notes.append(
+            "percentiles and PSI are exact; distances with `ks_most` are within bounds, and far"
+            " enough from every threshold for the verdict"
+        )
     interrupted = sum(row.interrupted for row in reads.traffic)
     if interrupted:
         notes.append(f"{interrupted} interrupted requests count as errors; no percentile has them")

@@ -227,7 +227,10 @@ class Report(msgspec.Struct, frozen=True):
     notes : tuple of str
         What the reader must know of the numbers, sentences.
     exact : bool
-        Percentiles and distances were computed from rows. Counts and sums are exact either way.
+        Percentiles were computed from rows, and PSI over the baseline's own cells. Counts and
+        sums are exact either way; the distances of Kolmogorov-Smirnov and Wasserstein that come
+        from counts have bounds in the finding's `measurements`: `ks_most`,
+        `wasserstein_sd_least`, `wasserstein_sd_most`.
     relative_error : float
         The most by which a percentile is off, as a share of itself.
     """

@@ -61,8 +61,8 @@ def _colour(text: str) -> str:
 def _notes(report: Report) -> Iterator[str]:
     if not report.exact:
         yield (
-            f"percentiles and distances are within {report.relative_error:.1%}, from counts;"
-            " --exact reads the rows. Counts and sums are exact."
+            f"percentiles are within {report.relative_error:.1%}, from counts; --exact reads the"
+            " rows. Counts and sums are exact."
         )
     yield from report.notes
 

@@ -1,4 +1,4 @@
-"""Adding up: the deltas of slots that are over, and slots of two days ago to hours.
+"""Adding up: the deltas of slots that are over, and slots of the day before to hours.
 
 Totals stay as they are, whenever this runs and however often.
 """
@@ -11,8 +11,8 @@ from storage.rollups.state import SLOT_US, RollupState, load_state, save_state
 from storage.rollups.statements import ROLLUPS
 from storage.times import DAY_US, HOUR_US, to_timestamp
 
-FINE_HOURS = 48
-"""Younger hours keep their 5-minute slots."""
+FINE_HOURS = 26
+"""Younger hours keep their 5-minute slots: those of a day and of a look that is late."""
 
 _MOST_HOURS = 24
 
