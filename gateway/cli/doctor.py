@@ -32,12 +32,15 @@ def doctor(*, form: str, **more: Any) -> int:
     """
     import msgspec
 
+    from gateway.cli.endings import quiet_ending
+
     found = examine(more)
-    if form == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
-    else:
-        for line in _lines(found):
-            click.echo(line)
+    with quiet_ending():
+        if form == "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        else:
+            for line in _lines(found):
+                click.echo(line)
     return exit_code(found.checks)
 
 

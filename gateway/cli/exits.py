@@ -31,6 +31,9 @@ def run_command(command: click.Command, arguments: list[str]) -> int:
         return USAGE
     except click.Abort:
         return USAGE
+    except SystemExit:
+        # Click's word for a closed pipe: whoever read has seen enough, and no gate tripped.
+        return GOOD
     except ConfigError as error:
         return _say(error, USAGE)
     except NotEnoughDataError as error:

@@ -19,7 +19,7 @@ from support.command_line import Done, Run, leave_configuration, make_run
 from support.reading_log import served_log, take_in
 from support.report_log import at, fill, known_traffic, opened
 
-from gateway.cli.exits import GOOD, NOT_ENOUGH_DATA, UNREACHABLE, USAGE
+from gateway.cli.exits import GATE_TRIPPED, GOOD, NOT_ENOUGH_DATA, UNREACHABLE, USAGE
 from storage.database import Database
 from storage.records import Payload
 
@@ -238,3 +238,23 @@ def test_a_closed_pipe_is_a_good_end(database: Database, server: str, tmp_path: 
     take_in(database, [at(30 + number, 0x40 + number) for number in range(20)])
     done = ended(process)
     assert (done.code, "Traceback" in done.err, "BrokenPipe" in done.err) == (GOOD, False, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("report", "--fail-on", "errors:0.001"), GATE_TRIPPED),
+        (("report", "--format", "json"), GOOD),
+        (("db", "info"), GOOD),
+    ],
+)
+def test_a_closed_pipe_trips_no_gate(
+    log: Path, tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    """Nobody reads, as after `| head`: the code is that of what was found."""
+    words = (*words, *(PERIOD if words[0] == "report" else ()), "--data-dir", str(log))
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = ended(monitor(tmp_path, *words, stdout=writing))
+    os.close(writing)
+    assert (done.code, "Traceback" in done.err) == (code, False), done.err
