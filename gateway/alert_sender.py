@@ -114,7 +114,7 @@ class AlertSender:
         # No environment: a proxy would resolve the name again. No kept connections: two names
         # may share an address, and TLS is checked for one of them.
         client = httpx2.AsyncClient(
-            verify=self._tls_context(),
+            verify=await self._tls_context(),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx2.Timeout(self._timeout_s, connect=self._timeout_s / _ADDRESSES_TRIED),
@@ -143,9 +143,10 @@ class AlertSender:
             return Result(status, f"answered {status}; redirects are not followed", asked_s)
         return Result(status, f"answered {status}: {await _start_of(answer)}", asked_s)
 
-    def _tls_context(self) -> ssl.SSLContext:
+    async def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = httpx2.create_ssl_context()
+            # It reads all certificates of the system, and imports the transport.
+            self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
         return self._tls
 
 

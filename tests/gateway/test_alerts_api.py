@@ -5,23 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
 from support.alert_kit import Outbox, change, webhook
+from support.empty_log import open_empty_log
 from support.webhook_receiver import Receiver, Reply, receiving, wait_until
 
 from gateway.api import health
 from gateway.api.alerts import router
+from gateway.api.state import ApiState
 from gateway.cli.exits import run_command
 from gateway.cli.main import cli
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
 from gateway.paths import control_file
 from router.clock import Clock, SystemClock
-from storage.database import Database
 from storage.repository import Repository
 
 CLOCK = SystemClock()
@@ -71,7 +73,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def served(tmp_path: Path, receiver: Receiver) -> Iterator[Served]:
     """Return a control plane with one channel, found through its data directory."""
-    database = Database.open(tmp_path, now_us=CLOCK.now_us)
+    database = open_empty_log(tmp_path, now_us=CLOCK.now_us)
     repository = Repository(database)
     outbox = Outbox(repository, [webhook(receiver.url)])
     settings = Settings.model_validate(
@@ -81,7 +83,7 @@ def served(tmp_path: Path, receiver: Receiver) -> Iterator[Served]:
     app = FastAPI()
     state = State(CLOCK, repository, outbox.loop, settings)
     app.include_router(router(state), prefix="/api/v1")
-    app.include_router(health.router())
+    app.include_router(health.router(cast("ApiState", state)))
     with serving(app) as url:
         file = control_file(tmp_path)
         file.parent.mkdir()
@@ -111,7 +113,7 @@ def test_list_reads_the_file_when_no_server_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A killed server's address left behind does not mislead it."""
-    database = Database.open(tmp_path, now_us=CLOCK.now_us)
+    database = open_empty_log(tmp_path, now_us=CLOCK.now_us)
     outbox = Outbox(Repository(database), [webhook("http://127.0.0.1:1/")])
     outbox.raise_(change("opened"))
     database.close()
@@ -126,7 +128,7 @@ def test_list_reads_the_file_when_no_server_runs(
 def test_list_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder without a log is exit 4; a log without alerts is a sentence."""
     assert monitor("alerts", "list", "--data-dir", str(tmp_path)) == 4
-    Database.open(tmp_path, now_us=CLOCK.now_us).close()
+    open_empty_log(tmp_path, now_us=CLOCK.now_us).close()
     assert monitor("alerts", "list", "--data-dir", str(tmp_path)) == 0
     assert "no alerts in this period" in capsys.readouterr().out
 
@@ -168,7 +170,7 @@ def test_without_a_server_there_is_no_test(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 4 and the way out."""
-    Database.open(tmp_path, now_us=CLOCK.now_us).close()
+    open_empty_log(tmp_path, now_us=CLOCK.now_us).close()
     assert monitor("alerts", "test", "--data-dir", str(tmp_path)) == 4
     assert "start `monitor serve`" in capsys.readouterr().err
     assert monitor("alerts", "test", "--server", "http://127.0.0.1:1") == 4
