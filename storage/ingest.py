@@ -19,13 +19,13 @@ from storage.rollups.compaction import compact
 from storage.segments import SegmentIndex, SegmentInfo, remove_segment
 from storage.spool_level import MarkFile
 from storage.tailing import BatchLimits, Harvest, SourceReader
-from storage.watermarks import Watermark, drop_watermark, load_watermarks
+from storage.watermarks import Watermark, drop_watermarks, load_watermarks
 from storage.writer import Batch, Loss, append_batch
 
 Enrich = Callable[[Sequence[End]], Sequence[Signals]]
 OnBatch = Callable[[Sequence[End], Sequence[WorkerStats]], None]
 NOTHING = Batch((), (), (), (), ())
-_SAVE_US = 10_000_000
+_SAVE_US = 30_000_000
 
 
 def always(_segment: SegmentInfo) -> bool:
@@ -340,8 +340,7 @@ class Ingester:
         gone = [name for name, mark in marks.items() if mark.finished and name not in left]
         if gone:
             with self._database.cursor() as cursor:
-                for name in gone:
-                    drop_watermark(cursor, name)
+                drop_watermarks(cursor, gone)
             for name in gone:
                 del marks[name]
 

@@ -1,5 +1,6 @@
 """How far each source of the spool has been read: the half of exactly once that is state."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -86,6 +87,8 @@ def save_watermark(connection: "duckdb.DuckDBPyConnection", mark: Watermark) -> 
     )
 
 
-def drop_watermark(connection: "duckdb.DuckDBPyConnection", source: str) -> None:
-    """Forget a source whose segments have been removed."""
-    connection.execute("DELETE FROM watermarks WHERE source = ?", [source])
+def drop_watermarks(connection: "duckdb.DuckDBPyConnection", sources: Sequence[str]) -> None:
+    """Forget sources whose segments have been removed."""
+    connection.execute(
+        "DELETE FROM watermarks WHERE source IN (SELECT unnest(?::VARCHAR[]))", [list(sources)]
+    )

@@ -126,6 +126,9 @@ class TextArchive:
         self._tidy_since: int | None = None
         self._seen: tuple[object, ...] | None = None
         self._is_behind = False
+        self._reading = threading.Lock()
+        self._marks: dict[str, Mark] = {}
+        self._marks_of: tuple[object, ...] | None = None
 
     def recover(self) -> int:
         """Put the folder in order after a crash; return the number of files taken in.
@@ -174,8 +177,14 @@ class TextArchive:
 
     def archived(self, source: str) -> tuple[int, int]:
         """Return segment and offset up to which a source's text is in files."""
-        with self._database.cursor() as cursor:
-            return load_marks(cursor).get(source, Mark(0, 0)).place
+        # Asked for thousands of segments in a row: the marks are read again after commits alone.
+        with self._reading:
+            moment = moment_of(self._database)
+            if moment is None or moment != self._marks_of:
+                with self._database.cursor() as cursor:
+                    self._marks = load_marks(cursor)
+                self._marks_of = moment
+            return self._marks.get(source, Mark(0, 0)).place
 
     def drop_before(self, at_us: int) -> Dropped:
         """Remove the files whose last row is older than a time; readers have a grace."""

@@ -280,6 +280,18 @@ def test_a_finished_source_is_removed_after_its_grace(log: Log) -> None:
     assert log.make().step() == IngestStep()
 
 
+def test_many_sources_that_are_over_go_in_one_sweep(log: Log) -> None:
+    """What is left of workers that died again and again is forgotten together."""
+    for number in range(20):
+        writer = SegmentWriter(log.spool, source=f"w0-{number:x}-1")
+        writer.ends([number])
+        writer.die()
+    ingester = log.make(IngestOptions(grace_s=-1e9))
+    log.drain(ingester)
+    assert ingester.sweep() == 20
+    assert log.rows("SELECT count(*) FROM watermarks") == [(0,)]
+
+
 def test_a_live_segment_is_not_removed(log: Log) -> None:
     """What a worker still writes to stays, however old."""
     writer = SegmentWriter(log.spool)
