@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 import duckdb
 
-from storage.database_file import Identity, identity_of, problem_of, replace_file, set_aside, wal_of
+from storage.database_file import OpenedFile, replace_file, set_aside, wal_of
 from storage.errors import DatabaseCorrupt, DatabaseFailed, DatabaseUnreadable, StorageError
 from storage.faults import translated
 from storage.migrations import check_version, migrate
@@ -99,7 +99,7 @@ class Database:
         self._reopened = 0
         self._root: duckdb.DuckDBPyConnection | None = None
         self._damage: str | None = None
-        self._identity: Identity | None = None
+        self.file = OpenedFile()
         self.on_open: Callable[[duckdb.DuckDBPyConnection], object] = lambda _root: None
 
     @classmethod
@@ -228,8 +228,7 @@ class Database:
             Somebody removed, replaced or overwrote it; what is written to it would be lost.
         """
         with self._state:
-            opened = None if self._reopening or self._root is None else self._identity
-            problem = None if opened is None else problem_of(self.path, opened)
+            problem = None if self._reopening else self.file.problem()
         if problem is not None:
             raise DatabaseFailed(f"{self.path} {problem}")
 
@@ -334,6 +333,7 @@ class Database:
                 if root is not None:
                     with suppress(duckdb.Error):
                         root.close()
+                self.file.close()
             yield wanted
         finally:
             with self._state:
@@ -374,7 +374,8 @@ class Database:
                 root.close()
                 raise
             self._root = root
-        self._identity = identity_of(self.path)
+        if not self.read_only:
+            self.file.open(self.path)
 
     def _confine(self, root: duckdb.DuckDBPyConnection) -> None:
         """Keep statements from every file but the log's own, whoever writes them."""

@@ -4,10 +4,10 @@ A process goes on writing to a file that was deleted under it, and nothing ever 
 name tells.
 """
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from storage.errors import DatabaseFailed
 from storage.files import sync_folder
@@ -17,41 +17,55 @@ _MAGIC_OFFSET = 8
 _MAGIC = b"DUCK"
 
 
-class Identity(NamedTuple):
-    """A file, whatever its name."""
+class OpenedFile:
+    """A descriptor of the file that DuckDB has open: to read its head, to tell what becomes of it.
 
-    device: int
-    inode: int
+    It is closed after DuckDB's own: closing any descriptor of a file gives away the lock that
+    the process holds on it (POSIX, `fcntl`), so nobody may open and close the path meanwhile.
+    """
 
+    def __init__(self) -> None:
+        self._path = Path()
+        self._descriptor: int | None = None
 
-def identity_of(path: Path) -> Identity | None:
-    """Return which file a name means now; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
+    def open(self, path: Path) -> None:
+        """Open it, if descriptors are left; else nobody looks at the file for now."""
+        self._path = path
+        with suppress(OSError):
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Close it: DuckDB has closed its own. Closing twice is allowed."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def head(self, size_bytes: int) -> bytes:
+        """Return the first bytes of the file.
+
+        Raises
+        ------
+        OSError
+            It is not open, or cannot be read.
+        """
+        if self._descriptor is None:
+            raise OSError(errno.EBADF, "not open", str(self._path))
+        return os.pread(self._descriptor, size_bytes, 0)
+
+    def problem(self) -> str | None:
+        """Return what became of the file, in words; None: nothing."""
+        if self._descriptor is None:
+            return None
+        try:
+            if not os.path.samestat(self._path.stat(), os.fstat(self._descriptor)):
+                return "was replaced by another file"
+            if self.head(_MAGIC_OFFSET + len(_MAGIC))[_MAGIC_OFFSET:] != _MAGIC:
+                return "was overwritten: it does not begin as a DuckDB file does"
+        except FileNotFoundError:
+            return "was deleted"
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
         return None
-    return Identity(found.st_dev, found.st_ino)
-
-
-def problem_of(path: Path, opened: Identity) -> str | None:
-    """Return what became of a database file that was opened, in words; None: nothing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return "was deleted"
-    except OSError:
-        return None  # Out of descriptors, or of permissions: nothing is said of the file.
-    try:
-        found = os.fstat(descriptor)
-        if (found.st_dev, found.st_ino) != opened:
-            return "was replaced by another file"
-        if os.pread(descriptor, len(_MAGIC), _MAGIC_OFFSET) != _MAGIC:
-            return "was overwritten: it does not begin as a DuckDB file does"
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    finally:
-        os.close(descriptor)
-    return None
 
 
 def wal_of(path: Path) -> Path:

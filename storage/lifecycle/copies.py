@@ -48,8 +48,7 @@ def usage(database: Database) -> Usage:
 def state_of(database: Database) -> tuple[int, int, bytes]:
     """Return what every commit and every checkpoint of the file changes."""
     size = database.statistics()
-    with database.path.open("rb") as file:
-        return size.file_bytes, size.wal_bytes, file.read(_HEADER_BYTES)
+    return size.file_bytes, size.wal_bytes, database.file.head(_HEADER_BYTES)
 
 
 def moment_of(database: Database) -> tuple[object, ...] | None:

@@ -391,3 +391,15 @@ def test_a_file_that_was_cut_short_is_damaged(tmp_path: Path) -> None:
     database, aside = Database.open_or_rebuild(tmp_path, now_us=lambda: 0)
     assert aside is not None
     database.close()
+
+
+def test_looking_at_the_file_does_not_give_its_lock_away(tmp_path: Path) -> None:
+    """POSIX locks go with any descriptor that is closed: another process must stay refused."""
+    database = Database.open(tmp_path, now_us=lambda: 0)
+    database.check_file()
+    database.statistics()
+    program = "import duckdb, sys; duckdb.connect(sys.argv[1])"
+    command = [sys.executable, "-c", program, str(database.path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Conflicting lock" in found.stderr
+    database.close()
