@@ -123,9 +123,10 @@ class Server:
             raise ServerGone(f"{self.url}: {error}") from error
         if 200 <= answer.status < 300:
             return answer.body
-        raise self._refusal(answer)
+        raise self.refusal(answer)
 
-    def _refusal(self, answer: "Answer") -> Exception:
+    def refusal(self, answer: "Answer") -> Exception:
+        """Return what an answer that is an error is for the command line."""
         try:
             detail = msgspec.json.decode(answer.body, type=_Refusal).error
         except msgspec.MsgspecError:

@@ -3,23 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import click
 import httpx2
-import msgspec
 
 from gateway.cli.exits import UnreachableError
+from gateway.cli.http import Answer
 from gateway.cli.source import CONNECT_TIMEOUT_S, Server, ServerGone
 
 _SILENCE_S = 150.0  # longer than a slice of an export may take
 _API = "/api/v1"
-
-
-class _Detail(msgspec.Struct):
-    message: str
-
-
-class _Refusal(msgspec.Struct):
-    error: _Detail
 
 
 @contextmanager
@@ -47,20 +38,10 @@ def streamed(server: Server, path: str, params: Mapping[str, object]) -> Iterato
         ):
             is_answering = True
             if not answer.is_success:
-                raise _refusal(server.url, answer.status_code, answer.read())
+                raise server.refusal(Answer(answer.status_code, answer.read()))
             yield answer.iter_bytes()
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         why = f"{server.url}: {error or type(error).__name__}"
         if is_answering:
             raise UnreachableError(f"the answer broke off; {why}") from error
         raise ServerGone(why) from error
-
-
-def _refusal(url: str, status_code: int, body: bytes) -> Exception:
-    try:
-        message = msgspec.json.decode(body, type=_Refusal).error.message
-    except msgspec.MsgspecError:
-        return ServerGone(f"{url} is no control plane: it answers {status_code}")
-    if status_code in {404, 422}:
-        return click.UsageError(message)
-    return UnreachableError(f"{url}: {message}")

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from support.api_server import leave_address
 from support.command_line import Done, Run, leave_configuration, make_run
+from support.fake_upstream import FakeUpstream
 from support.reading_log import served_log, take_in
 from support.report_log import at, fill, known_traffic, opened
 
@@ -179,6 +180,14 @@ def test_parquet_is_whole_or_absent(
     assert run(*words, "--where", "nope").code == USAGE
     assert [path.name for path in folder.iterdir()] == ["log.parquet"]
     assert len(pl.read_parquet(target)) == 12
+
+
+def test_a_server_that_asks_for_a_key_is_told_of(run: Run) -> None:
+    """With the way out, whatever is asked."""
+    with FakeUpstream("status:401") as server:
+        for words in (("logs",), ("export", "--format", "csv"), ("sql", "SELECT 1")):
+            done = run(*words, "--server", f"http://127.0.0.1:{server.port}")
+            assert (done.code, "--config" in done.err) == (UNREACHABLE, True), done.err
 
 
 def test_sql_is_shown(run: Run, log: Path) -> None:
