@@ -19,9 +19,11 @@ def could_change(comparison: Comparison, levels: Levels, *, was_open: bool = Fal
         the distances counts.
     """
     distance, moved = comparison.ks, comparison.wasserstein_sd
+    if comparison.psi_doubt >= levels.psi / 2.0:
+        return True
     if distance is None or distance.bounds.high <= distance.bounds.low:
         return False
-    if was_open or comparison.psi_doubt >= levels.psi / 2.0:
+    if was_open:
         return True
     evidence = has_evidence(comparison)
     by_cells = severity_of(comparison, levels, moved_sd=0.0) != "none"

@@ -16,7 +16,7 @@ from monitors.baselines import Column, Reference, numbers
 from stats.arrays import CountArray, FloatArray
 from stats.buckets import Sketch, bucket_numbers, spans
 from stats.categories import CategoryCells
-from stats.cells import DEFAULT_BINS, TAIL_ROWS, NumericCells
+from stats.cells import TAIL_ROWS, NumericCells
 from stats.ecdf import Ecdf
 from stats.errors import NoScale
 from stats.ks import ks
@@ -25,8 +25,6 @@ from stats.sketch_distance import ks_from_sketch, wasserstein_from_sketch
 from stats.wasserstein import wasserstein
 
 NEW_EXAMPLES = 3
-HEAVY = 1.0 / DEFAULT_BINS
-"""Share from which a single value has a cell of its own: a bucket may hold one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +201,22 @@ def _doubt(own: NumericCells, window: NumericCounts, sample: Ecdf) -> float:
     """Return about what rows of buckets that an edge of the own cells cuts can add to PSI.
 
     At worst both windows lie on other sides of the edge: share times share over a cell's share.
-    Only heavy buckets count: rows that are spread lie on either side of an edge in both windows.
+    Rows that are spread lie on either side of an edge in both windows, so that only what a bucket
+    holds beyond the emptier of its neighbours counts.
     """
     kept, now = Sketch.of(sample.support, sample.counts), window.sketch
     cut = np.intersect1d(bucket_numbers(own.edges), np.union1d(kept.buckets, now.buckets))
     if window.whole:
         span = spans(cut)
         cut = cut[np.ceil(span.low) < np.floor(span.high)]
-    shares = np.concatenate([_shares_on(part, cut) for part in (kept, now)])
-    return float(max(2, own.ordered) * np.sum(shares[shares > HEAVY] ** 2))
+    lumps = [_lumps_on(part, cut) for part in (kept, now)]
+    return float(max(2, own.ordered) * np.sum(np.square(lumps)))
+
+
+def _lumps_on(sketch: Sketch, buckets: CountArray) -> FloatArray:
+    """Share of a sketch's rows in each of some buckets beyond the emptier of its neighbours."""
+    least = np.minimum(_shares_on(sketch, buckets - 1), _shares_on(sketch, buckets + 1))
+    return np.maximum(_shares_on(sketch, buckets) - least, 0.0)
 
 
 def _shares_on(sketch: Sketch, buckets: CountArray) -> FloatArray:
@@ -224,17 +229,25 @@ def _shares_on(sketch: Sketch, buckets: CountArray) -> FloatArray:
 def _border_cells(
     own: NumericCells, counts: CountArray, sample: Ecdf
 ) -> tuple[NumericCells, CountArray]:
-    """Cut the reference anew at borders of buckets, so that buckets fall whole into cells."""
-    kept = Sketch.of(sample.support, sample.counts)
-    cumulative = np.concatenate(([0], np.cumsum(kept.counts))).astype(np.int64)
-    on_buckets = NumericCells.from_reference(
-        Ecdf(kept.buckets.astype(np.float64), kept.counts, cumulative)
-    )
-    borders = np.unique(np.ceil(on_buckets.edges).astype(np.int64))
+    """Move every edge to a border of the bucket it cuts, so that buckets fall whole into cells.
+
+    It goes to the side where fewer of the reference's rows change their cell.
+    """
+    edges = np.asarray(own.edges, dtype=np.float64)
+    cut = bucket_numbers(edges)
+    low, _, high = spans(cut)
+    before = _rows_below(sample, edges) - _rows_below(sample, low)
+    after = _rows_below(sample, high) - _rows_below(sample, edges)
+    borders = np.unique(np.where(after >= before, cut, cut + 1))
     cells = dataclasses.replace(own, edges=tuple(spans(borders).low.tolist()))
+    kept = Sketch.of(sample.support, sample.counts)
     line = cells.count(spans(kept.buckets).middle, kept.counts)[:-TAIL_ROWS]
     tail = counts[-TAIL_ROWS:]
     return cells, np.concatenate((_scaled(line, int(counts.sum() - tail.sum())), tail))
+
+
+def _rows_below(sample: Ecdf, points: FloatArray) -> CountArray:
+    return sample.cumulative[np.searchsorted(sample.support, points, side="left")]
 
 
 def _scaled(counts: CountArray, total: int) -> CountArray:

@@ -1,7 +1,10 @@
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitors.baselines import Column, build_baseline, read_references
 from monitors.certainty import could_change
@@ -112,3 +115,39 @@ def test_rows_themselves_leave_nothing_open() -> None:
     """Their bounds are equal."""
     rows = GENERATOR.lognormal(5.0, 0.6, size=300)
     assert not could_change(against("latency_s", REFERENCE, rows), LEVELS, was_open=True)
+
+
+SHAPES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "smooth": lambda rng, n: rng.lognormal(5.0, 0.6, n),
+    "narrow": lambda rng, n: rng.uniform(100.0, 103.0, n),
+    "signed": lambda rng, n: rng.normal(0.0, 1.0, n),
+    "tied": lambda rng, n: np.round(rng.lognormal(2.0, 0.8, n)),
+    "half a single value": lambda rng, n: np.where(
+        rng.random(n) < 0.5, 100.0, rng.lognormal(5.0, 0.6, n)
+    ),
+    "lumpy": lambda rng, n: (
+        rng.choice([20.0, 55.0, 80.0, 81.3, 300.0], n) * rng.lognormal(0.0, 0.002, n)
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(seed=st.integers(0, 2**32), move=st.floats(-0.25, 0.25), way=st.sampled_from("*+"))
+@settings(max_examples=25, deadline=None)
+def test_a_verdict_from_counts_is_that_of_the_rows(
+    shape: str, seed: int, move: float, way: str
+) -> None:
+    """On either side of the levels: unless the rows are asked for, both gates say the same."""
+    rng = np.random.default_rng(seed)
+    reference, rows = SHAPES[shape](rng, 3_000), SHAPES[shape](rng, 2_000)
+    # Small moves are tried as often as large ones: levels and borders of buckets lie there.
+    rows = rows * (1.0 + move**3 * 16) if way == "*" else rows + move**3 * 16 * reference.std()
+    by_counts = against("latency_s", reference, counted(rows))
+    if could_change(by_counts, LEVELS):
+        return
+    by_rows = against("latency_s", reference, rows)
+    drifted = [
+        has_evidence(found) and severity_of(found, LEVELS) != "none"
+        for found in (by_rows, by_counts)
+    ]
+    assert drifted[0] == drifted[1]
