@@ -43,6 +43,13 @@ def held(data_dir: Path) -> Iterator[None]:
             holder.kill()
 
 
+def opened_by_another(data_dir: Path) -> str:
+    """Try to open the database in another process; return what it says."""
+    command = [sys.executable, "-c", "import duckdb, sys; duckdb.connect(sys.argv[1])"]
+    command.append(str(data_dir / FILE_NAME))
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
 class Faults:
     """One gateway with its clients, to which one thing after the other is done.
 
@@ -119,6 +126,7 @@ def run_faults(gateway: RunningGateway, load: LightLoad, control: int) -> Faults
     faults = Faults(gateway, load)
     metrics = f"{gateway.control_url}/metrics"
     faults.suffer("segment unreadable", faults.hide_segment, "cannot be read")
+    assert "Conflicting lock" in opened_by_another(gateway.data_dir)
     faults.suffer("deleted", faults.database.unlink, "was deleted")
     assert "driftgate_ingest_failures_total 1.0" in httpx2.get(metrics).text
     faults.rebuild()
