@@ -17,6 +17,9 @@ from storage.ingest import Ingester
 from storage.repository import Repository
 from storage.text.archive import TextArchive
 
+# A busy machine is no fault of the code: `timeout` bounds the whole test.
+settings.register_profile("usual", settings.default, deadline=None)
+settings.load_profile("usual")
 # For nights: `pytest --hypothesis-profile=long tests/storage/test_spool_machine.py`.
 settings.register_profile("long", max_examples=2_000, deadline=None)
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 import uvloop
 from support.fake_upstream import FakeUpstream
 from support.raw_client import Answer
-from support.worker import RunningWorker
+from support.worker import RunningWorker, work
 
-from gateway.worker import Worker, WorkerOptions
+from gateway.worker import WorkerOptions
 
 BOUND_S = 3.0
 """Longest that anything may take."""
@@ -105,7 +105,7 @@ class HostileWorker(RunningWorker):
         options = WorkerOptions("w0", self.data_dir, self._listening, self._theirs)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(Worker(options).run())
+                runner.run(work(options))
         except BaseException as error:  # noqa: BLE001  (reported by `stop`)
             self._failure = error
 
