@@ -21,6 +21,7 @@ from gateway.api import (
     sql,
     status,
 )
+from gateway.api.errors import GUARDED
 from gateway.browsers import forged
 from gateway.config import Settings
 from gateway.delivery import DeliveryLoop
@@ -69,6 +70,7 @@ def build_app(state: ControlState) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url="/api/v1/docs",
         redoc_url=None,
+        responses=GUARDED,
     )
     app.state.control = state
     _add_own_routes(app, state)

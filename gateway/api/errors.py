@@ -42,6 +42,12 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 """Documentation of the answers that `ErrorRoute` and the application give."""
 
+GUARDED: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorBody, "description": "`gateway.admin_key` is set, and not shown."},
+    403: {"model": ErrorBody, "description": "No key is set, and a foreign page may be asking."},
+}
+"""Documentation of what every path may answer, before it is asked."""
+
 
 class ParameterRefused(ValueError):
     """A parameter is well formed but makes no sense."""

@@ -120,6 +120,15 @@ def test_requests_are_answered(gateway: RunningGateway) -> None:
         assert httpx2.get(gateway.control_url + path, timeout=10).status_code == 200
 
 
+def test_the_api_s_document_tells_of_keys(gateway: RunningGateway) -> None:
+    """Every path of the control plane may answer 401 and 403, and says so."""
+    url = f"{gateway.control_url}/api/v1/openapi.json"
+    paths = httpx2.get(url, timeout=10).json()["paths"]
+    about = [one for found in paths.values() for one in found.values()]
+    assert len(about) > 15
+    assert all({"401", "403"} <= one["responses"].keys() for one in about)
+
+
 def test_foreign_pages_cannot_use_the_control_plane(gateway: RunningGateway) -> None:
     """Without a key, a page of another site changes nothing and a rebound name reads nothing."""
     reload = f"{gateway.control_url}/api/v1/reload"
