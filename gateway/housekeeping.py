@@ -102,14 +102,14 @@ class Housekeeping:
 
     def finish(self) -> None:
         """Bring the last text to files: the ingest has read all there is."""
-        with self.paused():
-            try:
+        try:
+            with self.paused():
                 for _ in range(_MAX_FINAL_STEPS):
                     if not self._archives.text.step(flush=True).more:
                         break
                 self._archives.facts.save_state()
-            except StorageError as error:
-                log.error("the last text stays in the spool until the next start: %s", error)  # noqa: TRY400  (no fault of this program)
+        except StorageError as error:
+            log.error("the last text stays in the spool until the next start: %s", error)  # noqa: TRY400  (no fault of this program)
 
     def _tell_lags(self, now_s: float) -> None:
         if self._archives.text.statistics().unarchived_bytes == 0:

@@ -126,8 +126,8 @@ class Ingester:
         Microseconds since the epoch.
     on_batch : callable, optional
         Called after the commit with the records and worker statistics of a batch, at most once
-        for each: a batch whose commit was in doubt is not reported again. Only what a rebuilt
-        database reads anew from the segments is reported anew.
+        for each: a batch whose commit was in doubt is not reported again. Only records that a
+        rebuilt database reads anew from the segments are reported anew.
     """
 
     def __init__(
@@ -149,6 +149,7 @@ class Ingester:
         self._options = options
         self._marks: dict[str, Watermark] | None = None
         self._unsaved: dict[str, Watermark] = {}
+        self._told: dict[str, int] = {}
         self._saved_at = 0
         self._reopened = 0
         self._unreadable_since: dict[str, int] = {}
@@ -180,6 +181,7 @@ class Ingester:
             return IngestStep(failed=f"{error}{self._recover(error)}")
         self._mark_file.publish(marks, self._now_us())
         self._count(harvest, written)
+        self._told |= {name: mark.frames for name, mark in harvest.marks.items()}
         if self._on_batch is not None and (written.ends or harvest.stats):
             self._on_batch(written.ends, harvest.stats)
         return IngestStep(
@@ -243,7 +245,7 @@ class Ingester:
     def _harvest(
         self, sources: dict[str, list[SegmentInfo]], marks: dict[str, Watermark]
     ) -> Harvest:
-        harvest = Harvest(self._options.batch)
+        harvest = Harvest(self._options.batch, told=self._told)
         names = [name for name in sources if name not in marks or not marks[name].finished]
         if not names:
             return harvest
@@ -279,7 +281,7 @@ class Ingester:
     def _is_due(self, harvest: Harvest, marks: dict[str, Watermark]) -> bool:
         """Whether there is more to commit than that heartbeats were read, which may wait.
 
-        A worker sends one a second, and they are told again if this process dies.
+        A worker sends one a second; they are told once, also when they are read again.
         """
         if harvest.ends or harvest.feedback or harvest.losses:
             return True
@@ -343,6 +345,7 @@ class Ingester:
                 drop_watermarks(cursor, gone)
             for name in gone:
                 del marks[name]
+                self._told.pop(name, None)
 
 
 def _is_elsewhere(mark: Watermark, before: Watermark | None) -> bool:

@@ -1,7 +1,7 @@
 """Reading the spool from the watermarks on: what one batch takes, and when a source is over."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import compress
@@ -57,7 +57,11 @@ DEFAULT_LIMITS = BatchLimits()
 
 @dataclass(slots=True)
 class Harvest:
-    """What was read from the spool for one batch."""
+    """What was read from the spool for one batch.
+
+    `told` has the frames of each source whose statistics are known already: they are not told
+    again when frames are read again.
+    """
 
     limits: BatchLimits = DEFAULT_LIMITS
     ends: list[End] = field(default_factory=list)
@@ -69,6 +73,7 @@ class Harvest:
     frames: int = 0
     bytes: int = 0
     interrupted: int = 0
+    told: Mapping[str, int] = field(default_factory=dict)
 
     def leave_out(self, covers: Callable[[str, str | None, int], bool]) -> None:
         """Drop the records and feedback that were forgotten, given id, user key and start."""
@@ -241,7 +246,9 @@ class SourceReader:
                 case FrameKind.BEGIN:
                     self._begun[_begun_id(frame.payload)] = (segment, frame)
                 case FrameKind.STATS:
-                    harvest.stats.append(decode_stats(frame.payload, segment.schema_version))
+                    stats = decode_stats(frame.payload, segment.schema_version)
+                    if self._mark.frames >= harvest.told.get(self._mark.source, 0):
+                        harvest.stats.append(stats)
                 case FrameKind.FEEDBACK:
                     harvest.feedback.append(_decode_feedback(frame.payload))
                 case FrameKind.SEAL:

@@ -255,6 +255,19 @@ def test_heartbeats_alone_are_not_committed_each_time(log: Log) -> None:
     assert log.make().step() == IngestStep()
 
 
+def test_heartbeats_are_told_once(log: Log) -> None:
+    """Read again after the file was opened anew, they would count what was counted already."""
+    writer = SegmentWriter(log.spool)
+    writer.ends([1])
+    log.ingester.step()
+    writer.write(FrameKind.STATS, WorkerStats("w0", NOW))
+    log.ingester.step()
+    log.database.reopen()
+    writer.write(FrameKind.STATS, WorkerStats("w0", NOW + SECOND))
+    assert log.ingester.step().frames == 2
+    assert log.seen == [(1, 0), (0, 1), (0, 1)]
+
+
 def test_a_newer_source_is_kept(log: Log) -> None:
     """Segments of a newer program are not read, not removed, and named."""
     writer = SegmentWriter(log.spool)
