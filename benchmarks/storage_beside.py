@@ -6,6 +6,7 @@ requests go through the worker; windows with and without work take turns.
 
 import tempfile
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -99,17 +100,30 @@ def _backlog(data: Path, write: Callable[[Path], object]) -> Iterator[None]:
 
 @contextmanager
 def _asking(gateway: Contender, path: str, method: str = "GET") -> Iterator[None]:
-    """Ask the control plane for something until the window is over, each time when it answered."""
+    """Ask the control plane for something until the window is over, each time when it answered.
+
+    Raises
+    ------
+    RuntimeError
+        Not one request was answered well; what was said is in the message.
+    """
     over = threading.Event()
-    failed: list[OSError] = []
+    refused: list[str] = []
+    answered: list[int] = []
 
     def ask() -> None:
-        while not over.is_set() and not failed:
+        while not over.is_set():
             request = urllib.request.Request(f"{gateway.url}/api/v1/{path}", method=method)  # noqa: S310 (loopback)
             try:
-                urllib.request.urlopen(request, timeout=_ANSWER_S).read()  # noqa: S310 (loopback)
+                with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310 (loopback)
+                    answered.append(len(answer.read()))
+            except urllib.error.HTTPError as error:
+                # One kind of work at a time: what is under way says 503 to the next.
+                refused.append(error.read().decode(errors="replace"))
+                over.wait(1.0)
             except OSError as error:
-                failed.append(error)
+                refused.append(str(error))
+                over.wait(1.0)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -118,8 +132,8 @@ def _asking(gateway: Contender, path: str, method: str = "GET") -> Iterator[None
     finally:
         over.set()
         thread.join(_ANSWER_S)
-    if failed:
-        raise RuntimeError(f"{method} {path}: {failed[0]}")
+    if not answered:
+        raise RuntimeError(f"{method} {path}: {refused[-1:]}")
 
 
 def durability(rounds: int, *, seconds: float = 5.0) -> str:
