@@ -62,7 +62,8 @@ class DatabaseInfo(msgspec.Struct, frozen=True):
     file_bytes, wal_bytes, free_bytes : int
         Of the database file, its write-ahead log, and blocks of the file without content.
     record_bytes : float or None
-        Bytes of the database a prediction, its attempts and feedback included; None without rows.
+        Bytes of the database a prediction, its attempts and feedback included; None without rows,
+        or where none is checkpointed yet.
     predictions, oldest_at, newest_at : int
         Rows of facts, and when the first and the last of them started.
     lag_bytes, text_lag_bytes : int
@@ -142,7 +143,7 @@ def database_info(database: Database, spool_dir: Path, now_us: int) -> DatabaseI
         predictions=rows,
         oldest_at=from_timestamp(oldest) if oldest else None,
         newest_at=from_timestamp(newest) if newest else None,
-        record_bytes=facts_bytes(tables) / rows if rows else None,
+        record_bytes=facts_bytes(tables) / rows or None if rows else None,
         lag_bytes=sum(source.lag_bytes for source in sources),
         text_lag_bytes=text_lag,
         tables=tuple(tables),

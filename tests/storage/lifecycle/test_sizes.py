@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from support.log_records import NOW, SegmentWriter, now_us, signals_of
+from support.reading_log import take_in
+from support.report_log import at
 
 from storage.config import RetentionConfig
 from storage.database import Database
@@ -75,6 +77,13 @@ def test_an_empty_directory_has_nothing(database: Database) -> None:
     info = info_of(database)
     assert (info.predictions, info.oldest_at, info.record_bytes) == (0, None, None)
     assert outlook(database, info, RetentionConfig(), NOW).full_in_days is None
+
+
+def test_rows_of_the_write_ahead_log_alone_have_no_size(database: Database) -> None:
+    """Unknown is not 0 bytes a record."""
+    take_in(database, [at(1, 1)])
+    info = info_of(database)
+    assert (info.predictions, info.record_bytes) == (1, None)
 
 
 def test_the_lag_of_each_source_is_told(database: Database, data_dir: Path) -> None:
