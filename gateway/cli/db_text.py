@@ -40,6 +40,8 @@ def forecast_sentence(found: Forecast) -> str:
     free = f"{size_text(found.free_bytes)} are free"
     if found.full_in_days is not None:
         return f"the disk is full in {found.full_in_days} days; {free}, lower `record.retention`"
+    if not any(kind.bytes_per_day for kind in found.kinds):
+        return f"no forecast before a whole day is recorded; {free}"
     steady = size_text(found.steady_bytes)
     return f"steady at {steady} in {found.steady_in_days} days; {free}"
 

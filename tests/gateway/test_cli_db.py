@@ -8,9 +8,10 @@ from support.command_line import Run, leave_configuration, make_run
 from support.empty_log import open_empty_log
 from support.log_records import SegmentWriter, id_of, now_us, signals_of
 
-from gateway.cli.db_text import size_text
+from gateway.cli.db_text import forecast_sentence, size_text
 from gateway.cli.exits import GOOD, UNREACHABLE, USAGE
 from storage.ingest import Ingester
+from storage.lifecycle.forecast import Kind, forecast
 
 
 @pytest.fixture
@@ -31,6 +32,14 @@ def data_dir(tmp_path: Path) -> Path:
     Ingester(database, folder / "spool", enrich=signals_of, now_us=now_us).step()
     database.close()
     return folder
+
+
+def test_nothing_is_foretold_of_the_first_day() -> None:
+    """No growth is known yet, so no size is named."""
+    still = Kind("facts", 1000, 0.0, 0.1, 365.0)
+    assert "no forecast" in forecast_sentence(forecast([still], free_bytes=10**9))
+    grown = Kind("facts", 1000, 10.0, 3.0, 365.0)
+    assert "steady at" in forecast_sentence(forecast([grown], free_bytes=10**9))
 
 
 def test_info_tells_rows_bytes_and_lags(run: Run, data_dir: Path) -> None:
