@@ -25,6 +25,8 @@ from stats.sketch_distance import ks_from_sketch, wasserstein_from_sketch
 from stats.wasserstein import wasserstein
 
 NEW_EXAMPLES = 3
+LUMP = 0.08
+"""Share of rows from which a bucket that stands out is taken for few values, not for a slope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,8 @@ def _doubt(own: NumericCells, window: NumericCounts, sample: Ecdf) -> float:
 def _lumps_on(sketch: Sketch, buckets: CountArray) -> FloatArray:
     """Share of a sketch's rows in each of some buckets beyond the emptier of its neighbours."""
     least = np.minimum(_shares_on(sketch, buckets - 1), _shares_on(sketch, buckets + 1))
-    return np.maximum(_shares_on(sketch, buckets) - least, 0.0)
+    lumps = _shares_on(sketch, buckets) - least
+    return np.where(lumps > LUMP, lumps, 0.0)
 
 
 def _shares_on(sketch: Sketch, buckets: CountArray) -> FloatArray:
