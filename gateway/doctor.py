@@ -137,6 +137,8 @@ def check_log(report: DbReport) -> Iterator[Check]:
     if forecast.full_in_days is not None:
         message = f"the disk is full in {forecast.full_in_days} days; lower `record.retention`"
         yield Check("forecast", State.WARN, message)
+    elif not any(kind.bytes_per_day for kind in forecast.kinds):
+        yield Check("forecast", State.OK, "none before a whole day is recorded")
     else:
         steady = f"steady at {forecast.steady_bytes / 1e9:.1f} GB in {forecast.steady_in_days} days"
         yield Check("forecast", State.OK, steady)

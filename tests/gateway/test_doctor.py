@@ -171,6 +171,12 @@ def test_losses_lag_and_a_full_disk_are_warnings() -> None:
     assert "full in 11 days" in found["forecast"].message
 
 
+def test_nothing_is_foretold_of_the_first_day() -> None:
+    """No growth is known yet, so no size is named."""
+    found = {check.name: check for check in check_log(report_of())}
+    assert "none before" in found["forecast"].message
+
+
 def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
     """Nothing is downloaded: a hub name is a warning, a missing file a failure."""
     text = "upstreams: {a: {engine: llama.cpp, model: %s}}\nroutes: {'*': {split: {a: 1}}}\n"
