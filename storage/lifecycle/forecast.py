@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 _HORIZON_DAYS = 3650
 
@@ -53,16 +55,18 @@ class Forecast(msgspec.Struct, frozen=True):
     full_in_days: int | None
 
 
-def size_after(kind: Kind, days: float) -> float:
-    """Return the bytes of a kind after some days.
+def size_after(kind: Kind, days: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the bytes of a kind after so many days, in the shape of `days`.
 
     What there is now is taken to be spread evenly over its age.
     """
+    after = np.asarray(days, dtype=np.float64)
     age = max(kind.age_days, 1e-9)
-    expired_share = min(max((days + age - kind.kept_days) / age, 0.0), 1.0)
-    added_days = min(days, kind.kept_days)
+    expired_share = np.clip((after + age - kind.kept_days) / age, 0.0, 1.0)
+    added_days = np.minimum(after, kind.kept_days)
     size = kind.bytes * (1.0 - expired_share) + kind.bytes_per_day * added_days
-    return size if kind.limit_bytes is None else min(size, max(kind.limit_bytes, 0))
+    limit = np.inf if kind.limit_bytes is None else max(kind.limit_bytes, 0)
+    return np.minimum(size, limit)
 
 
 def forecast(
@@ -77,21 +81,15 @@ def forecast(
     total_limit_bytes : int or None
         Of all kinds together.
     """
-
-    def total(days: int) -> float:
-        size = sum(size_after(kind, days) for kind in kinds)
-        return size if total_limit_bytes is None else min(size, total_limit_bytes)
-
     now = sum(kind.bytes for kind in kinds)
     days_kept = max((kind.kept_days for kind in kinds), default=0.0)
     last = min(int(days_kept) + 1, _HORIZON_DAYS)
-    sizes = [total(day) for day in range(last + 1)]
-    steady = sizes[-1]
-    full = next((day for day, size in enumerate(sizes) if size - now > free_bytes), None)
-    close = 0.01 * max(steady, 1.0)
-    settled = next(
-        day
-        for day in range(last + 1)
-        if all(abs(size - steady) <= close for size in sizes[day : day + 30])
-    )
+    days = np.arange(last + 1)
+    limit = np.inf if total_limit_bytes is None else total_limit_bytes
+    sizes = np.minimum(sum((size_after(kind, days) for kind in kinds), np.zeros(last + 1)), limit)
+    steady = float(sizes[-1])
+    too_many = np.flatnonzero(sizes - now > free_bytes)
+    full = int(too_many[0]) if too_many.size else None
+    unsettled = np.flatnonzero(np.abs(sizes - steady) > 0.01 * max(steady, 1.0))
+    settled = int(unsettled[-1]) + 1 if unsettled.size else 0
     return Forecast(tuple(kinds), now, round(steady), settled, free_bytes, full)

@@ -7,7 +7,7 @@ from storage.config import RetentionConfig
 from storage.database import Database
 from storage.lifecycle.forecast import Forecast, Kind, forecast
 from storage.lifecycle.sizes import DatabaseInfo, facts_bytes
-from storage.times import DAY_US, from_timestamp, to_timestamp
+from storage.times import DAY_US, to_timestamp
 
 _LOOK_BACK_DAYS = 7
 _FOREVER_DAYS = 3650.0
@@ -29,7 +29,7 @@ def outlook(
     ------
     StorageError
     """
-    growth = _growth(database, now_us)
+    growth = _growth(database, info, now_us)
     age = 0.0 if info.oldest_at is None else max(0.0, (now_us - info.oldest_at) / DAY_US)
     facts = facts_bytes(info.tables) + info.wal_bytes + info.archive.bytes
     rollups = sum(table.bytes for table in info.tables if table.name.startswith("rollup_"))
@@ -53,22 +53,21 @@ def outlook(
     return forecast(kinds, free_bytes=free, total_limit_bytes=retention.total_size)
 
 
-def _growth(database: Database, now_us: int) -> _Growth:
+def _growth(database: Database, info: DatabaseInfo, now_us: int) -> _Growth:
     today = now_us // DAY_US * DAY_US
-    first, last = to_timestamp(today - _LOOK_BACK_DAYS * DAY_US), to_timestamp(today)
-    with database.cursor() as cursor:
-        facts = cursor.execute(
-            "SELECT min(started_at), count(*) FILTER (started_at >= $1 AND started_at < $2)"
-            " FROM predictions",
-            [first, last],
-        ).fetchone()
-        text = cursor.execute(
-            "SELECT coalesce(sum(bytes), 0) FROM payload_files"
-            " WHERE day >= $1::DATE AND day < $2::DATE AND state = 'live'",
-            [first, last],
-        ).fetchone()
-    if facts is None or text is None or facts[0] is None or from_timestamp(facts[0]) >= today:
+    if info.oldest_at is None or info.oldest_at >= today:
         return _Growth(0.0, 0.0)
-    days = min(float(_LOOK_BACK_DAYS), (today - from_timestamp(facts[0])) / DAY_US)
+    span = [to_timestamp(today - _LOOK_BACK_DAYS * DAY_US), to_timestamp(today)]
+    with database.cursor() as cursor:
+        rows = cursor.execute(
+            'SELECT coalesce(sum(n), 0)::BIGINT FROM rollup_counts WHERE "at" >= $1 AND "at" < $2',
+            span,
+        ).fetchall()
+        text = cursor.execute(
+            "SELECT coalesce(sum(bytes), 0)::BIGINT FROM payload_files"
+            " WHERE day >= $1::DATE AND day < $2::DATE AND state = 'live'",
+            span,
+        ).fetchall()
     # A directory of an hour says little of a day, and must not be taken for 24 times as much.
-    return _Growth(facts[1] / max(days, 1.0), float(text[0]) / max(days, 1.0))
+    days = max(min(float(_LOOK_BACK_DAYS), (today - info.oldest_at) / DAY_US), 1.0)
+    return _Growth(rows[0][0] / days, text[0][0] / days)
