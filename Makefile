@@ -74,7 +74,7 @@ tests: setup servers  ## the tests alone
 
 checks: lint types imports dependencies wheel  ## every gate but the tests
 
-test: setup servers  ## every gate, as CI runs it
+test: setup  ## every gate, as CI runs it
 	$(MAKE) --jobs 2 --output-sync checks
 	$(MAKE) tests
 
