@@ -127,7 +127,7 @@ def _fetch(source: "Source", scope: _Scope) -> "Report":
     try:
         return source.use(ask, lambda database: _read(source, scope, database))
     except (UnreachableError, DatabaseCorrupt) as error:
-        if isinstance(error.__cause__ or error, DatabaseLocked | DatabaseCorrupt):
+        if isinstance(error, DatabaseCorrupt) or isinstance(error.__cause__, DatabaseLocked):
             raise UnreachableError(f"{error}; --offline reads the archive") from error
         raise
 

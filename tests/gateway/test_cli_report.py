@@ -101,6 +101,17 @@ def test_the_archive_is_read_while_the_file_is_held(run: Run, log: Path) -> None
     assert any("from the archive: what came in after 2023-11-14T23" in n for n in found["notes"])
 
 
+def test_a_damaged_file_names_the_way_out(run: Run, log: Path) -> None:
+    """The archive answers where the file cannot."""
+    file = log / "driftgate.duckdb"
+    content = bytearray(file.read_bytes())
+    content[4096:12288] = bytes(8192)
+    file.write_bytes(content)
+    done = run("report", *PERIOD, "--data-dir", log)
+    assert done.code == UNREACHABLE
+    assert "--offline reads the archive" in done.err
+
+
 def test_without_an_archive_there_is_no_offline_report(run: Run, log: Path) -> None:
     """Said in a sentence."""
     done = run("report", *PERIOD, "--offline", "--data-dir", log)
