@@ -80,9 +80,17 @@ INSERT INTO log_state
 SELECT unnest(['rollup_hours_until', 'rollup_slots_until', 'rollups_stale_until', 'facts_from']),
     unnest([until, until, until, first])
 FROM (SELECT coalesce(epoch_us(max("at")) + 3600000000, 0) AS until FROM rollup_counts),
-    (SELECT coalesce(epoch_us(min(started_at)), 0) AS first FROM predictions)
+    (SELECT coalesce(epoch_us(CASE WHEN counted = there THEN hour ELSE earliest END), 0) AS first
+    FROM (SELECT min(started_at) AS earliest, date_trunc('hour', min(started_at)) AS hour
+        FROM predictions),
+        LATERAL (SELECT coalesce(sum(n), 0) AS counted FROM rollup_counts WHERE "at" = hour),
+        LATERAL (SELECT count(*) AS there FROM predictions
+            WHERE started_at < hour + INTERVAL 1 HOUR))
 """
-"""What is stale is counted anew from the facts, a day at a time, by `rollups.compact`."""
+"""What is stale is counted anew from the facts, a day at a time, by `rollups.compact`.
+
+The first hour of the facts is among it unless some of its facts have expired already.
+"""
 
 # Baselines that were set before have their cells counted with the next batch.
 _BASELINES = "INSERT INTO log_state SELECT 'baselines', count(*) FROM baselines"

@@ -24,6 +24,7 @@ from storage.rollups.compaction import compact
 from storage.rollups.rebuild import rebuild_days
 from storage.rollups.state import SLOT_US
 from storage.rollups.statements import ROLLUPS
+from storage.text.layout import prepare_folder
 from storage.times import DAY_US, HOUR_US
 from storage.writer import Batch
 
@@ -235,6 +236,26 @@ def test_an_older_file_keeps_its_hours(tmp_path: Path) -> None:
     (row,) = log.counts(Scope(Window(NOW - 7 * HOUR_US - NOW % HOUR_US, NOW)))
     assert (row.n, row.status, row.model, row.cost_known) == (1, 200, "m-2", 1)
     assert log.counts(old)[0].n == 7
+    database.close()
+
+
+def test_a_young_older_file_is_counted_anew_whole(tmp_path: Path) -> None:
+    """Also the hour its facts begin in, if none of them has expired."""
+    prepare_folder(tmp_path)
+    config = {"file_search_path": str(tmp_path)}
+    with duckdb.connect(str(tmp_path / "driftgate.duckdb"), config=config) as connection:  # type: ignore[arg-type]
+        migrate(connection, now_us=NOW, steps=STEPS[:2])
+        connection.execute(
+            "INSERT INTO rollup_counts VALUES ('2026-11-18 07:00', 'chat', 'primary', 'a', 'm',"
+            " 'primary', 'miss', 2, '', false, 2, 2, 10, 20, 0, 0, 0.25, 100, 200)"
+        )
+        for started_at in ("2026-11-18 07:10", "2026-11-18 07:30"):
+            _old_prediction(connection, started_at)
+    database = Database.open(tmp_path, now_us=now_us)
+    with database.cursor() as cursor:
+        compact(cursor, NOW)
+    (tokens,) = Repository(database).values(Scope(Window(NOW - DAY_US, NOW)), ["prompt_tokens"])
+    assert tokens.counts.sum() == 2
     database.close()
 
 
