@@ -13,7 +13,7 @@ from monitors.alerts.pipeline import AlertPipeline
 from monitors.config import MonitorsConfig
 from monitors.episodes import EpisodeKey, EpisodeSeverity, episodes
 from monitors.errors import BaselineInvalid
-from monitors.schedule import CONFIGURED, SETTLE_US, MonitorRun, next_run_at, watched
+from monitors.schedule import CONFIGURED, SETTLE_US, UNDECIDED, MonitorRun, next_run_at, watched
 from monitors.windows import Window
 from storage.database import Database
 from storage.ids import new_id
@@ -56,6 +56,7 @@ class Traffic:
         role: Any = "primary",
         longer: float = 1.0,
         german: float = 0.1,
+        same: bool = False,
     ) -> tuple[End, Signals]:
         """Return one record and its signals."""
         self.number += 1
@@ -71,7 +72,7 @@ class Traffic:
             operation="chat",
             tenant="default",
             status=200,
-            latency_s=float(self.rng.lognormal(0.0, 0.5)),
+            latency_s=1.0 if same else float(self.rng.lognormal(0.0, 0.5)),
             upstream_s=0.1,
             overhead_s=0.001,
             role=role,
@@ -407,3 +408,16 @@ def test_looks_from_several_threads_come_one_after_the_other(
 def test_looks_lie_on_a_grid(now_us: int, expected: int) -> None:
     """A look is due at the next multiple of the interval; missed ones are not made up for."""
     assert next_run_at(now_us, 300.0) == expected
+
+
+def test_a_verdict_that_counts_leave_open_says_so(database: Database, traffic: Traffic) -> None:
+    """Once the rows of a window are gone, what they would have decided stays undecided."""
+    traffic.write(300, Window(NOW - HOUR_US, NOW), same=True)
+    watch = Watch(database)
+    assert watch.look()
+    with database.cursor() as connection:
+        connection.execute("DELETE FROM log_state WHERE name = 'facts_from'")
+        connection.execute("INSERT INTO log_state VALUES ('facts_from', ?)", [NOW])
+    found = {v.feature: v.details for v in watch.monitor.run_once(NOW + STEP_US)}
+    assert found["latency_s"]["undecided"] == UNDECIDED
+    assert "undecided" not in found["language"]
