@@ -134,8 +134,9 @@ def test_a_folder_of_any_other_name_is_served(tmp_path: Path) -> None:
 def test_a_reader_refuses_a_file_of_an_older_program(tmp_path: Path) -> None:
     """It cannot migrate the file, and says who can; a writer then does."""
     prepare_folder(tmp_path)
-    config = {"file_search_path": str(tmp_path)}
-    with duckdb.connect(str(tmp_path / FILE_NAME), config=config) as connection:
+    with duckdb.connect(
+        str(tmp_path / FILE_NAME), config={"file_search_path": str(tmp_path)}
+    ) as connection:
         migrate(connection, now_us=NOW, steps=STEPS[:2])
     with pytest.raises(DatabaseUnreadable, match=r"version 2 .*`monitor serve`"):
         Database.open_read_only(tmp_path)

@@ -52,7 +52,7 @@ class TextLog:
 
     def log(self, *numbers: int, **facts: object) -> None:
         """Write numbered records and bring their facts into the database."""
-        self.write(end_of(number, **facts) for number in numbers)
+        self.write(end_of(number, text=True, **facts) for number in numbers)
         self.ingest()
 
     def flush(self) -> int:
@@ -99,5 +99,5 @@ def answers(*numbers: int) -> list[str]:
 
 def with_text(number: int, request: str, response: str, **facts: object) -> End:
     """Return a numbered record with a text of its own."""
-    end = end_of(number, **facts)
+    end = end_of(number, text=True, **facts)
     return End(end.prediction, end.attempts, Payload(request.encode(), response.encode()))
