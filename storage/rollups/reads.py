@@ -1,6 +1,7 @@
 """Counts of a window, as `storage.log` names them; statistics are made of them elsewhere.
 
-Every function takes a connection in a transaction, so that slots and edges are of one moment.
+Every function takes a `Moment`: slots, edges and the state that says where they meet are of one
+transaction.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import duckdb
 import numpy as np
 
+from storage.features.counting import all_category_rows, all_value_rows, schemas_with
 from storage.log import (
     AttemptCounts,
     Buckets,
@@ -23,7 +25,7 @@ from storage.log import (
 )
 from storage.reader import Scope, Window
 from storage.rollups import statements
-from storage.rollups.state import SLOT_US, load_state
+from storage.rollups.state import SLOT_US, RollupState, load_state
 from storage.rollups.statements import (
     ATTEMPT_LATENCY,
     ATTEMPT_SUMS,
@@ -42,7 +44,30 @@ from storage.times import HOUR_US, to_timestamp
 _GROUP = "route, variant, role"
 _FAILED = "reason NOT IN ('', 'client_closed') AND status NOT BETWEEN 400 AND 499"
 _ONE = ", 1 AS n"
-_NONE: tuple[list[int], list[int], int] = ([], [], 0)
+
+
+class Moment(NamedTuple):
+    """A connection in a transaction, and how far the roll-ups are in it."""
+
+    connection: duckdb.DuckDBPyConnection
+    state: RollupState
+
+    @classmethod
+    def of(cls, connection: duckdb.DuckDBPyConnection) -> "Moment":
+        """Read the state."""
+        return cls(connection, load_state(connection))
+
+    def cover(self, window: Window, *, exact: bool = False) -> Coverage:
+        """Split a window; see `storage.rollups.windows.cover`."""
+        return cover(self.state, window, exact=exact)
+
+
+class _Bucketed(NamedTuple):
+    """Buckets, ascending, their rows, and the rows without a number."""
+
+    buckets: Buckets
+    counts: Counts
+    missing: int
 
 
 class Asked(NamedTuple):
@@ -65,18 +90,16 @@ class Asked(NamedTuple):
     raw_sums: str = ""
 
 
-def count_rows(
-    connection: duckdb.DuckDBPyConnection, scope: Scope, *, exact: bool = False
-) -> list[CountRow]:
+def count_rows(moment: Moment, scope: Scope, *, exact: bool = False) -> list[CountRow]:
     """Count requests; see `PredictionLog.counts`."""
     keys = "route, variant, role, upstream, model, cache, status, reason, stream, fallback"
     sums = ", ".join(f"sum({name})::HUGEINT" for name in COUNT_SUMS)
     where, chosen = _conditions(scope)
     source, values = source_of(
         Asked(COUNTS, where, chosen, statements.count_rows),
-        _coverage(connection, scope.window, exact=exact),
+        moment.cover(scope.window, exact=exact),
     )
-    rows = connection.execute(
+    rows = moment.connection.execute(
         f"SELECT {keys}, {sums}, epoch_us(min(first_at)), epoch_us(max(last_at))"  # noqa: S608 (names of this folder)
         f" FROM ({source}) GROUP BY {keys} ORDER BY {keys}",
         values,
@@ -85,7 +108,7 @@ def count_rows(
 
 
 def value_counts(
-    connection: duckdb.DuckDBPyConnection,
+    moment: Moment,
     scope: Scope,
     measures: Sequence[str],
     *,
@@ -95,20 +118,22 @@ def value_counts(
     where, chosen = _conditions(scope)
     asked = Asked(
         VALUES,
-        f"{where} AND measure IN (SELECT unnest($measures::VARCHAR[]))",
-        {**chosen, "measures": list(measures)},
-        partial(statements.value_rows, measures=measures),
+        f"{where} AND {_among('measure', chosen, measures)}",
+        chosen,
+        partial(
+            all_value_rows, measures=measures, schemas=schemas_with(moment.connection, measures)
+        ),
         _ONE,
     )
-    source, values = source_of(asked, _coverage(connection, scope.window, exact=exact))
+    source, values = source_of(asked, moment.cover(scope.window, exact=exact))
     return [
-        ValueCounts._make((*key, *_arrays(rows), rows[2]))
-        for key, rows in _bucketed(connection, source, values, f"{_GROUP}, measure").items()
+        ValueCounts._make((*key, *found))
+        for key, found in _bucketed(moment.connection, source, values, f"{_GROUP}, measure").items()
     ]
 
 
 def category_counts(
-    connection: duckdb.DuckDBPyConnection,
+    moment: Moment,
     scope: Scope,
     features: Sequence[str],
     *,
@@ -118,14 +143,16 @@ def category_counts(
     where, chosen = _conditions(scope)
     asked = Asked(
         CATEGORIES,
-        f"{where} AND feature IN (SELECT unnest($features::VARCHAR[]))",
-        {**chosen, "features": list(features)},
-        partial(statements.category_rows, features=features),
+        f"{where} AND {_among('feature', chosen, features)}",
+        chosen,
+        partial(
+            all_category_rows, features=features, schemas=schemas_with(moment.connection, features)
+        ),
         _ONE,
     )
-    source, values = source_of(asked, _coverage(connection, scope.window, exact=exact))
+    source, values = source_of(asked, moment.cover(scope.window, exact=exact))
     keys = f"{_GROUP}, feature"
-    rows = connection.execute(
+    rows = moment.connection.execute(
         f"SELECT {keys}, value, sum(n)::BIGINT FROM ({source})"  # noqa: S608 (names of this folder)
         f" GROUP BY {keys}, value ORDER BY {keys}, value NULLS LAST",
         values,
@@ -138,15 +165,13 @@ def category_counts(
     return found
 
 
-def cell_counts(
-    connection: duckdb.DuckDBPyConnection, scope: Scope, baseline: str
-) -> dict[str, dict[int, int]]:
+def cell_counts(moment: Moment, scope: Scope, baseline: str) -> dict[str, dict[int, int]]:
     """Count primary rows over a baseline's cells; see `PredictionLog.cells`."""
-    counted = connection.execute(
+    counted = moment.connection.execute(
         "SELECT epoch_us(max(counted_from)) FROM cell_edges WHERE route = ? AND baseline = ?",
         [scope.route, baseline],
     ).fetchone()
-    coverage = _coverage(connection, scope.window)
+    coverage = moment.cover(scope.window)
     if not counted or counted[0] is None or counted[0] > coverage.window.from_us:
         return {}
     asked = Asked(
@@ -158,7 +183,7 @@ def cell_counts(
     )
     source, values = source_of(asked, coverage)
     found: dict[str, dict[int, int]] = {}
-    for feature, cell, n in connection.execute(
+    for feature, cell, n in moment.connection.execute(
         f"SELECT feature, cell, sum(n)::BIGINT FROM ({source}) GROUP BY feature, cell"  # noqa: S608 (names of this folder)
         " ORDER BY feature, cell",
         values,
@@ -167,38 +192,33 @@ def cell_counts(
     return found
 
 
-def attempt_counts(
-    connection: duckdb.DuckDBPyConnection, scope: Scope, *, exact: bool = False
-) -> list[AttemptCounts]:
+def attempt_counts(moment: Moment, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:
     """Count tries; see `PredictionLog.attempts`."""
     keys = "route, upstream, role"
     where, chosen = _conditions(scope, ("route", "role"))
-    coverage = _coverage(connection, scope.window, exact=exact)
+    coverage = moment.cover(scope.window, exact=exact)
     source, values = source_of(Asked(ATTEMPTS, where, chosen, statements.attempt_rows), coverage)
     sums = ", ".join(f"sum({name})::BIGINT" for name in ATTEMPT_SUMS)
-    counted = connection.execute(
+    counted = moment.connection.execute(
         f"SELECT {keys}, {sums} FROM ({source}) GROUP BY {keys} ORDER BY {keys}",  # noqa: S608 (names of this folder)
         values,
     ).fetchall()
     latency = _of_measure(ATTEMPT_LATENCY, where, chosen)
     source, values = source_of(latency, coverage)
-    timed = _bucketed(connection, source, values, keys)
-    return [AttemptCounts._make((*row, *_arrays(timed.get(row[:3], _NONE)))) for row in counted]
+    none, timed = _split(()), _bucketed(moment.connection, source, values, keys)
+    return [AttemptCounts._make((*row, *timed.get(row[:3], none)[:2])) for row in counted]
 
 
-def timeline(
-    connection: duckdb.DuckDBPyConnection, scope: Scope, step_us: int
-) -> list[TimelineRow]:
+def timeline(moment: Moment, scope: Scope, step_us: int) -> list[TimelineRow]:
     """Count requests by step of time and route; see `PredictionLog.timeline`."""
     if step_us <= 0 or step_us % SLOT_US:
         raise ValueError(f"a step of {step_us} us is no multiple of {SLOT_US} us (5 minutes)")
-    state = load_state(connection)
-    has_hours = scope.window.from_us < state.rollup_hours_until
-    coverage = cover(state, scope.window, exact=has_hours and step_us % HOUR_US > 0)
+    has_hours = scope.window.from_us < moment.state.rollup_hours_until
+    coverage = moment.cover(scope.window, exact=has_hours and step_us % HOUR_US > 0)
     where, chosen = _conditions(scope)
     keys = f'epoch_us("at") // {step_us} * {step_us} AS step_at, route'
     source, values = source_of(Asked(COUNTS, where, chosen, statements.count_rows), coverage)
-    counted = connection.execute(
+    counted = moment.connection.execute(
         f"SELECT {keys}, sum(n)::BIGINT, coalesce(sum(n) FILTER ({_FAILED}), 0)::BIGINT,"  # noqa: S608 (names of this folder)
         f" sum(cost_nano_usd)::HUGEINT, sum(cost_known)::BIGINT FROM ({source})"
         " GROUP BY step_at, route ORDER BY step_at, route",
@@ -207,8 +227,8 @@ def timeline(
     latency = _of_measure("latency_s", where, chosen)
     source, values = source_of(latency, coverage)
     stepped = f"SELECT *, {keys.removesuffix(', route')} FROM ({source})"  # noqa: S608 (as above)
-    timed = _bucketed(connection, stepped, values, "step_at, route")
-    return [TimelineRow._make((*row, *_arrays(timed.get(row[:2], _NONE)))) for row in counted]
+    none, timed = _split(()), _bucketed(moment.connection, stepped, values, "step_at, route")
+    return [TimelineRow._make((*row, *timed.get(row[:2], none)[:2])) for row in counted]
 
 
 def source_of(asked: Asked, coverage: Coverage) -> tuple[str, dict[str, object]]:
@@ -234,12 +254,6 @@ def _of_measure(measure: str, where: str, chosen: Mapping[str, object]) -> Asked
     return Asked(VALUES, f"{where} AND measure = '{measure}'", chosen, raw, _ONE)
 
 
-def _coverage(
-    connection: duckdb.DuckDBPyConnection, window: Window, *, exact: bool = False
-) -> Coverage:
-    return cover(load_state(connection), window, exact=exact)
-
-
 def _conditions(
     scope: Scope, names: Sequence[str] = ("route", "model", "variant", "role")
 ) -> tuple[str, dict[str, object]]:
@@ -247,22 +261,29 @@ def _conditions(
     return " AND ".join(("true", *(f"{name} = ${name}" for name in chosen))), chosen
 
 
+def _among(column: str, chosen: dict[str, object], names: Sequence[str]) -> str:
+    """Return a condition on names; parameters are tested in the scan, a subquery is joined."""
+    given = {f"{column}_{place}": name for place, name in enumerate(names)}
+    chosen |= given
+    return f"{column} IN ({', '.join(f'${name}' for name in given)})" if given else "false"
+
+
 def _bucketed(
     connection: duckdb.DuckDBPyConnection, source: str, values: Mapping[str, object], keys: str
-) -> dict[tuple[object, ...], tuple[list[int], list[int], int]]:
-    """Return buckets, their rows and the rows without a number, by key."""
+) -> dict[tuple[object, ...], _Bucketed]:
+    """Count by bucket for every key, in order of keys."""
     rows = connection.execute(
-        f"""
-        SELECT {keys}, list(bucket ORDER BY bucket) FILTER (bucket IS NOT NULL),
-            list(n ORDER BY bucket) FILTER (bucket IS NOT NULL),
-            coalesce(sum(n) FILTER (bucket IS NULL), 0)::BIGINT
-        FROM (SELECT {keys}, bucket, sum(n)::BIGINT AS n FROM ({source}) GROUP BY {keys}, bucket)
-        GROUP BY {keys} ORDER BY {keys}
-        """,  # noqa: S608 (names of this folder)
+        f"SELECT {keys}, bucket, sum(n)::BIGINT FROM ({source}) GROUP BY ALL"  # noqa: S608 (names of this folder)
+        " ORDER BY bucket NULLS FIRST",
         dict(values),
     ).fetchall()
-    return {row[:-3]: (row[-3] or [], row[-2] or [], row[-1]) for row in rows}
+    groups: dict[tuple[object, ...], list[tuple[int | None, int]]] = {}
+    for row in rows:
+        groups.setdefault(row[:-2], []).append(row[-2:])
+    return {key: _split(groups[key]) for key in sorted(groups)}
 
 
-def _arrays(rows: tuple[list[int], list[int], int]) -> tuple[Buckets, Counts]:
-    return np.array(rows[0], dtype=np.int32), np.array(rows[1], dtype=np.int64)
+def _split(rows: Sequence[tuple[int | None, int]]) -> _Bucketed:
+    missing = rows[0][1] if rows and rows[0][0] is None else 0
+    counted = np.array(rows[1:] if missing else rows, dtype=np.int64).reshape(-1, 2)
+    return _Bucketed(counted[:, 0].astype(np.int32), counted[:, 1].copy(), missing)
