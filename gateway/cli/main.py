@@ -1,6 +1,8 @@
 """The command `monitor`: a group whose commands are imported when they run."""
 
+import gc
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -90,7 +92,19 @@ def cli() -> None:
 
 def main() -> int:
     """Run the command line; return the exit code."""
+    if sys.argv[1:2] == ["report"]:
+        _hurry()
     try:
         return run_command(cli, sys.argv[1:])
     except KeyboardInterrupt:
         return USAGE
+    finally:
+        # Looking through all modules once more for garbage would take longer than some commands.
+        gc.freeze()
+
+
+def _hurry() -> None:
+    """Spare a process that answers once what only pays in one that stays."""
+    # Numpy starts a thread for every core, which no sum of ours uses.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(100_000)
