@@ -70,7 +70,8 @@ class RunningWorker:
     def stop(self, grace_s: float = 5.0) -> None:
         """Drain, as on SIGTERM."""
         if self._thread.is_alive():
-            self.send("drain", grace_s=grace_s)
+            with suppress(BrokenPipeError):  # It drained before, and is about to end.
+                self.send("drain", grace_s=grace_s)
             self._thread.join(grace_s + 10)
         assert not self._thread.is_alive()
         if self._failure is not None:
