@@ -125,11 +125,17 @@ def _fetch(source: "Source", scope: _Scope) -> "Report":
             raise ServerGone(f"{server.url}: {error}") from error
 
     try:
-        return source.use(ask, lambda database: _read(source, scope, database))
+        return source.use(
+            ask, lambda database: _read(source, scope, database), meanwhile=_import_reads
+        )
     except (UnreachableError, DatabaseCorrupt) as error:
         if isinstance(error, DatabaseCorrupt) or isinstance(error.__cause__, DatabaseLocked):
             raise UnreachableError(f"{error}; --offline reads the archive") from error
         raise
+
+
+def _import_reads() -> None:
+    import storage.repository  # noqa: F401  (for its time alone: numpy's is as long as opening)
 
 
 def _read(source: "Source", scope: _Scope, database: "Database") -> "Report":

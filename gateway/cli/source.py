@@ -193,8 +193,14 @@ class Source:
         read: Callable[["Database"], T],
         *,
         writes: bool = False,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> T:
         """Call `ask` with the server that runs, or else `read` with the opened file.
+
+        Parameters
+        ----------
+        meanwhile : callable
+            Called while a file is being opened for reading, such as for an import.
 
         Raises
         ------
@@ -215,7 +221,7 @@ class Source:
             except ServerGone:
                 pass  # Left behind by a server that was killed.
         try:
-            return self._read(read, writes=writes)
+            return self._read(read, meanwhile, writes=writes)
         except DatabaseLocked as error:
             return self._ask_holder(ask, error)
 
@@ -229,7 +235,10 @@ class Source:
             f"{locked}; no control plane answers for {self.data_dir}, name it with --server"
         ) from locked
 
-    def _read(self, read: Callable[["Database"], T], *, writes: bool) -> T:
+    def _read(
+        self, read: Callable[["Database"], T], meanwhile: Callable[[], object], *, writes: bool
+    ) -> T:
+        from storage.ahead import open_meanwhile
         from storage.database import FILE_NAME, Database
         from storage.lock import WriterLock
 
@@ -241,7 +250,7 @@ class Source:
                 stack.callback(lock.release)
                 database = Database.open(self.data_dir, now_us=self.clock.now_us)
             else:
-                database = Database.open_read_only(self.data_dir)
+                database = open_meanwhile(self.data_dir, meanwhile)
             stack.callback(database.close)
             return read(database)
 
