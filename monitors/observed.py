@@ -14,7 +14,7 @@ import numpy as np
 
 from monitors.baselines import Column, Reference, numbers
 from stats.arrays import CountArray, FloatArray
-from stats.buckets import Sketch, bucket_numbers, spans
+from stats.buckets import Sketch, bucket_numbers, middles, spans
 from stats.categories import CategoryCells
 from stats.cells import TAIL_ROWS, NumericCells
 from stats.ecdf import Ecdf
@@ -185,28 +185,29 @@ def _observe_counts(reference: Reference, window: NumericCounts, least_rows: int
     own, sample = reference.cells, reference.sample
     assert isinstance(own, NumericCells), "numbers are compared with numbers"
     assert sample is not None, "references of numbers keep a sample"
-    line = _line_of_counts(sample, window.sketch, least_rows)
+    kept = Sketch.of(sample.support, sample.counts)
+    line = _line_of_counts(sample, kept, window.sketch, least_rows)
     if window.cells is not None:
         now = np.zeros(own.size, dtype=np.int64)
         for cell, rows in window.cells.items():
             now[cell] = rows
         if int(now.sum()) == window.rows:
             return Observed(window.rows, own, reference.counts, now, line)
-    cells, before = _border_cells(own, reference.counts, sample)
-    now = cells.count(spans(window.sketch.buckets).middle, window.sketch.counts)
+    cells, before = _border_cells(reference.counts, own, sample, kept)
+    now = cells.count(middles(window.sketch.buckets), window.sketch.counts)
     now[-TAIL_ROWS:] = (window.sketch.invalid, window.missing)
-    doubt = _doubt(own, window, sample) if window.sketch.n else 0.0
+    doubt = _doubt(own, window, kept) if window.sketch.n else 0.0
     return Observed(window.rows, cells, before, now, line, psi_doubt=doubt)
 
 
-def _doubt(own: NumericCells, window: NumericCounts, sample: Ecdf) -> float:
+def _doubt(own: NumericCells, window: NumericCounts, kept: Sketch) -> float:
     """Return about what rows of buckets that an edge of the own cells cuts can add to PSI.
 
     At worst both windows lie on other sides of the edge: share times share over a cell's share.
     Rows that are spread lie on either side of an edge in both windows, so that only what a bucket
     holds beyond the emptier of its neighbours counts.
     """
-    kept, now = Sketch.of(sample.support, sample.counts), window.sketch
+    now = window.sketch
     cut = np.intersect1d(bucket_numbers(own.edges), np.union1d(kept.buckets, now.buckets))
     if window.whole:
         span = spans(cut)
@@ -230,7 +231,7 @@ def _shares_on(sketch: Sketch, buckets: CountArray) -> FloatArray:
 
 
 def _border_cells(
-    own: NumericCells, counts: CountArray, sample: Ecdf
+    counts: CountArray, own: NumericCells, sample: Ecdf, kept: Sketch
 ) -> tuple[NumericCells, CountArray]:
     """Move every edge to a border of the bucket it cuts, so that buckets fall whole into cells.
 
@@ -243,8 +244,7 @@ def _border_cells(
     after = _rows_below(sample, high) - _rows_below(sample, edges)
     borders = np.unique(np.where(after >= before, cut, cut + 1))
     cells = dataclasses.replace(own, edges=tuple(spans(borders).low.tolist()))
-    kept = Sketch.of(sample.support, sample.counts)
-    line = cells.count(spans(kept.buckets).middle, kept.counts)[:-TAIL_ROWS]
+    line = cells.count(middles(kept.buckets), kept.counts)[:-TAIL_ROWS]
     tail = counts[-TAIL_ROWS:]
     return cells, np.concatenate((_scaled(line, int(counts.sum() - tail.sum())), tail))
 
@@ -273,18 +273,18 @@ def _line_of_rows(before: Ecdf | None, now: Ecdf, least_rows: int) -> Line | Non
     return Line(ks(before, now), moved, (before.quantile(0.5), now.quantile(0.5)))
 
 
-def _line_of_counts(before: Ecdf, now: Sketch, least_rows: int) -> Line | None:
+def _line_of_counts(before: Ecdf, kept: Sketch, now: Sketch, least_rows: int) -> Line | None:
     if min(before.n, now.n) < least_rows:
         return None
     try:
-        moved = wasserstein_from_sketch(before, now)
+        moved = wasserstein_from_sketch(before, now, kept)
     except NoScale:
         moved = None
     median = before.quantile(0.5)
-    middle = now.quantile(0.5).value
+    (middle,) = now.values_at((0.5,))
     # In the same bucket nothing is known to have moved.
-    same = Sketch.of([median]).quantile(0.5).value == middle
-    return Line(ks_from_sketch(before, now), moved, (median, median if same else middle))
+    same = float(middles(bucket_numbers([median]))[0]) == middle
+    return Line(ks_from_sketch(before, now, kept), moved, (median, median if same else middle))
 
 
 def _new_examples(cells: CategoryCells, values: Mapping[str, int]) -> tuple[str, ...]:

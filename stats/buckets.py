@@ -5,7 +5,7 @@ A bucket's number is sign(v) * max(0, round(50.5 ln(1000 |v|)) + 349), as the ro
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -105,7 +105,21 @@ class Sketch:
     def sample(self) -> Ecdf:
         """Return the rows as lying in the middles of their buckets."""
         cumulative = np.concatenate(([0], np.cumsum(self.counts))).astype(np.int64)
-        return Ecdf(spans(self.buckets).middle, self.counts, cumulative)
+        return Ecdf(middles(self.buckets), self.counts, cumulative)
+
+    def values_at(self, shares: Sequence[float]) -> list[float]:
+        """Return quantiles without their intervals; see `quantile`.
+
+        Raises
+        ------
+        NotEnoughSamples
+            If there are no rows.
+        """
+        below = np.cumsum(self.counts)
+        if not below.size:
+            raise NotEnoughSamples(0, 1)
+        found: list[float] = middles(self._at_ranks(below, np.asarray(shares) * below[-1])).tolist()
+        return found
 
     def quantile(self, share: float) -> Estimate:
         """Return a quantile with its 95 % interval from order statistics.
@@ -142,11 +156,13 @@ class Sketch:
             raise NotEnoughSamples(n, 1)
         spread = Z * math.sqrt(n * share * (1.0 - share))
         wanted = np.array([share * n, share * n - spread, share * n + spread + 1.0])
-        # A product such as 0.1 * 30 may lie a rounding error above the rank that is meant.
-        ranks = np.clip(np.ceil(wanted - 1e-9), 1, n)
-        found = self.buckets[np.searchsorted(np.cumsum(self.counts), ranks)]
-        value, low, high = spans(found).middle.tolist()
+        value, low, high = middles(self._at_ranks(np.cumsum(self.counts), wanted)).tolist()
         return Estimate(value, Interval(low, high), n)
+
+    def _at_ranks(self, below: CountArray, wanted: FloatArray) -> CountArray:
+        # A product such as 0.1 * 30 may lie a rounding error above the rank that is meant.
+        ranks = np.clip(np.ceil(wanted - 1e-9), 1, below[-1])
+        return self.buckets[np.searchsorted(below, ranks)]
 
 
 def bucket_numbers(values: npt.ArrayLike) -> CountArray:
@@ -173,12 +189,16 @@ def spans(buckets: npt.ArrayLike) -> Spans:
     numbers = np.asarray(buckets, dtype=np.int64)
     size, sign = np.abs(numbers), np.sign(numbers)
     inner, outer = _border(size - 0.5), _border(size + 0.5)
-    middle = np.where(size == 0, 0.0, _border(size.astype(np.float64)))
     return Spans(
         low=np.where(sign > 0, inner, -outer),
-        middle=sign * middle,
+        middle=middles(numbers),
         high=np.where(sign < 0, -inner, outer),
     )
+
+
+def middles(buckets: CountArray) -> FloatArray:
+    """Return the numbers that stand for those in buckets."""
+    return np.asarray(np.sign(buckets) * _border(np.abs(buckets).astype(np.float64)))
 
 
 def _border(place: FloatArray) -> FloatArray:

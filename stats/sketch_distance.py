@@ -3,7 +3,7 @@
 import numpy as np
 
 from stats.arrays import CountArray, FloatArray
-from stats.buckets import Sketch, bucket_numbers, spans
+from stats.buckets import Sketch, bucket_numbers, middles, spans
 from stats.ecdf import Ecdf
 from stats.errors import NoScale, NotEnoughSamples
 from stats.ks import ks_interval
@@ -11,8 +11,13 @@ from stats.results import Interval, Ks, Wasserstein
 from stats.wasserstein import CLIP_SHARES, wasserstein
 
 
-def ks_from_sketch(reference: Ecdf, current: Sketch) -> Ks:
+def ks_from_sketch(reference: Ecdf, current: Sketch, before: Sketch | None = None) -> Ks:
     """Return D at the buckets' borders, and the most that it can be between them.
+
+    Parameters
+    ----------
+    before : Sketch, optional
+        The reference by bucket, where it is known already.
 
     Returns
     -------
@@ -25,7 +30,7 @@ def ks_from_sketch(reference: Ecdf, current: Sketch) -> Ks:
     NotEnoughSamples
         If a window has no finite row.
     """
-    before = _sketch_of(reference, current)
+    before = _known(reference, current, before)
     buckets = np.union1d(before.buckets, current.buckets)
     rows, rows_now = _on(before, buckets), _on(current, buckets)
     m, n = before.n, current.n
@@ -41,10 +46,17 @@ def ks_from_sketch(reference: Ecdf, current: Sketch) -> Ks:
     return Ks(d, ks_interval(d, m, n), m, n, bounds=bounds, at=at)
 
 
-def wasserstein_from_sketch(reference: Ecdf, current: Sketch) -> Wasserstein:
+def wasserstein_from_sketch(
+    reference: Ecdf, current: Sketch, before: Sketch | None = None
+) -> Wasserstein:
     """Return the winsorised distance in the reference's standard deviations.
 
     Both windows are taken to lie in the middles of their buckets, so that equal ones have none.
+
+    Parameters
+    ----------
+    before : Sketch, optional
+        The reference by bucket, where it is known already.
 
     Returns
     -------
@@ -56,7 +68,7 @@ def wasserstein_from_sketch(reference: Ecdf, current: Sketch) -> Wasserstein:
     NotEnoughSamples, NoScale
         As `wasserstein.wasserstein`.
     """
-    before = _sketch_of(reference, current)
+    before = _known(reference, current, before)
     low, high = (reference.quantile(share) for share in CLIP_SHARES)
     now = current.sample()
     found = wasserstein(before.sample().clip(low, high), now.clip(low, high))
@@ -65,8 +77,8 @@ def wasserstein_from_sketch(reference: Ecdf, current: Sketch) -> Wasserstein:
     scale = clipped.std()
     if scale <= 0.0:
         raise NoScale("sd", found.value)
-    middles = np.clip(spans(bucket_numbers(reference.support)).middle, low, high)
-    moved = np.abs(middles - np.clip(reference.support, low, high))
+    own = np.clip(middles(bucket_numbers(reference.support)), low, high)
+    moved = np.abs(own - np.clip(reference.support, low, high))
     blur = float(np.dot(moved, reference.counts)) / reference.n
     blur += _blur(current, low, high)
     return Wasserstein(
@@ -82,11 +94,11 @@ def wasserstein_from_sketch(reference: Ecdf, current: Sketch) -> Wasserstein:
     )
 
 
-def _sketch_of(reference: Ecdf, current: Sketch) -> Sketch:
+def _known(reference: Ecdf, current: Sketch, before: Sketch | None) -> Sketch:
     for n, window in ((reference.n, "reference"), (current.n, "current window")):
         if n < 1:
             raise NotEnoughSamples(n, 1, window)
-    return Sketch.of(reference.support, reference.counts)
+    return Sketch.of(reference.support, reference.counts) if before is None else before
 
 
 def _on(sketch: Sketch, buckets: CountArray) -> CountArray:

@@ -65,5 +65,5 @@ def times_from_rows(timed: Sequence[Timed], tried: Sequence[Tried]) -> Times:
 def _percentiles(sketch: Sketch) -> Percentiles:
     if not sketch.n:
         return _EMPTY
-    p50, p95, p99 = (sketch.quantile(share).value for share in SHARES)
+    p50, p95, p99 = sketch.values_at(SHARES)
     return Percentiles(sketch.n, p50, p95, p99)

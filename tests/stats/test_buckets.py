@@ -51,6 +51,16 @@ def test_quantiles_are_within_one_percent(share: float) -> None:
     assert Sketch.of(rows).quantile(share).value == pytest.approx(exact, rel=0.01)
 
 
+def test_several_quantiles_at_once_are_the_single_ones() -> None:
+    """Without their intervals they have the same values; no rows have none."""
+    sketch = Sketch.of(np.random.default_rng(1).normal(1.0, 3.0, size=5_000))
+    shares = (0.0, 0.5, 0.95, 1.0)
+    single = [sketch.quantile(share).value for share in shares]
+    assert sketch.values_at(shares) == pytest.approx(single, rel=1e-12)
+    with pytest.raises(NotEnoughSamples):
+        Sketch.of([]).values_at(shares)
+
+
 def test_parts_merge_to_the_whole() -> None:
     """Merged sketches of shards are the sketch of all rows; percentiles are never averaged."""
     rows = np.append(np.random.default_rng(2).exponential(80.0, size=999), [np.inf, np.nan])
