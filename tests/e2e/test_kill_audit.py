@@ -27,7 +27,7 @@ routes:
 engine: {{slots: 2, context_tokens: 512, threads: 1}}
 record: {{segment_bytes: 262144, segment_age_s: 5}}
 """
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
 """The audit of record is of 100: `KILL_ROUNDS=100 pytest tests/e2e/test_kill_audit.py`."""
 CONCURRENT = {"fast": 24, "slow": 40, "engine": 2}
 CASES = (("_worker",), ("_worker", "_worker"), ("_control",), ("_worker", "_control"), ("_engine",))
