@@ -98,9 +98,6 @@ def main() -> int:
         return run_command(cli, sys.argv[1:])
     except KeyboardInterrupt:
         return USAGE
-    finally:
-        # Looking through all modules once more for garbage would take longer than some commands.
-        gc.freeze()
 
 
 def _hurry() -> None:
