@@ -73,7 +73,7 @@ def one_sided_sf(d: float, n: int) -> float:
 def _smirnov_terms(d: float, n: int, first: int, last: int) -> float:
     j = np.arange(first, last + 1, dtype=np.float64)
     rest = n - j
-    inside = (rest > 0.0) & (rest / n - d > 0.0)
+    inside = rest > n * d
     j, rest = j[inside], rest[inside]
     # First-order parts cancel exactly, hence log1p: n [u ln(u/(u+d)) + (1-u) ln((1-u)/(1-u-d))].
     spread = j * np.log1p(n * d / j) + rest * np.log1p(-n * d / rest)

@@ -133,7 +133,7 @@ SHAPES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(seed=st.integers(0, 2**32), move=st.floats(-0.25, 0.25), way=st.sampled_from("*+"))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_a_verdict_from_counts_is_that_of_the_rows(
     shape: str, seed: int, move: float, way: str
 ) -> None:
