@@ -1,14 +1,14 @@
 """A week of predictions, written by SQL into the real tables and counted by the real statements.
 
 `python benchmarks/storage_fill.py DIRECTORY --rows N` makes the data directory of a gateway that
-has run for seven days: 8 models, 4 routes, 2 variants, log-normal durations, 3 % errors, a baseline
-of the first day for each route, the archive written. No text, no trace ids, and durations in whole
-microseconds: ten million take less than 2 GB.
+has run for seven days: 4 routes of 2 variants, a model each (`--cross`: 8 models on all of them),
+log-normal durations, 3 % errors, a baseline of the first day for each route, the archive written.
+No text, no trace ids, and durations in whole microseconds: ten million take less than 2 GB.
 """
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -22,6 +22,7 @@ from storage.archive.facts import FactArchive
 from storage.database import Database, DatabaseLimits
 from storage.repository import Repository
 from storage.rollups.batch import add_batch
+from storage.rollups.compaction import FINE_HOURS
 from storage.rollups.rebuild import rebuild_days
 from storage.rollups.state import SLOT_US, save_state
 from storage.times import DAY_US, HOUR_US
@@ -29,7 +30,7 @@ from storage.times import DAY_US, HOUR_US
 DAYS = 7
 ROUTES = ("chat", "search", "code", "mail")
 BATCH_ROWS = 5_000
-_FINE_US = 48 * HOUR_US
+_FINE_US = FINE_HOURS * HOUR_US
 _LIMITS = DatabaseLimits(memory="6GB", spill="8GB")
 _ZONE_ROWS = 250_000
 
@@ -57,10 +58,11 @@ _DRAWS = {
     "d_error": share(7),
     "d_cache": share(8),
     "d_kind": share(9),
-    "d_model": pick(tuple(f"model-{letter}" for letter in "abcdefgh"), 10),
     "d_route": pick(ROUTES, 11),
     "d_variant": f"CASE WHEN {share(12)} < 0.1 THEN 'candidate' ELSE 'primary' END",
+    "d_model": "'model-' || d_variant || '-' || d_route",
 }
+_CROSS = {**_DRAWS, "d_model": pick(tuple(f"model-{letter}" for letter in "abcdefgh"), 10)}
 _LATENCY = "0.8 * exp(0.7 * d_long)"
 _FAILED = "d_error < 0.01"
 _REFUSED = "d_error BETWEEN 0.01 AND 0.03"
@@ -116,7 +118,7 @@ FROM predictions WHERE batch > ? ORDER BY rowid
 """
 
 
-def fill(directory: Path, rows: int) -> Iterator[tuple[str, float]]:
+def fill(directory: Path, rows: int, *, cross: bool = False) -> Iterator[tuple[str, float]]:
     """Make the data directory; yield what was done and the seconds it took.
 
     Parameters
@@ -125,7 +127,10 @@ def fill(directory: Path, rows: int) -> Iterator[tuple[str, float]]:
         Empty or absent.
     rows : int
         Predictions, spread evenly over the last seven days.
+    cross : bool
+        Every model answers on every route and variant: eight times as many series of roll-ups.
     """
+    draws = _CROSS if cross else _DRAWS
     clock = SystemClock()
     now_us = clock.now_us()
     database = Database.open(directory, now_us=clock.now_us, limits=_LIMITS)
@@ -138,9 +143,9 @@ def fill(directory: Path, rows: int) -> Iterator[tuple[str, float]]:
             rollup_slots_until=now_us // SLOT_US * SLOT_US,
         )
         began_s = time.monotonic()
-        _insert(cursor, range(first_day), start_us, step_us)
+        _insert(cursor, draws, range(first_day), (start_us, step_us))
         _set_baselines(database, start_us, start_us + first_day * step_us)
-        _insert(cursor, range(first_day, rows), start_us, step_us)
+        _insert(cursor, draws, range(first_day, rows), (start_us, step_us))
         cursor.execute("DELETE FROM log_state WHERE name = 'batch'")
         cursor.execute("INSERT INTO log_state SELECT 'batch', max(batch) FROM predictions")
         yield "facts", time.monotonic() - began_s
@@ -156,9 +161,12 @@ def fill(directory: Path, rows: int) -> Iterator[tuple[str, float]]:
     yield "archive", time.monotonic() - began_s
 
 
-def _insert(cursor: duckdb.DuckDBPyConnection, numbers: range, start_us: int, step_us: int) -> None:
+def _insert(
+    cursor: duckdb.DuckDBPyConnection, drawn: Mapping[str, str], numbers: range, at: tuple[int, int]
+) -> None:
+    start_us, step_us = at
     names, values = ", ".join(_COLUMNS), ", ".join(_COLUMNS.values())
-    draws = ", ".join(f"{draw} AS {name}" for name, draw in _DRAWS.items())
+    draws = ", ".join(f"{draw} AS {name}" for name, draw in drawn.items())
     before = cursor.execute("SELECT coalesce(max(batch), 0) FROM predictions").fetchall()[0][0]
     for low in range(numbers.start, numbers.stop, _ZONE_ROWS):
         cursor.execute(
@@ -188,8 +196,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--cross", action="store_true", help="8 models on every route and variant")
     options = parser.parse_args()
-    for step, seconds in fill(options.directory, options.rows):
+    for step, seconds in fill(options.directory, options.rows, cross=options.cross):
         print(f"{step}: {seconds:.1f} s", flush=True)
 
 
