@@ -1,4 +1,4 @@
-"""Windowed reads: counts, exact percentiles and columns, over a connection, without statistics.
+"""Windowed reads of rows: counts, columns, whole records, over a connection, without statistics.
 
 Every function takes a connection that `Database.cursor` or `Repository.reading` lends, and gives
 plain values back: dictionaries with the column names as keys, lists, numpy arrays. Windows are
@@ -19,7 +19,7 @@ from storage.features.counting import INPUT
 from storage.features.reading import input_rows
 from storage.rows import INTERRUPTED
 from storage.text.lookup import text_of
-from storage.times import HOUR_US, from_timestamp, to_timestamp
+from storage.times import from_timestamp, to_timestamp
 
 NUMERIC_FEATURES = (
     "prompt_tokens",
@@ -65,8 +65,6 @@ _FILTER = (
     " AND ($5 IS NULL OR variant = $5) AND ($6 IS NULL OR role = $6)"
 )
 _GROUP = "route, variant, role"
-_MEASURES = ("latency_s", "ttft_s", "overhead_s")
-_QUANTILES = (0.5, 0.95, 0.99)
 _FAILED = "reason IS NOT NULL AND reason <> 'client_closed' AND status NOT BETWEEN 400 AND 499"
 
 
@@ -102,83 +100,6 @@ def traffic(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]
         FROM predictions WHERE {_FILTER} GROUP BY {_GROUP} ORDER BY {_GROUP}
         """,  # noqa: S608 (names and words of this file)
         scope,
-    )
-
-
-def percentiles(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
-    """Compute exact p50, p95 and p99 of latency, first token and overhead by route and variant.
-
-    Interrupted requests are left out: their durations are unknown. Seconds; None without rows.
-    """
-    columns = ", ".join(f"quantile_cont({m}, {list(_QUANTILES)}) AS {m}" for m in _MEASURES)
-    found = _records(
-        connection,
-        f"""
-        SELECT {_GROUP}, count(*) AS n, count(ttft_s) AS ttft_n, {columns}
-        FROM predictions WHERE {_FILTER} AND reason IS DISTINCT FROM '{INTERRUPTED}'
-        GROUP BY {_GROUP} ORDER BY {_GROUP}
-        """,  # noqa: S608 (names of this file)
-        scope,
-    )
-    for row in found:
-        for measure in _MEASURES:
-            values = row.pop(measure) or [None] * len(_QUANTILES)
-            for quantile, value in zip(_QUANTILES, values, strict=True):
-                row[f"{measure}_p{round(quantile * 100)}"] = value
-    return found
-
-
-def reasons(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
-    """Count what went wrong: rows of route, variant, role, reason, status and n, most first."""
-    return _records(
-        connection,
-        f"""
-        SELECT {_GROUP}, reason, status, count(*) AS n
-        FROM predictions WHERE {_FILTER} AND reason IS NOT NULL
-        GROUP BY {_GROUP}, reason, status ORDER BY n DESC, {_GROUP}, reason, status
-        """,  # noqa: S608 (names of this file)
-        scope,
-    )
-
-
-def timeline(
-    connection: duckdb.DuckDBPyConnection, scope: Scope, *, step_us: int = HOUR_US
-) -> list[Record]:
-    """Count and time requests by route and step of the window; steps without rows are absent."""
-    return _records(
-        connection,
-        f"""
-        SELECT (epoch_us(started_at) - $1_us) // $7 * $7 + $1_us AS "at", route, count(*) AS n,
-            count_if({_FAILED}) AS failed,
-            sum(cost_usd) AS cost_usd,
-            quantile_cont(latency_s, 0.5) FILTER (reason IS DISTINCT FROM '{INTERRUPTED}')
-                AS latency_s_p50,
-            quantile_cont(latency_s, 0.95) FILTER (reason IS DISTINCT FROM '{INTERRUPTED}')
-                AS latency_s_p95
-        FROM predictions WHERE {_FILTER} GROUP BY ALL ORDER BY "at", route
-        """.replace("$1_us", "epoch_us($1::TIMESTAMP)"),  # noqa: S608 (names of this file)
-        scope,
-        step_us,
-    )
-
-
-def attempts_by_upstream(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
-    """Count tries by upstream and role: how many, how many failed, and p50 / p95 seconds.
-
-    Of the scope, window, route and role are used.
-    """
-    return _rows(
-        connection,
-        """
-        SELECT upstream, role, count(*) AS n, count(reason) AS failed,
-            count_if(attempt_no > 1) AS retries,
-            quantile_cont(latency_s, 0.5) AS latency_s_p50,
-            quantile_cont(latency_s, 0.95) AS latency_s_p95
-        FROM attempts WHERE started_at >= $1 AND started_at < $2
-            AND ($3 IS NULL OR route = $3) AND ($4 IS NULL OR role = $4)
-        GROUP BY upstream, role ORDER BY upstream, role
-        """,
-        [*_bounds(scope.window), scope.route, scope.role],
     )
 
 
@@ -284,35 +205,6 @@ def _data_dir(connection: duckdb.DuckDBPyConnection) -> Path:
     # Where relative paths start, as those of the view `payloads` do.
     (folder,) = connection.execute("SELECT current_setting('file_search_path')").fetchall()[0]
     return Path(folder)
-
-
-def search(
-    connection: duckdb.DuckDBPyConnection, scope: Scope, *, failed: bool = False, limit: int = 100
-) -> list[Record]:
-    """Return the newest facts of a scope, at most `limit`; with `failed`, those with a reason."""
-    return _records(
-        connection,
-        f"""
-        SELECT * FROM predictions WHERE {_FILTER} AND ($7 = false OR reason IS NOT NULL)
-        ORDER BY started_at DESC, id DESC LIMIT $8
-        """,  # noqa: S608 (names of this file)
-        scope,
-        failed,
-        limit,
-    )
-
-
-def feedback_scores(connection: duckdb.DuckDBPyConnection, scope: Scope) -> list[Record]:
-    """Sum up feedback by route and variant of the predictions it is about."""
-    return _records(
-        connection,
-        f"""
-        SELECT {_GROUP}, count(*) AS n, count(score) AS scored, avg(score) AS score_mean
-        FROM feedback JOIN predictions ON predictions.id = feedback.prediction_id
-        WHERE {_FILTER} GROUP BY {_GROUP} ORDER BY {_GROUP}
-        """,  # noqa: S608 (names of this file)
-        scope,
-    )
 
 
 def losses(connection: duckdb.DuckDBPyConnection, window: Window) -> list[Record]:

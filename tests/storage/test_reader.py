@@ -9,7 +9,7 @@ from support.log_records import NOW, SECOND, end_of, id_of, signals_of
 from storage import reader
 from storage.database import Database
 from storage.reader import Scope, Window
-from storage.records import Attempt, End, Feedback
+from storage.records import End, Feedback
 from storage.writer import Batch, Loss, write_batch
 
 WINDOW = Window(NOW, NOW + 3_600 * SECOND)
@@ -62,10 +62,7 @@ def test_failures_are_told_apart(database: Database) -> None:
     )
     with database.cursor() as cursor:
         (found,) = reader.traffic(cursor, EVERYTHING)
-        words = {(row["reason"], row["n"]) for row in reader.reasons(cursor, EVERYTHING)}
     assert (found["n"], found["failed"], found["refused"], found["client_closed"]) == (5, 2, 1, 1)
-    assert ("stream_interrupted", 1) in words
-    assert len(words) == 4
 
 
 def test_windows_are_half_open(database: Database) -> None:
@@ -101,19 +98,6 @@ def test_a_scope_narrows(database: Database, scope: Scope, n: int) -> None:
         assert sum(row["n"] for row in reader.traffic(cursor, scope)) == n
 
 
-def test_percentiles_are_exact(database: Database) -> None:
-    """They equal numpy's on the same values; interrupted rows do not count."""
-    seconds = np.random.default_rng(7).lognormal(size=501)
-    ends = [end_of(i, latency_s=float(s), ttft_s=None, text=False) for i, s in enumerate(seconds)]
-    store(database, [*ends, end_of(999, latency_s=0.0, status=0, reason="interrupted")])
-    with database.cursor() as cursor:
-        (found,) = reader.percentiles(cursor, EVERYTHING)
-    expected = np.quantile(seconds, [0.5, 0.95, 0.99])
-    measured = [found[f"latency_s_p{q}"] for q in (50, 95, 99)]
-    assert measured == pytest.approx(expected, rel=1e-12)
-    assert (found["n"], found["ttft_n"], found["ttft_s_p50"]) == (501, 0, None)
-
-
 def test_features_are_columns(database: Database) -> None:
     """Numbers are float64 with NaN for unknown, categories lists with None, in one order."""
     store(
@@ -142,17 +126,6 @@ def test_an_unknown_feature_is_named(database: Database) -> None:
         reader.feature_columns(cursor, "chat", ("1; DROP TABLE features",), WINDOW)
 
 
-def test_attempts_are_counted_by_upstream(database: Database) -> None:
-    """Tries, faults and retries of each upstream, shadows apart."""
-    failed = Attempt(1, "primary", NOW, 0.1, 503, "upstream_error", None)
-    second = Attempt(2, "backup", NOW, 0.2, 200, None, 0.1)
-    store(database, [End(end_of(1).prediction, (failed, second))])
-    with database.cursor() as cursor:
-        rows = reader.attempts_by_upstream(cursor, EVERYTHING)
-    found = [(row["upstream"], row["n"], row["failed"], row["retries"]) for row in rows]
-    assert found == [("backup", 1, 0, 1), ("primary", 1, 1, 0)]
-
-
 def test_a_record_is_read_whole(database: Database) -> None:
     """Facts, attempts and feedback of one id; None for one that is not there."""
     store(database, [end_of(1)], Feedback(id_of(1), NOW, "t", 1.0))
@@ -163,33 +136,6 @@ def test_a_record_is_read_whole(database: Database) -> None:
     assert (found["id"], found["started_at"]) == (id_of(1), NOW + 1)
     assert [a["upstream"] for a in found["attempt_list"]] == ["primary"]
     assert found["feedback"][0]["score"] == 1.0
-
-
-def test_search_gives_the_newest_first(database: Database) -> None:
-    """Bounded, and with `failed` only what has a reason."""
-    store(database, [end_of(i, reason="internal" if i == 3 else None) for i in range(5)])
-    with database.cursor() as cursor:
-        newest = [row["id"] for row in reader.search(cursor, EVERYTHING, limit=2)]
-        failed = [row["id"] for row in reader.search(cursor, EVERYTHING, failed=True)]
-    assert newest == [id_of(4), id_of(3)]
-    assert failed == [id_of(3)]
-
-
-def test_the_timeline_has_steps(database: Database) -> None:
-    """Rows fall into steps counted from the window's start."""
-    store(database, [end_of(0), end_of(1), end_of(2, started_at=NOW + 61 * SECOND)])
-    with database.cursor() as cursor:
-        rows = reader.timeline(cursor, EVERYTHING, step_us=60 * SECOND)
-    assert [(row["at"], row["n"]) for row in rows] == [(NOW, 2), (NOW + 60 * SECOND, 1)]
-
-
-def test_feedback_is_summed_up(database: Database) -> None:
-    """Scores belong to the variant of the prediction they are about."""
-    said = [Feedback(id_of(i), NOW, "t", score) for i, score in ((1, 1.0), (2, 0.0), (2, None))]
-    store(database, [end_of(1), end_of(2)], *said)
-    with database.cursor() as cursor:
-        (row,) = reader.feedback_scores(cursor, EVERYTHING)
-    assert (row["n"], row["scored"], row["score_mean"]) == (3, 2, 0.5)
 
 
 def test_losses_are_summed_up(database: Database) -> None:
