@@ -10,6 +10,7 @@ from storage.schema import VERSION_1, VERSION_2, VERSION_TABLE
 from storage.schema_archive import VERSION_6
 from storage.schema_facts import VERSION_3
 from storage.schema_features import VERSION_7
+from storage.schema_monitors import VERSION_8
 from storage.schema_rollups import VERSION_4
 from storage.schema_text import VERSION_5
 from storage.times import to_timestamp
@@ -31,6 +32,7 @@ STEPS: tuple[Step, ...] = (
     Step(5, "text files", VERSION_5),
     Step(6, "archive", VERSION_6),
     Step(7, "feature schemas", VERSION_7),
+    Step(8, "monitors", VERSION_8),
 )
 """Only ever appended to; a step that has shipped is never edited."""
 

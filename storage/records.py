@@ -281,8 +281,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
+    monitor : str
+        `drift`, `quality`, `slo` or `spend`.
     verdict : str
-        `ok`, `drift`, `not_enough_data` or `stale`.
+        `ok`, `drift`, `breach` (of what is no drift), `not_enough_data` or `stale`.
     statistic, value, low, high : str, float or None, float or None, float or None
         Effect measured, with its 95 % interval.
     threshold : float or None
@@ -291,6 +293,8 @@ class Verdict(msgspec.Struct, frozen=True):
         Rows compared.
     details : dict
         Every statistic computed (name to number), contributions of bins or categories.
+    segment : str
+        `key=value`, such as `variant=candidate`; empty is all rows of the route.
     """
 
     id: str
@@ -299,7 +303,7 @@ class Verdict(msgspec.Struct, frozen=True):
     route: str
     feature: str
     kind: Literal["numeric", "categorical"]
-    verdict: Literal["ok", "drift", "not_enough_data", "stale"]
+    verdict: Literal["ok", "drift", "breach", "not_enough_data", "stale"]
     severity: Literal["none", "warning", "critical"]
     statistic: str
     value: float | None
@@ -312,6 +316,7 @@ class Verdict(msgspec.Struct, frozen=True):
     window_to: int
     baseline: str
     details: dict[str, object] = {}
+    segment: str = ""
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -321,6 +326,8 @@ class Baseline(msgspec.Struct, frozen=True):
     ----------
     cells : dict
         Feature to the JSON form of its cells and the reference's counts over them.
+    source : dict
+        Where its rows came from: `kind` and what that kind needs to say.
     """
 
     name: str
@@ -331,6 +338,7 @@ class Baseline(msgspec.Struct, frozen=True):
     route: str
     rows: int
     cells: dict[str, object]
+    source: dict[str, object] = {}
 
 
 class Alert(msgspec.Struct, frozen=True):

@@ -21,10 +21,11 @@ from storage.log import (
     is_behind,
 )
 from storage.log_reader import LogReader
+from storage.monitor_records import Detector, Silence
 from storage.reader import Column, Record, Scope, Window
 from storage.records import Alert, Baseline, Delivery, Verdict
 from storage.rollups.cells import note_baselines
-from storage.state_rows import ALERTS, BASELINES, DELIVERIES, VERDICTS
+from storage.state_rows import ALERTS, BASELINES, DELIVERIES, DETECTORS, SILENCES, VERDICTS
 from storage.times import to_timestamp
 from storage.watermarks import Watermark, load_watermarks
 from storage.writer import Batch, append_batch
@@ -155,19 +156,43 @@ class Repository:
         with self._transaction() as connection:
             VERDICTS.insert(connection, verdicts)
 
+    def save_look(self, verdicts: Sequence[Verdict], detectors: Sequence[Detector]) -> None:
+        """Append verdicts and put detectors in place of those of their streams, all or none."""
+        with self._transaction() as connection:
+            VERDICTS.insert(connection, verdicts)
+            DETECTORS.replace(connection, detectors)
+
+    def load_detectors(self) -> list[Detector]:
+        """Return every detector, by route, segment and feature."""
+        with self.reading() as connection:
+            return DETECTORS.select(connection, "ORDER BY route, segment, feature")
+
+    def save_silence(self, silence: Silence) -> None:
+        """Write a silence in place of the one with its id."""
+        with self._transaction() as connection:
+            SILENCES.replace(connection, [silence])
+
+    def silences(self, *, ends_after: int) -> list[Silence]:
+        """Return the silences that end after a time, the next to end first."""
+        with self.reading() as connection:
+            return SILENCES.select(
+                connection, "WHERE ends_at > ? ORDER BY ends_at, id", [to_timestamp(ends_after)]
+            )
+
     def latest_verdicts(
         self, route: str | None = None, monitor: str | None = None
     ) -> list[Verdict]:
-        """Return the newest verdict of each (route, monitor, feature); None is any."""
+        """Return the newest verdict of each (route, monitor, segment, feature); None is any."""
         with self.reading() as connection:
             return VERDICTS.select(
                 connection,
                 # The details are large: only the rows that are wanted are read whole.
-                'SEMI JOIN (SELECT route, monitor, feature, max("at") AS "at" FROM verdicts'
-                " WHERE ($1 IS NULL OR route = $1) AND ($2 IS NULL OR monitor = $2)"
-                ' GROUP BY route, monitor, feature) newest USING (route, monitor, feature, "at")'
-                ' QUALIFY row_number() OVER (PARTITION BY route, monitor, feature ORDER BY "at"'
-                " DESC, id DESC) = 1 ORDER BY route, monitor, feature",
+                'SEMI JOIN (SELECT route, monitor, segment, feature, max("at") AS "at"'
+                " FROM verdicts WHERE ($1 IS NULL OR route = $1) AND ($2 IS NULL OR monitor = $2)"
+                " GROUP BY route, monitor, segment, feature) newest"
+                ' USING (route, monitor, segment, feature, "at") QUALIFY row_number() OVER ('
+                'PARTITION BY route, monitor, segment, feature ORDER BY "at" DESC, id DESC) = 1'
+                " ORDER BY route, monitor, segment, feature",
                 [route, monitor],
             )
 

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar, cast
 import duckdb
 import msgspec
 
+from storage.monitor_records import Detector, Silence
 from storage.records import Alert, Baseline, Delivery, Verdict
 from storage.times import from_timestamp, to_timestamp
 
@@ -20,16 +21,25 @@ class StateTable(Generic[Noun]):
     ----------
     times, documents : frozenset of str
         Fields that are microseconds since the epoch, and fields that are dictionaries.
+    key : sequence of str
+        Fields by which `replace` finds a row again.
     """
 
     def __init__(
-        self, name: str, noun: type[Noun], *, times: Sequence[str], documents: Sequence[str] = ()
+        self,
+        name: str,
+        noun: type[Noun],
+        *,
+        times: Sequence[str],
+        documents: Sequence[str] = (),
+        key: Sequence[str] = ("id",),
     ) -> None:
         self.name = name
         self._noun = noun
         self._fields = noun.__struct_fields__
         self._times = frozenset(times)
         self._documents = frozenset(documents)
+        self._key = tuple(key)
 
     def insert(self, connection: duckdb.DuckDBPyConnection, nouns: Iterable[Noun]) -> None:
         """Append rows, inside the caller's transaction."""
@@ -40,11 +50,12 @@ class StateTable(Generic[Noun]):
             )
 
     def replace(self, connection: duckdb.DuckDBPyConnection, nouns: Sequence[Noun]) -> None:
-        """Append rows in place of those with the same `id`, inside the caller's transaction."""
-        ids = [str(getattr(noun, "id")) for noun in nouns]  # noqa: B009 (the bound has no `id`)
+        """Append rows in place of those with the same key, inside the caller's transaction."""
+        parts = [[str(getattr(noun, name)) for noun in nouns] for name in self._key]
+        wanted = ", ".join("unnest(?::VARCHAR[])" for _ in parts)
         connection.execute(
-            f"DELETE FROM {self.name} WHERE id IN (SELECT unnest(?::VARCHAR[]))",  # noqa: S608 (our name)
-            [ids],
+            f"DELETE FROM {self.name} WHERE ({', '.join(self._key)}) IN (SELECT {wanted})",  # noqa: S608 (our names)
+            parts,
         )
         self.insert(connection, nouns)
 
@@ -85,9 +96,15 @@ BASELINES = StateTable(
     "baselines",
     Baseline,
     times=("created_at", "window_from", "window_to"),
-    documents=("cells",),
+    documents=("cells", "source"),
 )
 ALERTS = StateTable(
     "alerts", Alert, times=("opened_at", "updated_at", "resolved_at"), documents=("data",)
 )
 DELIVERIES = StateTable("deliveries", Delivery, times=("created_at", "next_at", "delivered_at"))
+DETECTORS = StateTable(
+    "detectors", Detector, times=("updated_at",), key=("route", "segment", "feature")
+)
+SILENCES = StateTable(
+    "silences", Silence, times=("created_at", "starts_at", "ends_at"), documents=("matchers",)
+)
