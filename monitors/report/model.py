@@ -10,7 +10,7 @@ import msgspec
 
 REPORT_VERSION = 1
 
-Verdict = Literal["ok", "drift", "not_enough_data", "stale"]
+Verdict = Literal["ok", "drift", "breach", "not_enough_data", "stale"]
 Severity = Literal["none", "warning", "critical"]
 
 
