@@ -14,9 +14,9 @@ from gateway.retry_after import retry_after_s
 from gateway.version import VERSION
 from monitors.alerts.address import allowed
 from monitors.alerts.alertmanager import alerts_url, expiring
+from monitors.alerts.config import AlertmanagerConfig, ChannelConfig, WebhookConfig
 from monitors.alerts.outbox import Result
 from monitors.alerts.signing import parse_secrets, signed_headers
-from monitors.config import AlertmanagerConfig, ChannelConfig, WebhookConfig
 from router.clock import Clock
 
 TIMEOUT_S = 15.0

@@ -7,7 +7,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from local_engine.config import EngineConfig
-from monitors.config import ChannelConfig, MonitorsConfig
+from monitors.alerts.config import ChannelConfig
+from monitors.config import MonitorsConfig
 from router.config import RouteConfig, UpstreamConfig
 from router.durations import DurationSeconds
 from storage.config import RecordConfig

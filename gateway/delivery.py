@@ -11,9 +11,9 @@ from gateway.alert_sender import AlertSender
 from monitors.alerts import outbox
 from monitors.alerts.alertmanager import REPEAT_S, open_body
 from monitors.alerts.channels import by_name
+from monitors.alerts.config import ChannelConfig
 from monitors.alerts.outbox import Result
 from monitors.alerts.trial import trial_body
-from monitors.config import ChannelConfig
 from router.clock import Clock
 from storage.records import Delivery
 from storage.repository import Repository

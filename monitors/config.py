@@ -1,27 +1,12 @@
-"""Configuration of monitors and alert channels: sections `monitors` and `alerts`."""
+"""Configuration of monitors: section `monitors`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 
-from monitors.alerts.address import check_url
-from monitors.alerts.signing import parse_secrets
+from monitors.sections import Frozen
 from router.durations import DurationSeconds
-
-
-class Frozen(BaseModel):
-    """A strict, immutable section: unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class MaterialConfig(Frozen):
@@ -65,50 +50,5 @@ class MonitorsConfig(Frozen):
     min_samples: int = Field(50, ge=10)  # fewer rows in either window: not enough data
     clear_after: int = Field(3, ge=1)  # looks below half the material level that resolve an alert
     material: MaterialConfig = MaterialConfig()
-    features: dict[str, FeatureConfig] = {}  # overrides by signal name
+    features: dict[str, FeatureConfig] = Field({})  # overrides by signal name
     baseline: BaselineConfig | None = None  # default: set with `monitor baseline set`
-
-
-ReceiverUrl = Annotated[str, AfterValidator(check_url)]
-
-
-class WebhookConfig(Frozen):
-    """A Standard Webhooks receiver."""
-
-    url: ReceiverUrl  # gets a POST of each event
-    secret: SecretStr | None = None  # `whsec_...`; while it changes the new and the old, by comma
-    secret_file: str | None = None  # instead of `secret`: a file that holds it, read at each try
-    allow_private: bool = False  # loopback and private addresses are refused unless allowed
-
-    @field_validator("secret")
-    @classmethod
-    def _signs(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None:
-            parse_secrets(secret.get_secret_value())
-        return secret
-
-    @model_validator(mode="after")
-    def _one_secret(self) -> Self:
-        if (self.secret is None) == (self.secret_file is None):
-            raise ValueError("needs exactly one of `secret` and `secret_file`")
-        return self
-
-
-class AlertmanagerConfig(Frozen):
-    """A Prometheus Alertmanager, by its base URL."""
-
-    url: ReceiverUrl  # base, without /api/v2/alerts
-    allow_private: bool = True  # it usually stands on this network
-
-
-class ChannelConfig(Frozen):
-    """One destination: exactly one key."""
-
-    webhook: WebhookConfig | None = None
-    alertmanager: AlertmanagerConfig | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if (self.webhook is None) == (self.alertmanager is None):
-            raise ValueError("needs exactly one of `webhook` and `alertmanager`")
-        return self

@@ -5,9 +5,9 @@ from typing import Protocol
 
 from monitors.alerts.alertmanager import event_body
 from monitors.alerts.channels import by_name
+from monitors.alerts.config import ChannelConfig
 from monitors.alerts.dedup import AlertKey, Step, key_of, key_of_change, step
 from monitors.alerts.payload import webhook_body
-from monitors.config import ChannelConfig
 from monitors.episodes import Change, EpisodeKey, EpisodeSeverity, episodes
 from router.clock import Clock
 from storage.records import Alert, Delivery, Verdict

@@ -3,8 +3,8 @@
 import msgspec
 
 from monitors.alerts.alertmanager import alert_of
+from monitors.alerts.config import ChannelConfig
 from monitors.alerts.payload import webhook_body
-from monitors.config import ChannelConfig
 from monitors.windows import SECOND_US
 from storage.records import Alert
 

@@ -14,7 +14,7 @@ from support.empty_log import open_empty_log
 from support.webhook_receiver import receiving, wait_until
 
 from monitors.alerts.alertmanager import REPEAT_S
-from monitors.config import ChannelConfig
+from monitors.alerts.config import ChannelConfig
 from storage.repository import Repository
 
 CONFIG = "route: {receiver: none}\nreceivers: [{name: none}]\nglobal: {resolve_timeout: 2s}\n"

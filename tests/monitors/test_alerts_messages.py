@@ -11,7 +11,7 @@ from monitors.alerts.alertmanager import event_body, expiring
 from monitors.alerts.channels import by_name, channel_name
 from monitors.alerts.payload import MAX_BYTES, webhook_body
 from monitors.alerts.signing import parse_secrets, signature
-from monitors.config import ChannelConfig
+from monitors.alerts.config import ChannelConfig
 from monitors.errors import AddressRefused, SecretInvalid
 from storage.records import Alert
 

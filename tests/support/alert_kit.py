@@ -8,8 +8,8 @@ from typing import Literal
 
 from gateway.alert_sender import AlertSender
 from gateway.delivery import DeliveryLoop
+from monitors.alerts.config import ChannelConfig
 from monitors.alerts.pipeline import AlertPipeline
-from monitors.config import ChannelConfig
 from monitors.episodes import Change
 from storage.ids import IdSource
 from storage.records import Delivery, Verdict
