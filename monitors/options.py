@@ -4,7 +4,7 @@
 holds without one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -15,12 +15,22 @@ class MaterialOptions(Protocol):
 
     @property
     def psi(self) -> float:
-        """PSI, less what equal windows show."""
+        """Lower end of the interval of PSI."""
         ...
 
     @property
     def wasserstein_sd(self) -> float:
         """Wasserstein-1 over the reference's standard deviation."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """Change of the share of a category, or of missing rows, 0..1."""
+        ...
+
+    @property
+    def new_share(self) -> float:
+        """Share of rows whose category the reference never had, 0..1."""
         ...
 
     @property
@@ -101,6 +111,11 @@ class MonitorOptions(Protocol):
         ...
 
     @property
+    def segments(self) -> Sequence[str]:
+        """Keys whose values are watched apart: `variant`, `model`, `version`, ..."""
+        ...
+
+    @property
     def features(self) -> Mapping[str, FeatureOptions]:
         """Overrides by signal name."""
         ...
@@ -115,8 +130,10 @@ class MonitorOptions(Protocol):
 class Material:
     """Defaults of `monitors.material`."""
 
-    psi: float = 0.1
+    psi: float = 0.02
     wasserstein_sd: float = 0.1
+    share: float = 0.01
+    new_share: float = 0.002
     critical_psi: float = 0.25
 
 
@@ -131,6 +148,7 @@ class Monitors:
     min_samples: int = 50
     clear_after: int = 3
     material: MaterialOptions = Material()
+    segments: Sequence[str] = ("variant",)
     features: Mapping[str, FeatureOptions] = field(default_factory=dict)
     baseline: BaselineOptions | None = None
 
