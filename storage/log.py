@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.browse import LogFilter, Page, Position
+from storage.new_rows import Among, NewRows
 from storage.reader import Column, Record, Scope, Window
 from storage.watermarks import Watermark
 from storage.writer import Batch
@@ -287,6 +288,37 @@ class LogReads(Protocol):
 
         With inputs of models (`input.<name>`) among the features, over the rows of the inputs.
         """
+        ...
+
+    def rows_after(
+        self,
+        route: str,
+        features: Sequence[str],
+        after: int,
+        *,
+        keys: Sequence[str] = (),
+        limit: int = 200_000,
+    ) -> NewRows:
+        """Return the primary rows of a route that batches after `after` brought.
+
+        Whole batches and at least one, at most about `limit` rows. A read after the `batch` of
+        the one before sees every row once, however late it came. A log that was made anew may
+        end before `after`: then there are no rows, and its end is the batch to go on from.
+
+        Parameters
+        ----------
+        features : sequence of str
+            Signals and inputs of models (`input.<name>`).
+        after : int
+            Number of the batch that was read last; 0 and -1 are before all (-1: also before the
+            rows of the oldest files).
+        keys : sequence of str
+            Keys of segments: `variant`, `model`, `version`, `tenant`, `language`, `tag`.
+        """
+        ...
+
+    def ids_in(self, scope: Scope, feature: str, among: Among, *, limit: int = 5) -> list[str]:
+        """Return the newest predictions of a scope whose feature has a value, newest first."""
         ...
 
     def record(self, prediction_id: str) -> Record | None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from storage import browse, reader
+from storage import browse, new_rows, reader
 from storage.log import (
     AttemptCounts,
     CategoryCounts,
@@ -102,6 +102,25 @@ class LogReader:
         return reader.feature_columns(
             self.connection, route, features, Window(window_from, window_to), variant=variant
         )
+
+    def rows_after(
+        self,
+        route: str,
+        features: Sequence[str],
+        after: int,
+        *,
+        keys: Sequence[str] = (),
+        limit: int = 200_000,
+    ) -> new_rows.NewRows:
+        """Return the primary rows of a route that batches after `after` brought."""
+        asked = new_rows.Asked(route, after, features, keys)
+        return new_rows.rows_after(self.connection, asked, limit=limit)
+
+    def ids_in(
+        self, scope: Scope, feature: str, among: new_rows.Among, *, limit: int = 5
+    ) -> list[str]:
+        """Return the newest predictions of a scope whose feature has a value, newest first."""
+        return new_rows.ids_in(self.connection, scope, feature, among, limit=limit)
 
     def record(self, prediction_id: str) -> Record | None:
         """Return one prediction with its `attempt_list`, `payload` and `feedback`."""

@@ -151,7 +151,7 @@ def feature_columns(
         [*_bounds(window), route, variant],
     ).fetchnumpy()
     return {
-        name: _column(found[f"c{number}"], is_number=name in numeric and numeric[name])
+        name: column_from(found[f"c{number}"], is_number=name in numeric and numeric[name])
         for number, name in enumerate(features)
     }
 
@@ -168,13 +168,17 @@ def _feature_expression(name: str) -> str:
     )
 
 
-def _column(values: npt.NDArray[Any], *, is_number: bool) -> Column:
+def column_from(values: npt.NDArray[Any], *, is_number: bool) -> Column:
+    """Return a column as it was fetched: numbers with NaN, others with None for unknown."""
     if is_number:
         return np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
-    missing = np.ma.getmaskarray(values)
-    return [
-        None if gone else value for value, gone in zip(np.ma.getdata(values), missing, strict=True)
-    ]
+    return words_from(values)
+
+
+def words_from(values: npt.NDArray[Any]) -> list[str | None]:
+    """Return a column of text as it was fetched, with None for unknown."""
+    found: list[str | None] = values.tolist()
+    return found
 
 
 def record(connection: duckdb.DuckDBPyConnection, prediction_id: str) -> Record | None:

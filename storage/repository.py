@@ -22,6 +22,7 @@ from storage.log import (
 )
 from storage.log_reader import LogReader
 from storage.monitor_records import Detector, Silence
+from storage.new_rows import Among, NewRows
 from storage.reader import Column, Record, Scope, Window
 from storage.records import Alert, Baseline, Delivery, Verdict
 from storage.rollups.cells import note_baselines
@@ -130,6 +131,24 @@ class Repository:
         """Return raw columns over primary rows of a route; see `reader.feature_columns`."""
         with self.snapshot() as log:
             return log.feature_columns(route, features, window_from, window_to, variant=variant)
+
+    def rows_after(
+        self,
+        route: str,
+        features: Sequence[str],
+        after: int,
+        *,
+        keys: Sequence[str] = (),
+        limit: int = 200_000,
+    ) -> NewRows:
+        """Return the primary rows of a route that batches after `after` brought."""
+        with self.snapshot() as log:
+            return log.rows_after(route, features, after, keys=keys, limit=limit)
+
+    def ids_in(self, scope: Scope, feature: str, among: Among, *, limit: int = 5) -> list[str]:
+        """Return the newest predictions of a scope whose feature has a value, newest first."""
+        with self.snapshot() as log:
+            return log.ids_in(scope, feature, among, limit=limit)
 
     def record(self, prediction_id: str) -> Record | None:
         """Return one prediction with its `attempt_list`, `payload` and `feedback`."""

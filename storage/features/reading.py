@@ -18,8 +18,8 @@ class InputRows(NamedTuple):
     Attributes
     ----------
     query : str
-        Columns `prediction_id`, `row_no` and `input_0` onwards, one for each name; `$1` and `$2`
-        are the window, `$3` the route.
+        Columns `prediction_id`, `row_no` and `input_0` onwards, one for each name. Unless other
+        rows are asked for, `$1` and `$2` are the window and `$3` the route.
     numeric : dict of str to bool
         Whether a name's column is of numbers, else it is of text; in order of the names.
     """
@@ -28,10 +28,31 @@ class InputRows(NamedTuple):
     numeric: dict[str, bool]
 
 
-def input_rows(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> InputRows:
+_WINDOW = "started_at >= $1 AND started_at < $2 AND route = $3"
+
+
+def known_inputs(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
+    """Return those of some names (`input.<name>`) that a model was ever asked with, in order."""
+    known = {INPUT + field.name for schema in all_schemas(connection) for field in schema.fields}
+    return [name for name in dict.fromkeys(names) if name in known]
+
+
+def input_rows(
+    connection: duckdb.DuckDBPyConnection,
+    names: Sequence[str],
+    where: str = _WINDOW,
+    more: Sequence[str] = (),
+) -> InputRows:
     """Return the rows of every model that has one of some inputs (`input.<name>`).
 
     A feature that was ever a number is read as a number: what of it was text or a flag is unknown.
+
+    Parameters
+    ----------
+    where : str
+        A condition over the rows of inputs, as SQL.
+    more : sequence of str
+        Further columns of theirs.
 
     Raises
     ------
@@ -49,18 +70,19 @@ def input_rows(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> I
     models = {
         schema.model for schema in schemas if any(one.name in wanted for one in schema.fields)
     }
-    parts = [_rows_of(schema, numeric) for schema in schemas if schema.model in models]
+    kept = ", ".join(("prediction_id", "row_no", *more))
+    parts = [
+        f'SELECT {kept}{_columns(schema, numeric)} FROM "{schema.table}" WHERE {where}'  # noqa: S608 (our names)
+        for schema in schemas
+        if schema.model in models
+    ]
     return InputRows(" UNION ALL ".join(parts), numeric)
 
 
-def _rows_of(schema: Schema, numeric: dict[str, bool]) -> str:
-    columns = "".join(
+def _columns(schema: Schema, numeric: dict[str, bool]) -> str:
+    return "".join(
         f", {_column(schema, name, is_number)} AS input_{number}"
         for number, (name, is_number) in enumerate(numeric.items())
-    )
-    return (
-        f'SELECT prediction_id, row_no{columns} FROM "{schema.table}"'  # noqa: S608 (our names)
-        " WHERE started_at >= $1 AND started_at < $2 AND route = $3"
     )
 
 

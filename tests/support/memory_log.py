@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import floor, isfinite
+from math import floor, isfinite, isnan
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from storage.log import (
     ValueCounts,
     is_behind,
 )
+from storage.new_rows import Among, KeyColumn, NewRows, Rows
 from storage.reader import Column, Record, Scope, Window
 from storage.records import Attempt, Feedback, Prediction, Signals
 from storage.rollups.buckets import bucket_of
@@ -157,16 +158,36 @@ class MemoryLog:
     ) -> Mapping[str, Column]:
         scope = Scope(Window(window_from, window_to), route, variant=variant)
         rows = sorted(self._rows(scope, exact=True), key=lambda row: _order(row.facts))
-        columns: dict[str, Column] = {}
-        for name in features:
-            if name in _TEXT_COLUMNS:
-                columns[name] = [_word(row, name) for row in rows]
-            else:
-                numbers = [_number(row, name) for row in rows]
-                columns[name] = np.array(
-                    [np.nan if number is None else number for number in numbers], dtype=np.float64
-                )
-        return columns
+        return _columns(rows, features)
+
+    def rows_after(
+        self,
+        route: str,
+        features: Sequence[str],
+        after: int,
+        *,
+        keys: Sequence[str] = (),
+        limit: int = 200_000,
+    ) -> NewRows:
+        scope = Scope(Window(0, 2**62), route)
+        behind = [row for row in self._facts if row.batch > after and _chosen(row, scope)]
+        read: list[Row] = []
+        last, more = self._batch, False
+        for _, rows in _grouped(behind, lambda row: row.batch):
+            if read and len(read) + len(rows) > limit:
+                last, more = read[-1].batch, True
+                break
+            read += sorted(rows, key=lambda row: _order(row.facts))
+        started = np.array([row.facts.started_at for row in read], dtype=np.int64)
+        known = {key: _keys(read, key) for key in keys}
+        empty = Rows(np.zeros(0, dtype=np.int64), {}, {key: [] for key in keys})
+        return NewRows(last, more, Rows(started, _columns(read, features), known), empty)
+
+    def ids_in(self, scope: Scope, feature: str, among: Among, *, limit: int = 5) -> list[str]:
+        rows = sorted(
+            self._rows(scope, exact=True), key=lambda row: _order(row.facts), reverse=True
+        )
+        return [row.facts.id for row in rows if _is_among(row, feature, among)][:limit]
 
     def record(self, prediction_id: str) -> Record | None:
         for row in self._facts:
@@ -336,6 +357,40 @@ def _word(row: Row, name: str) -> str | None:
     if name == "refusal":
         return None if row.signals.refusal is None else str(row.signals.refusal).lower()
     return row.signals.language
+
+
+def _columns(rows: Sequence[Row], features: Sequence[str]) -> dict[str, Column]:
+    columns: dict[str, Column] = {}
+    for name in features:
+        if name in _TEXT_COLUMNS:
+            columns[name] = [_word(row, name) for row in rows]
+        else:
+            numbers = [_number(row, name) for row in rows]
+            columns[name] = np.array(
+                [np.nan if number is None else number for number in numbers], dtype=np.float64
+            )
+    return columns
+
+
+def _keys(rows: Sequence[Row], key: str) -> KeyColumn:
+    if key == "tag":
+        return [list(row.facts.tags) for row in rows]
+    if key == "language":
+        return [row.signals.language for row in rows]
+    return [row.model if key == "model" else getattr(row.facts, key) for row in rows]
+
+
+def _is_among(row: Row, feature: str, among: Among) -> bool:
+    if feature in _TEXT_COLUMNS:
+        return _word(row, feature) == among.value
+    number = _number(row, feature)
+    if number is None or isnan(number):
+        return among == Among()
+    if among == Among():
+        return False
+    return (among.low is None or number >= among.low) and (
+        among.high is None or number < among.high
+    )
 
 
 def _failed(p: Prediction) -> bool:

@@ -16,6 +16,7 @@ from support.memory_log import MemoryLog
 
 from storage.browse import LogFilter
 from storage.log import CATEGORIES, MEASURES, Cutoffs, LogReads, PredictionLog
+from storage.new_rows import Among
 from storage.reader import Scope, Window
 from storage.records import End, Feedback, Signals
 from storage.repository import Repository
@@ -117,6 +118,41 @@ def test_following_gives_each_row_once(log: PredictionLog) -> None:
         page = log.following(wanted, page.after, limit=2)
         seen += [row["id"] for row in page.rows]
     assert seen == [id_of(1), id_of(6), id_of(7), id_of(2)]
+
+
+def test_new_rows_are_read_once(log: PredictionLog) -> None:
+    """Reads by batch give every primary row of a route once, late ones too, in whole batches."""
+    log.append(batch_of([end_of(5), end_of(4), end_of(6, role="shadow")]), now_us=NOW)
+    log.append(batch_of([end_of(9, route="code")]), now_us=NOW)
+    log.append(batch_of([end_of(1, ttft_s=None), end_of(7), end_of(3)]), now_us=NOW)
+    log.append(batch_of([end_of(2, version="v2", tags=())]), now_us=NOW)
+    reads = []
+    after = 0
+    for _ in range(4):
+        found = log.rows_after("chat", ["ttft_s"], after, keys=["version", "tag"], limit=4)
+        reads.append((found.batch, found.more, (found.requests.started_at - NOW).tolist()))
+        after = found.batch
+    assert reads == [(1, True, [4, 5]), (4, False, [1, 3, 7, 2]), (4, False, []), (4, False, [])]
+    first = log.rows_after("chat", ["ttft_s", "refusal"], 2, keys=["version", "tag"], limit=1)
+    assert (first.batch, first.more) == (3, True)
+    np.testing.assert_array_equal(np.asarray(first.requests.columns["ttft_s"]), [np.nan, 0.1, 0.1])
+    assert first.requests.columns["refusal"] == [None] * 3
+    last = log.rows_after("chat", ["error"], 3, keys=["version", "model", "tag"])
+    assert last.requests.columns == {"error": ["false"]}
+    assert last.requests.keys == {"version": ["v2"], "model": ["m-2"], "tag": [[]]}
+    assert log.rows_after("chat", [], 99).batch == 4
+
+
+def test_samples_have_the_value(log: PredictionLog) -> None:
+    """The newest predictions of a scope whose feature lies in a cell, by range, word or unknown."""
+    seconds = [0.5, 1.0, 2.0, None, 1.5]
+    ends = [end_of(i, ttft_s=at, finish_reason=str(i % 2)) for i, at in enumerate(seconds)]
+    log.append(batch_of(ends), now_us=NOW)
+    scope = Scope(ALWAYS, "chat", variant="primary")
+    assert log.ids_in(scope, "ttft_s", Among(1.0, 2.0)) == [id_of(4), id_of(1)]
+    assert log.ids_in(scope, "ttft_s", Among(high=2.0), limit=1) == [id_of(4)]
+    assert log.ids_in(scope, "ttft_s", Among()) == [id_of(3)]
+    assert log.ids_in(scope, "finish_reason", Among(value="1")) == [id_of(3), id_of(1)]
 
 
 def test_columns_are_in_order_of_time(log: PredictionLog) -> None:

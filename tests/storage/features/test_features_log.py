@@ -21,6 +21,7 @@ from storage.ingest import Ingester
 from storage.lifecycle.compaction import compact
 from storage.lifecycle.forget import ForgetRequest, forget
 from storage.log import Cutoffs
+from storage.new_rows import Among
 from storage.reader import Scope, Window
 from storage.records import End, InputRow, Signals
 from storage.repository import Repository
@@ -108,6 +109,27 @@ def test_schemas_evolve(database: Database) -> None:
     assert flags == ["true", "false", None, None, "true", "true"]
     shown = query(database, "SELECT features.age, features.age_2, row_no FROM inputs_churn")
     assert shown[1:5] == [(31.5, None, 0), (7, None, 1), (None, None, 0), (None, "unknown", 0)]
+
+
+def test_new_rows_have_their_inputs(database: Database) -> None:
+    """Inputs have rows of their own with the keys of their predictions; unknown names are none."""
+    log = Repository(database)
+    store(log, 0, ROWS[:2])
+    store(log, 10, ROWS[1:3], version="v2")
+    names = ["input.age", "input.plan", "latency_s", "input.never"]
+    found = log.rows_after("churn", names, 1, keys=["version", "tag"])
+    assert list(found.requests.columns) == ["latency_s"]
+    assert found.requests.keys["version"] == ["v2", "v2"]
+    np.testing.assert_equal(found.inputs.columns["input.age"], [31.5, 7, np.nan])
+    assert found.inputs.columns["input.plan"] == ["pro", None, "pro"]
+    assert found.inputs.keys == {"version": ["v2"] * 3, "tag": [["a", "b"]] * 3}
+    assert (found.inputs.started_at - NOW).tolist() == [10, 10, 11]
+    assert len(log.rows_after("churn", names, 0).inputs.started_at) == 6
+    assert log.rows_after("churn", ["input.never"], 0).inputs.columns == {}
+    scope = Scope(Window(*WINDOW), "churn", model="churn")
+    assert log.ids_in(scope, "input.age", Among(0, 31)) == [id_of(10), id_of(1), id_of(0)]
+    assert log.ids_in(scope, "input.plan", Among(value="basic")) == [id_of(0)]
+    assert log.ids_in(scope, "input.never", Among()) == []
 
 
 def test_the_page_shows_a_query_that_runs(database: Database) -> None:
