@@ -1,7 +1,7 @@
 """Configuration of monitors: section `monitors`."""
 
 from datetime import UTC, datetime
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -12,8 +12,10 @@ from router.durations import DurationSeconds
 class MaterialConfig(Frozen):
     """Effect sizes below which evidence alone raises nothing."""
 
-    psi: float = Field(0.1, gt=0)  # numbers and categories; less what equal windows show
+    psi: float = Field(0.02, gt=0)  # lower end of the 95 % interval of PSI
     wasserstein_sd: float = Field(0.1, gt=0)  # W1 over the reference's standard deviation
+    share: float = Field(0.01, gt=0, le=1)  # change of a category's share, or of missing rows
+    new_share: float = Field(0.002, gt=0, le=1)  # rows with a category the baseline never had
     critical_psi: float = Field(0.25, gt=0)  # from here on an alert is critical
 
 
@@ -40,6 +42,9 @@ class BaselineConfig(Frozen):
         return self
 
 
+SegmentKey = Literal["variant", "model", "version", "tenant", "tag", "language"]
+
+
 class MonitorsConfig(Frozen):
     """What is compared, how often, and how many false alarms are acceptable."""
 
@@ -50,5 +55,6 @@ class MonitorsConfig(Frozen):
     min_samples: int = Field(50, ge=10)  # fewer rows in either window: not enough data
     clear_after: int = Field(3, ge=1)  # looks below half the material level that resolve an alert
     material: MaterialConfig = MaterialConfig()
+    segments: tuple[SegmentKey, ...] = ("variant",)  # values of these keys are watched apart
     features: dict[str, FeatureConfig] = Field({})  # overrides by signal name
     baseline: BaselineConfig | None = None  # default: set with `monitor baseline set`
