@@ -1,13 +1,15 @@
 """References: what a feature looked like when things were well, named and versioned."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from monitors.errors import BaselineInvalid, NoBaseline
+from monitors.references.rows import ColumnRows, CountedRows, FeatureRows
+from monitors.references.stored import HOURS, Plan, stored_form
 from monitors.signals.table import SIGNALS_BY_NAME, Kind
 from monitors.windows import Window
 from stats.arrays import CountArray, FloatArray
@@ -23,12 +25,6 @@ Column = npt.NDArray[Any] | Sequence[object]
 ReferenceColumn = Column | Mapping[str | None, int]
 """A reference's values: a row each, or rows by category."""
 
-SAMPLE_ROWS = 4096
-"""Order statistics of a reference that are kept for exact distances.
-
-Evenly spaced ones: their distribution function is within 1 / (2 x 4096) of that of all rows.
-"""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
@@ -42,6 +38,12 @@ class Reference:
         Reference rows by cell.
     sample : Ecdf or None
         At most `SAMPLE_ROWS` order statistics of a number; None for categories.
+    segments : mapping of str to ndarray of int64, shape (cells.size,)
+        Counts of the rows of a segment, `key=value`; a row without a value is in none.
+    hours : ndarray of int64, shape (168, cells.size), or None
+        Counts by hour of the week, see `stored.hour_of_week`; None unless asked for.
+    dispersion : float
+        Variance of sums over looks, over that of as many independent rows; at least 1.
     """
 
     feature: str
@@ -50,17 +52,20 @@ class Reference:
     cells: NumericCells | CategoryCells
     counts: CountArray
     sample: Ecdf | None
+    segments: Mapping[str, CountArray] = field(default_factory=dict)
+    hours: CountArray | None = None
+    dispersion: float = 1.0
 
 
 def build_baseline(
     name: str, route: str, window: Window, columns: Mapping[str, ReferenceColumn], created_at: int
 ) -> Baseline:
-    """Make version 1 of a baseline; `next_version` numbers it among its namesakes.
+    """Make version 1 of a baseline of columns alone: without segments and without hours.
 
     Parameters
     ----------
     columns : mapping of str to array_like of shape (rows,), or mapping of category to rows
-        By signal name; each is asked for once. A feature that is missing throughout is left out.
+        By feature; each is asked for once. A feature that is missing throughout is left out.
 
     Raises
     ------
@@ -70,8 +75,8 @@ def build_baseline(
     cells: dict[str, object] = {}
     rows = 0
     for feature, column in columns.items():
-        rows = max(rows, _rows_of(column))
-        stored = _store(SIGNALS_BY_NAME[feature].kind, column)
+        rows = max(rows, sum(column.values()) if isinstance(column, Mapping) else len(column))
+        stored = stored_form(rows_of_column(feature, column), Plan())
         if stored is not None:
             cells[feature] = stored
     if not cells:
@@ -89,6 +94,23 @@ def build_baseline(
         rows=rows,
         cells=cells,
     )
+
+
+def rows_of_column(feature: str, column: ReferenceColumn) -> FeatureRows:
+    """Return a column as rows; a feature that is no signal is a number if its values are."""
+    if isinstance(column, Mapping):
+        return CountedRows(column)
+    signal = SIGNALS_BY_NAME.get(feature)
+    return ColumnRows(_kind_of(column) if signal is None else signal.kind, column)
+
+
+def _kind_of(column: Column) -> Kind:
+    if isinstance(column, np.ndarray) and column.dtype != np.object_:
+        return "numeric" if column.dtype.kind in "iuf" else "categorical"
+    for value in column:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            return "categorical"
+    return "numeric"
 
 
 def next_version(baseline: Baseline, existing: Iterable[Baseline]) -> int:
@@ -151,61 +173,10 @@ def numbers(column: Column) -> FloatArray:
     return np.asarray(column, dtype=np.float64)
 
 
-def order_statistics(sample: Ecdf, limit: int = SAMPLE_ROWS) -> FloatArray:
-    """Return at most `limit` rows of a sample: the middle one of each of `limit` equal parts."""
-    if sample.n <= limit:
-        return np.repeat(sample.support, sample.counts)
-    ranks = (2 * np.arange(limit) + 1) * sample.n // (2 * limit)
-    return sample.support[np.searchsorted(sample.cumulative[1:], ranks, side="right")]
-
-
-def _rows_of(column: ReferenceColumn) -> int:
-    return sum(column.values()) if isinstance(column, Mapping) else len(column)
-
-
-def _store(kind: Kind, column: ReferenceColumn) -> dict[str, object] | None:
-    builders: dict[Kind, Callable[[ReferenceColumn], dict[str, object]]] = {
-        "numeric": _store_numeric,
-        "categorical": _store_categorical,
-    }
-    try:
-        return builders[kind](column)
-    except StatsError:
-        return None
-
-
-def _store_numeric(column: ReferenceColumn) -> dict[str, object]:
-    assert not isinstance(column, Mapping), "numbers come as rows"
-    values = numbers(column)
-    sample = Ecdf.of(values)
-    cells = NumericCells.from_reference(sample)
-    counts = cells.count(values)
-    kept = Ecdf.of(order_statistics(sample))
-    return {
-        "rows": len(values),
-        "cells": cells.to_dict(),
-        "counts": counts.tolist(),
-        "sample": kept.support.tolist(),
-        "weights": kept.counts.tolist(),
-    }
-
-
-def _store_categorical(column: ReferenceColumn) -> dict[str, object]:
-    values = column if isinstance(column, Mapping) else list(column)
-    cells = CategoryCells.from_reference(values)
-    return {
-        "rows": _rows_of(column),
-        "cells": cells.to_dict(),
-        "counts": cells.count(values).tolist(),
-    }
-
-
 def _read(feature: str, stored: Mapping[str, Any]) -> Reference:
     cells = cells_from_dict(stored["cells"])
     numeric = isinstance(cells, NumericCells)
-    counts = np.asarray(stored["counts"], dtype=np.int64)
-    if counts.shape != (cells.size,):
-        raise ValueError(f"`{feature}` has {counts.size} counts over {cells.size} cells")
+    counts = _counts_over(cells.size, feature, stored["counts"])
     return Reference(
         feature=feature,
         kind="numeric" if numeric else "categorical",
@@ -213,7 +184,31 @@ def _read(feature: str, stored: Mapping[str, Any]) -> Reference:
         cells=cells,
         counts=counts,
         sample=Ecdf.of(stored["sample"], stored["weights"]) if numeric else None,
+        segments={
+            name: _counts_over(cells.size, feature, counted)
+            for name, counted in _mapping(stored.get("segments", {})).items()
+        },
+        hours=_read_hours(feature, cells.size, stored.get("hours")),
+        dispersion=max(1.0, float(stored.get("dispersion", 1.0))),
     )
+
+
+def _read_hours(feature: str, size: int, stored: object) -> CountArray | None:
+    if stored is None:
+        return None
+    hours = np.zeros((HOURS, size), dtype=np.int64)
+    for hour, counted in _mapping(stored).items():
+        if not 0 <= int(hour) < HOURS:
+            raise ValueError(f"`{feature}` has an hour {hour} of the week")
+        hours[int(hour)] = _counts_over(size, feature, counted)
+    return hours
+
+
+def _counts_over(size: int, feature: str, stored: object) -> CountArray:
+    counts = np.asarray(stored, dtype=np.int64)
+    if counts.shape != (size,):
+        raise ValueError(f"`{feature}` has {counts.size} counts over {size} cells")
+    return counts
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -140,14 +140,15 @@ def cells_from_dict(data: Mapping[str, Any]) -> Cells:
 def _table(values: Iterable[object] | Mapping[Any, int]) -> Counter[str | None]:
     if not isinstance(values, Mapping):
         # Named before they are counted, since a Counter takes True and 1 for the same key.
-        return Counter(map(_name, values))
+        return Counter(map(name_of, values))
     table: Counter[str | None] = Counter()
     for value, rows in values.items():
-        table[_name(value)] += rows
+        table[name_of(value)] += rows
     return table
 
 
-def _name(value: object) -> str | None:
+def name_of(value: object) -> str | None:
+    """Return what a value is called as a category; None is missing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bool | np.bool_):

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 
 from monitors.baselines import (
-    SAMPLE_ROWS,
     Column,
     build_baseline,
     choose_baseline,
     label,
     next_version,
-    order_statistics,
     read_references,
 )
 from monitors.config import BaselineConfig
 from monitors.errors import BaselineInvalid, NoBaseline
+from monitors.references.stored import SAMPLE_ROWS, order_statistics
 from monitors.windows import Window, baseline_window, from_us, to_us, window_ending
 from stats.ecdf import Ecdf
 from storage.records import Baseline
