@@ -13,12 +13,16 @@ ROWS_TO_READ = 50_000
 
 
 class ReportQuery(NamedTuple):
-    """What a report is about; a `route` or `model` of None is any; `exact` reads rows."""
+    """What a report is about; a `route` or `model` of None is any; `exact` reads rows.
+
+    `detail` adds what charts need: the timeline, and histograms of features.
+    """
 
     window: Window
     route: str | None = None
     model: str | None = None
     exact: bool = False
+    detail: bool = False
 
     @property
     def everything(self) -> Scope:

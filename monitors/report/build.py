@@ -4,28 +4,43 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+import msgspec
+
 from monitors.asked import ROWS_TO_READ, ReportQuery
 from monitors.counted import CountedWindows, Features, RowWindows
 from monitors.options import MonitorOptions
-from monitors.report.drift_part import DriftLook, RouteDrift, Windows, look_at_route
+from monitors.report.drift_part import DriftLook, RouteDrift, look_at_route
+from monitors.report.history import (
+    checks_of,
+    in_force,
+    onsets_of,
+    reported,
+    rollouts_of,
+    segment_findings,
+    step_of,
+    timeline_of,
+)
+from monitors.report.input_windows import WithInputs
 from monitors.report.model import (
     REPORT_VERSION,
     DataQuality,
-    Interval,
+    Finding,
     Report,
-    ReportedAlert,
     RouteTotal,
     Traffic,
     Upstream,
 )
+from monitors.report.notes import notes_of
 from monitors.report.numbers_of import Times, times_from_counts, times_from_rows
+from monitors.report.parts import Difference, Interval, Timeline
 from monitors.report.traffic import losses_of, totals_of, traffic_of, upstreams_of
-from monitors.windows import from_us
+from monitors.report.variants import differences_of, routes_with_variants
 from stats.buckets import RELATIVE_ERROR
-from storage import exact, ranks, reader
+from storage import exact, monitor_reads, ranks, reader
 from storage.log import CATEGORIES, MEASURES, ValueCounts
 from storage.log_reader import LogReader
-from storage.records import Alert, Baseline
+from storage.monitor_reads import RolloutEvent
+from storage.records import Baseline, Verdict
 from storage.repository import Repository
 
 
@@ -40,6 +55,11 @@ class _Reads(NamedTuple):
     upstreams: tuple[Upstream, ...]
     drift: tuple[RouteDrift, ...]
     losses: Sequence[dict[str, Any]]
+    differences: tuple[Difference, ...]
+    timeline: Timeline | None
+    verdicts: Sequence[Verdict]
+    rollouts: Sequence[RolloutEvent]
+    newest: int | None
 
 
 def build_report(
@@ -73,11 +93,10 @@ def build_report(
         The log cannot be read.
     """
     baselines = repository.load_baselines(query.route)
-    look = DriftLook(now_us, query.window, config)
+    look = DriftLook(now_us, query.window, config, query.detail)
     with repository.snapshot() if log is None else nullcontext(log) as snapshot:
         reads = _read(snapshot, query, look, baselines, rows_to_read)
     alerts = repository.alerts_between(query.window.from_us, query.window.to_us)
-    primaries = [row for row in reads.traffic if row.role == "primary"]
     return Report(
         version=REPORT_VERSION,
         generated_at=now_us,
@@ -88,18 +107,43 @@ def build_report(
         routes=reads.totals,
         traffic=reads.traffic,
         upstreams=reads.upstreams,
-        drift=tuple(finding for part in reads.drift for finding in part.findings),
-        alerts=tuple(_reported(a) for a in alerts if query.route in {None, a.route}),
-        data_quality=DataQuality(
-            interrupted=sum(row.interrupted for row in primaries),
-            tokens_unknown=sum(row.n - row.tokens_known for row in primaries),
-            cost_unknown=sum(row.n - row.cost_known for row in primaries),
-            spool_losses=losses_of(reads.losses),
-            missing=tuple(share for part in reads.drift for share in part.missing),
-        ),
-        notes=(*_notes(query, reads), *(note for part in reads.drift for note in part.notes)),
+        drift=_drift(reads),
+        alerts=tuple(reported(a) for a in alerts if query.route in {None, a.route}),
+        data_quality=_data_quality(reads),
+        notes=notes_of(query, reads),
         exact=reads.exact,
         relative_error=0.0 if reads.exact else RELATIVE_ERROR,
+        slos=checks_of(reads.verdicts, "slo"),
+        quality=checks_of(reads.verdicts, "quality"),
+        spend=checks_of(reads.verdicts, "spend"),
+        rollouts=rollouts_of(reads.rollouts),
+        differences=reads.differences,
+        baselines=tuple(in_force(d.baseline) for d in reads.drift if d.baseline is not None),
+        timeline=reads.timeline,
+    )
+
+
+def _drift(reads: _Reads) -> tuple[Finding, ...]:
+    """Put what the running monitor knows beside this report's own findings."""
+    onsets = onsets_of(reads.verdicts)
+    own = (finding for part in reads.drift for finding in part.findings)
+    dated = (
+        msgspec.structs.replace(f, onset_at=onsets.get((f.route, f.feature)))
+        if f.verdict == "drift"
+        else f
+        for f in own
+    )
+    return (*dated, *segment_findings(reads.verdicts))
+
+
+def _data_quality(reads: _Reads) -> DataQuality:
+    primaries = [row for row in reads.traffic if row.role == "primary"]
+    return DataQuality(
+        interrupted=sum(row.interrupted for row in primaries),
+        tokens_unknown=sum(row.n - row.tokens_known for row in primaries),
+        cost_unknown=sum(row.n - row.cost_known for row in primaries),
+        spool_losses=losses_of(reads.losses),
+        missing=tuple(share for part in reads.drift for share in part.missing),
     )
 
 
@@ -126,12 +170,10 @@ def _read(
     )
     traffic = traffic_of(counts, times)
     totals = totals_of(traffic, times)
-    windows: Windows
-    if by_rows and n <= rows_to_read:
-        windows = RowWindows(log, window)
-    else:
-        features = _features(log, query, values)
-        windows = CountedWindows(log, window, features, complete=complete, exact=by_rows)
+    few = by_rows and n <= rows_to_read
+    windows = WithInputs(
+        _windows(log, query, values, (complete, by_rows, few)), log, window, few=few
+    )
     drift = [look_at_route(look, total.route, baselines, windows) for total in totals]
     return _Reads(
         exact=by_rows,
@@ -142,7 +184,43 @@ def _read(
         upstreams=upstreams_of(attempts, times),
         drift=tuple(drift),
         losses=reader.losses(log.connection, window),
+        differences=_differences(log, query, traffic),
+        timeline=_timeline(log, query) if query.detail and n else None,
+        verdicts=monitor_reads.newest_verdicts(log.connection, window, query.route),
+        rollouts=monitor_reads.rollout_events(log.connection, window, query.route),
+        newest=None if n else monitor_reads.newest_start(log.connection, query.route),
     )
+
+
+def _windows(
+    log: LogReader,
+    query: ReportQuery,
+    values: Sequence[ValueCounts],
+    how: tuple[bool, bool, bool],
+) -> RowWindows | CountedWindows:
+    complete, by_rows, few = how
+    window = query.everything.window
+    if few:
+        return RowWindows(log, window)
+    features = _features(log, query, values)
+    return CountedWindows(log, window, features, complete=complete, exact=by_rows)
+
+
+def _differences(
+    log: LogReader, query: ReportQuery, traffic: Sequence[Traffic]
+) -> tuple[Difference, ...]:
+    if not routes_with_variants(traffic):
+        return ()
+    # The log remembers what percentiles were read from; few rows are counted quickly.
+    values = log.values(query.everything, MEASURES)
+    given = monitor_reads.scores(log.connection, query.everything.window, query.route)
+    return differences_of(traffic, values, given if query.model is None else ())
+
+
+def _timeline(log: LogReader, query: ReportQuery) -> Timeline:
+    step_us = step_of(query.window)
+    scope = query.everything._replace(role="primary")
+    return timeline_of(log.timeline(scope, step_us), step_us)
 
 
 def _times_of_rows(log: LogReader, scope: reader.Scope, *, many: bool) -> Times:
@@ -158,49 +236,3 @@ def _features(log: LogReader, query: ReportQuery, values: Sequence[ValueCounts])
     if not values or query.model is not None:
         values = log.values(query.primaries, MEASURES)
     return Features.of(values, log.categories(query.primaries, CATEGORIES))
-
-
-def _notes(query: ReportQuery, reads: _Reads) -> list[str]:
-    notes = []
-    if not reads.totals:
-        notes.append(
-            f"no predictions from {from_us(query.window.from_us)} to {from_us(query.window.to_us)}"
-        )
-    elif query.model is not None:
-        notes.append("drift, missing values, upstreams and alerts are of all models of a route")
-    if query.exact and not reads.exact:
-        notes.append(
-            f"rows before {from_us(reads.facts_from)} have expired, so that percentiles and"
-            " distances come from counts; choose an interval after it for exact ones"
-        )
-    if reads.covered != (query.window.from_us, query.window.to_us):
-        covered = f"{from_us(reads.covered.from_us)} to {from_us(reads.covered.to_us)}"
-        notes.append(f"rows of the interval's edges have expired; counts are of {covered}")
-    bounded = any(
-        "ks_most" in found.measurements for part in reads.drift for found in part.findings
-    )
-    if reads.exact and bounded:
-        notes.append(
-            "percentiles and PSI are exact; distances with `ks_most` are within bounds, and far"
-            " enough from every threshold for the verdict"
-        )
-    interrupted = sum(row.interrupted for row in reads.traffic)
-    if interrupted:
-        notes.append(f"{interrupted} interrupted requests count as errors; no percentile has them")
-    if reads.losses:
-        notes.append("records were lost before they reached the database; see data quality")
-    return notes
-
-
-def _reported(alert: Alert) -> ReportedAlert:
-    return ReportedAlert(
-        id=alert.id,
-        kind=alert.kind,
-        route=alert.route,
-        subject=alert.subject,
-        state=alert.state,
-        severity=alert.severity,
-        opened_at=alert.opened_at,
-        resolved_at=alert.resolved_at,
-        summary=alert.summary,
-    )

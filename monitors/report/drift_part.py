@@ -1,9 +1,9 @@
 """The drift part of a report: one fresh look over the whole interval, feature by feature."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-import numpy as np
+import msgspec
 
 from monitors.baselines import Column, Reference, choose_baseline, label, read_references
 from monitors.certainty import could_change
@@ -12,11 +12,15 @@ from monitors.errors import MonitorError
 from monitors.observed import Window as Seen
 from monitors.observed import missing_of, rows_of
 from monitors.options import MonitorOptions
+from monitors.report.family import FAMILY_LEVEL, share_level
+from monitors.report.histograms import histogram
+from monitors.report.history import measurements_of
 from monitors.report.model import Finding, MissingShare
 from monitors.schedule import watched
 from monitors.signals.table import Signal
-from monitors.verdicts import Levels, Look, judge, levels_for, per_look_alpha
+from monitors.verdicts import Levels, Look, judge, levels_for
 from monitors.windows import Window, from_us
+from storage.features.counting import INPUT
 from storage.records import Baseline, Verdict
 
 
@@ -37,19 +41,30 @@ class Windows(Protocol):
 
 
 class RouteDrift(NamedTuple):
-    """What one route gave."""
+    """What one route gave; `baseline` is what it was compared with."""
 
     findings: tuple[Finding, ...]
     missing: tuple[MissingShare, ...]
     notes: tuple[str, ...]
+    baseline: Baseline | None = None
 
 
 class DriftLook(NamedTuple):
-    """What routes are looked at with."""
+    """What routes are looked at with; `detail` asks for histograms."""
 
     at: int
     window: Window
     config: MonitorOptions
+    detail: bool = False
+
+
+class _Seen(NamedTuple):
+    """One feature, compared."""
+
+    signal: Signal
+    window: Seen
+    found: Comparison | TooFew
+    levels: Levels
 
 
 def look_at_route(
@@ -67,9 +82,9 @@ def look_at_route(
     except MonitorError as error:
         notes.append(f"no drift was computed: {error}")
         chosen = None
-    findings: list[Finding] = []
+    compared: list[_Seen] = []
     missing: list[MissingShare] = []
-    for signal in watched(look.config):
+    for signal in (*watched(look.config), *_inputs(look.config, references)):
         seen = windows.window(route, signal)
         rows, gone = rows_of(seen), missing_of(seen)
         if gone:
@@ -81,9 +96,44 @@ def look_at_route(
         if isinstance(found, Comparison) and could_change(found, levels):
             found, note = _decide(look, route, signal, references, windows, found)
             notes += note
-        verdict = _judge(look, chosen, found, levels)
-        findings.append(_finding(verdict, gone / rows if rows else None))
-    return RouteDrift(tuple(findings), tuple(missing), tuple(notes))
+        compared.append(_Seen(signal, seen, found, levels))
+    if chosen is None:
+        return RouteDrift((), tuple(missing), tuple(notes))
+    findings = _findings(look, chosen, references, compared)
+    return RouteDrift(findings, tuple(missing), tuple(notes), chosen)
+
+
+def _inputs(config: MonitorOptions, references: Mapping[str, Reference]) -> Iterator[Signal]:
+    """Yield the inputs of models that the baseline has, as what is watched."""
+    for name, reference in references.items():
+        own = config.features.get(name)
+        if name.startswith(INPUT) and (own is None or own.enabled):
+            yield Signal(name, reference.kind, "", "", "", "")
+
+
+def _findings(
+    look: DriftLook,
+    baseline: Baseline,
+    references: Mapping[str, Reference],
+    compared: Sequence[_Seen],
+) -> tuple[Finding, ...]:
+    found = [seen.found for seen in compared if isinstance(seen.found, Comparison)]
+    shared = share_level(found)
+    findings = []
+    for seen in compared:
+        one, adjusted = seen.found, None
+        if isinstance(one, Comparison):
+            one, adjusted = shared[one.feature]
+        verdict = _judge(look, baseline, one, seen.levels)
+        rows = rows_of(seen.window)
+        finding = _finding(verdict, missing_of(seen.window) / rows if rows else None)
+        bins = (
+            histogram(references[seen.signal.name], seen.window, look.config.min_samples)
+            if look.detail and isinstance(one, Comparison)
+            else ()
+        )
+        findings.append(msgspec.structs.replace(finding, p_adjusted=adjusted, histogram=bins))
+    return tuple(findings)
 
 
 def _compare(
@@ -93,7 +143,7 @@ def _compare(
     reference = references.get(signal.name)
     if reference is None:
         return TooFew(signal.name, signal.kind, 0, rows_of(seen), config.min_samples)
-    alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(references))
+    alpha = FAMILY_LEVEL / max(1, len(references))
     return compare(reference, seen, alpha=alpha, min_samples=config.min_samples)
 
 
@@ -149,11 +199,7 @@ def _finding(verdict: Verdict, missing_share: float | None) -> Finding:
         missing_share=missing_share,
         baseline=verdict.baseline,
         cause=str(details["cause"]) if measured else _too_few(verdict),
-        measurements={
-            name: float(value)
-            for name, value in details.items()
-            if measured and isinstance(value, float) and np.isfinite(value)
-        },
+        measurements=measurements_of(details) if measured else {},
     )
 
 

@@ -8,17 +8,19 @@ from typing import Literal
 
 import msgspec
 
+from monitors.report.parts import (
+    BaselineInForce,
+    Bin,
+    Check,
+    Difference,
+    Interval,
+    Rollout,
+    Severity,
+    Timeline,
+    Verdict,
+)
+
 REPORT_VERSION = 1
-
-Verdict = Literal["ok", "drift", "breach", "not_enough_data", "stale"]
-Severity = Literal["none", "warning", "critical"]
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """Half open: [from_us, to_us)."""
-
-    from_us: int
-    to_us: int
 
 
 class ReasonCount(msgspec.Struct, frozen=True):
@@ -138,6 +140,17 @@ class Finding(msgspec.Struct, frozen=True):
         `name@version`.
     measurements : dict
         Every number computed, by name.
+    segment : str
+        Rows that were looked at, `key=value`; empty is all rows of the route. Findings of segments
+        are the last verdicts of the running monitor, those of all rows are made for the report.
+    window : Interval or None
+        Rows that were looked at, where that is not the report's interval.
+    onset_at : int or None
+        When the change began, as the running monitor estimates it.
+    p_adjusted : float or None
+        Holm's over the features of the route: `drift` needs 0.01 at most.
+    histogram : tuple of Bin
+        Rows over the cells that were compared; only where details were asked for.
     """
 
     route: str
@@ -156,6 +169,11 @@ class Finding(msgspec.Struct, frozen=True):
     baseline: str
     cause: str
     measurements: dict[str, float]
+    segment: str = ""
+    window: Interval | None = None
+    onset_at: int | None = None
+    p_adjusted: float | None = None
+    histogram: tuple[Bin, ...] = ()
 
 
 class ReportedAlert(msgspec.Struct, frozen=True):
@@ -170,6 +188,7 @@ class ReportedAlert(msgspec.Struct, frozen=True):
     opened_at: int
     resolved_at: int | None
     summary: str
+    onset_at: int | None = None
 
 
 class SpoolLoss(msgspec.Struct, frozen=True):
@@ -233,6 +252,12 @@ class Report(msgspec.Struct, frozen=True):
         `wasserstein_sd_least`, `wasserstein_sd_most`.
     relative_error : float
         The most by which a percentile is off, as a share of itself.
+    slos, quality, spend : tuple of Check
+        Last verdicts of the interval.
+    differences : tuple of Difference
+        Of every variant from the largest of its route.
+    timeline : Timeline or None
+        Only where details were asked for.
     """
 
     version: int
@@ -250,3 +275,10 @@ class Report(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     exact: bool = True
     relative_error: float = 0.0
+    slos: tuple[Check, ...] = ()
+    quality: tuple[Check, ...] = ()
+    spend: tuple[Check, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    baselines: tuple[BaselineInForce, ...] = ()
+    timeline: Timeline | None = None

@@ -8,7 +8,8 @@ from monitors.asked import ReportQuery
 from monitors.config import MonitorsConfig
 from monitors.report.build import build_report
 from monitors.report.gates import Gate, Outcome, check_gates, parse_gates
-from monitors.report.model import Finding, Report, Severity, Verdict
+from monitors.report.model import Finding, Report
+from monitors.report.parts import Severity, Verdict
 from monitors.report.text import render_text
 from monitors.windows import Window
 from storage.repository import Repository
