@@ -5,7 +5,10 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from monitors.quality.config import ContractConfig, QualityConfig
 from monitors.sections import Frozen
+from monitors.slo.config import SloConfig
+from monitors.spend.config import SpendConfig
 from router.durations import DurationSeconds
 
 
@@ -19,7 +22,7 @@ class MaterialConfig(Frozen):
     critical_psi: float = Field(0.25, gt=0)  # from here on an alert is critical
 
 
-class FeatureConfig(Frozen):
+class FeatureConfig(ContractConfig):
     """What differs for one signal."""
 
     enabled: bool = True  # false: not compared
@@ -57,4 +60,7 @@ class MonitorsConfig(Frozen):
     material: MaterialConfig = MaterialConfig()
     segments: tuple[SegmentKey, ...] = ("variant",)  # values of these keys are watched apart
     features: dict[str, FeatureConfig] = Field({})  # overrides by signal name
+    slos: dict[str, SloConfig] = Field({})  # `errors`, 0.99 of any route, is one unless off
+    quality: QualityConfig = QualityConfig()
+    spend: SpendConfig = SpendConfig()
     baseline: BaselineConfig | None = None  # default: set with `monitor baseline set`

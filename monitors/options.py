@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from monitors.quality.options import QUALITY_DEFAULTS, ContractOptions, QualityOptions
+from monitors.slo.options import SloOptions
+from monitors.spend.options import SPEND_DEFAULTS, SpendOptions
+
 
 class MaterialOptions(Protocol):
     """Effect sizes below which evidence alone raises nothing."""
@@ -39,7 +43,7 @@ class MaterialOptions(Protocol):
         ...
 
 
-class FeatureOptions(Protocol):
+class FeatureOptions(ContractOptions, Protocol):
     """What differs for one signal."""
 
     @property
@@ -121,6 +125,21 @@ class MonitorOptions(Protocol):
         ...
 
     @property
+    def slos(self) -> Mapping[str, SloOptions]:
+        """Objectives by name, beside those of `monitors.slo.options.DEFAULT_SLOS`."""
+        ...
+
+    @property
+    def quality(self) -> QualityOptions:
+        """What is watched of data quality."""
+        ...
+
+    @property
+    def spend(self) -> SpendOptions:
+        """Caps, and hours against earlier days."""
+        ...
+
+    @property
     def baseline(self) -> BaselineOptions | None:
         """The configured reference period."""
         ...
@@ -150,6 +169,9 @@ class Monitors:
     material: MaterialOptions = Material()
     segments: Sequence[str] = ("variant",)
     features: Mapping[str, FeatureOptions] = field(default_factory=dict)
+    slos: Mapping[str, SloOptions] = field(default_factory=dict)
+    quality: QualityOptions = QUALITY_DEFAULTS
+    spend: SpendOptions = SPEND_DEFAULTS
     baseline: BaselineOptions | None = None
 
 
