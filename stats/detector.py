@@ -1,82 +1,106 @@
 """Sequential detector with a bound on false alarms over all looks: a conformal e-detector.
 
-It holds counts and a few dozen numbers, never rows. A look takes the look's counts over the
-same cells, so that the answer does not depend on the order or the sharding of its rows.
+It holds counts and a few dozen numbers, never rows, and is deterministic: a look takes the
+look's counts, so that the answer does not depend on the order or the sharding of its rows.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+import struct
+import zlib
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import CountArray, FloatArray, as_counts
-from stats.bets import ODDS, POLYNOMIALS, STAKES, log_rank_bets, log_rate_bets, rank_p_values
-from stats.categories import Cells
+from stats.bets import (
+    ODDS,
+    POLYNOMIALS,
+    STAKES,
+    Aspect,
+    log_rank_bets,
+    log_rate_bets,
+    places_of,
+    prior,
+)
+from stats.categories import CategoryCells, Cells
 from stats.cells import NumericCells
 from stats.errors import InvalidInput
 
-DETECTOR_BINS = 1_024
-"""Bins of the reference that ranks are taken over."""
-RANK_SHARE = 0.75
-"""Weight of the rank bets of a number; the rates of its tails and gaps have the rest."""
-LARGEST_LOG = 700.0
-"""The exponential overflows soon after."""
+HOURS = 168
+"""Pools of a detector with hours: the hours of the week."""
+FORM = 1
+"""Version of the stored form."""
 
-Aspect = Literal["location", "spread", "skew", "rate"]
+_HEAD = struct.Struct("<BHHHdQ")
+_Sums = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DetectorState:
     """What is kept between looks.
 
     Attributes
     ----------
     ordered : int
-        Leading cells that lie on a line and are ranked; 0 for a category. Every category is
-        watched by its rate; of a number both tails, `invalid` and `missing` are.
-    pool : tuple of int
-        Rows seen, the reference's first, by cell.
-    rank_wealth, rate_wealth : tuple of float
-        Shiryaev-Roberts sums of the bets since the last alarm, in the order of `bets`.
+        Leading cells that lie on a line and are ranked; 0 for a category.
+    pools : ndarray of float64, shape (1 or 168, cells)
+        Rows seen, the reference's first, by cell; with hours a row for each hour of the week.
+    dispersion : float
+        At least one: by how much dependence inflates the variance of counts.
+    log_sums : ndarray of float32, shape (bets,)
+        Logs of the Shiryaev-Roberts sums since the last alarm.
+    climbs : ndarray of float32, shape (bets,)
+        Each bet's log payoff since it was last as good as nothing: Page's CUSUM, >= 0.
+    onsets : ndarray of int64, shape (bets,)
+        When each climb began, in the unit of `look`'s `at`.
     looks : int
         Looks since the last alarm.
     """
 
     ordered: int
-    pool: tuple[int, ...]
-    rank_wealth: tuple[float, ...]
-    rate_wealth: tuple[float, ...]
+    pools: FloatArray
+    dispersion: float
+    log_sums: _Sums
+    climbs: _Sums
+    onsets: CountArray
     looks: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a form that JSON keeps without loss."""
-        return asdict(self)
+    @property
+    def cells(self) -> int:
+        """Length of the count vectors that it takes."""
+        return int(self.pools.shape[1])
+
+    def to_bytes(self) -> bytes:
+        """Return a compact form: some 1 kB."""
+        hours, cells = self.pools.shape
+        head = _HEAD.pack(FORM, self.ordered, hours, cells, self.dispersion, self.looks)
+        parts = (self.pools, self.log_sums, self.climbs, self.onsets)
+        little = (part.astype(part.dtype.newbyteorder("<")).tobytes() for part in parts)
+        return head + zlib.compress(b"".join(little), 1)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "DetectorState":
-        """Read what `to_dict` wrote; raises InvalidInput on anything else."""
+    def from_bytes(cls, body: bytes) -> "DetectorState":
+        """Read what `to_bytes` wrote; raises InvalidInput on anything else."""
         try:
-            state = cls(
-                ordered=int(data["ordered"]),
-                pool=tuple(map(int, data["pool"])),
-                rank_wealth=tuple(map(float, data["rank_wealth"])),
-                rate_wealth=tuple(map(float, data["rate_wealth"])),
-                looks=int(data["looks"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            form, ordered, hours, cells, dispersion, looks = _HEAD.unpack_from(body)
+            data = zlib.decompress(body[_HEAD.size :])
+        except (struct.error, zlib.error) as error:
             raise InvalidInput(f"not the stored form of a detector: {error!r}.") from error
-        if state.bets != (len(state.rank_wealth), len(state.rate_wealth)):
-            raise InvalidInput("the stored detector's bets do not fit its cells; begin it anew.")
-        return state
-
-    @property
-    def bets(self) -> tuple[int, int]:
-        """How many rank bets and rate bets these cells have."""
-        ranks = len(POLYNOMIALS) * len(STAKES) if self.ordered else 0
-        return ranks, watched(self.ordered, np.array(self.pool)).size * len(ODDS)
+        sums = prior(ordered, cells).size if form == FORM and cells > max(2, ordered) else 0
+        pools = hours * cells
+        if not sums or len(data) != 8 * pools + 16 * sums:
+            raise InvalidInput("the stored detector is of another form; begin it anew.")
+        at = 8 * pools
+        return cls(
+            ordered=ordered,
+            pools=np.frombuffer(data, "<f8", pools).reshape(hours, cells),
+            dispersion=dispersion,
+            log_sums=np.frombuffer(data, "<f4", sums, at),
+            climbs=np.frombuffer(data, "<f4", sums, at + 4 * sums),
+            onsets=np.frombuffer(data, "<i8", sums, at + 8 * sums),
+            looks=looks,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +116,14 @@ class Look:
     alarm : bool
         Whether the statistic reached the level.
     leading : str
-        Aspect whose bet is richest: `location`, `spread`, `skew` or `rate`.
+        Aspect whose bet is richest: `location`, `spread`, `skew`, `shape` or `rate`.
     rising : bool
         Direction of that bet: larger values, wider spread, a higher rate.
     cell : int or None
         Cell whose rate it is, in the order of the counts (`below` and `above` stand for the
         tails); None for the rank bets.
+    onset_at : int
+        When that bet began to win; this look's `at` if it does not.
     n_pool, n_current : int
         Rows of the pool before the look, rows of the look.
     """
@@ -108,153 +134,206 @@ class Look:
     leading: Aspect
     rising: bool
     cell: int | None
+    onset_at: int
     n_pool: int
     n_current: int
 
 
-def begin(cells: Cells, reference: npt.ArrayLike) -> DetectorState:
-    """Start from a reference's counts over `cells` (numbers: `DETECTOR_BINS` bins).
+def begin(
+    cells: Cells,
+    reference: npt.ArrayLike,
+    *,
+    dispersion: float = 1.0,
+    singles: int | None = None,
+    hours: npt.ArrayLike | None = None,
+) -> DetectorState:
+    """Start from a reference's counts.
+
+    Parameters
+    ----------
+    cells : NumericCells or CategoryCells
+        Those of the baseline, or finer ones from `stats.detector_cells`.
+    reference : array_like of int, shape (cells.size,)
+        Reference rows by cell.
+    dispersion : float
+        From `stats.spread.dispersion`: one for independent rows.
+    singles : int, optional
+        Categories that the reference had exactly once: as many rows as can be expected to be
+        new (Good and Turing). Guessed from the counts if it is not known.
+    hours : array_like of int, shape (168, cells.size), optional
+        The same counts by hour of the week; every look is then compared within its hour.
 
     Raises
     ------
     NotEnoughSamples
         If the reference is empty.
+
+    References
+    ----------
+    I. J. Good, The population frequencies of species and the estimation of population
+    parameters, Biometrika 40 (1953).
     """
     counts = as_counts(reference, "reference")
     if counts.size != cells.size:
         raise InvalidInput(f"{counts.size} counts over {cells.size} cells: not of this feature.")
+    if not 1.0 <= dispersion < math.inf:
+        raise InvalidInput(f"dispersion is {dispersion}; independent rows have 1, others more.")
+    pools = counts.astype(np.float64)[np.newaxis]
+    if hours is not None:
+        pools = np.asarray(hours, dtype=np.float64)
+        if pools.shape != (HOURS, cells.size):
+            raise InvalidInput(f"hours have shape {pools.shape}, not ({HOURS}, {cells.size}).")
+    pools = pools + _unseen(cells, counts, singles) * (
+        pools.sum(axis=1, keepdims=True) / counts.sum()
+    )
     ordered = cells.ordered if isinstance(cells, NumericCells) else 0
-    return _fresh(DetectorState(ordered, tuple(counts.tolist()), (), ()))
+    bets = prior(ordered, cells.size).size
+    empty, never = np.zeros(0, np.float32), np.zeros(bets, np.int64)
+    return _fresh(DetectorState(ordered, pools, dispersion, empty, empty, never))
 
 
 def look(
     state: DetectorState,
     current: npt.ArrayLike,
-    generator: np.random.Generator,
     *,
     alarm_at: float,
+    at: int,
+    hour: int | None = None,
 ) -> Look:
     """Take in the rows since the last look.
 
-    Every bet's sum follows R <- (1 + R) * payoff of the look; the statistic is the mean of the
-    sums. Without drift each sum has a mean of one a look, and a mean over features stays so
-    under any dependence.
+    Every bet's sum follows R <- (1 + R) * payoff of the look; the statistic is the weighted mean
+    of the sums. Without drift each sum grows by one a look, and a mean over features stays so
+    under any dependence between them. Dependence between rows is paid for: payoffs are taken to
+    the power 1 / dispersion.
 
     Parameters
     ----------
     state : DetectorState
         From `begin` or the look before.
     current : array_like of int, shape (cells,)
-        Counts of the new rows.
-    generator : numpy.random.Generator
-        Breaks ties and shuffles the look's rows. Seed it from what names the look, so that a
-        repeated look has the same answer.
+        Counts of the new rows; as many as there are.
     alarm_at : float
         Level A > 1: the mean number of looks to a false alarm is at least A.
+    at : int
+        When the look's rows began; `onset_at` is one of these.
+    hour : int, optional
+        Hour of the week, 0 to 167, of a detector with hours. Where the reference has no row of
+        it, the look only teaches.
 
     Raises
     ------
     NotEnoughSamples
-        If the look has no rows; it then leaves the state as it is.
+        If the look has no rows; the state then stays as it is.
 
     Notes
     -----
     The pool grows by every look: against a frozen reference the reference's own sampling error
-    becomes drift. Rank bets keep the bound exactly, up to the cells' resolution; rate bets have
-    mean one a look exactly, and their bound at the alarm is shown by simulation in the tests.
-
-    The size of the reference bounds what can be found. With 100 rows a look and A = 216,000 the
-    median looks to find a shift of .1 / .25 / .5 / 1 sd are 32 / 6 / 2 / 1 against 50,000
-    reference rows; against 5,000 the first is 66, the others are the same.
+    becomes drift. The size of the reference bounds what can be found: m rows hold at most
+    m * d**2 / 4 nats against a shift of d sd, and ln(A) and some four more are needed.
 
     References
     ----------
     J. Shin, A. Ramdas and A. Rinaldo, E-detectors: a nonparametric framework for sequential
     change detection, arXiv 2203.03532 (2022).
+    V. Vovk, I. Petej, I. Nouretdinov, E. Ahlberg, L. Carlsson and A. Gammerman, Retrain or not
+    retrain: conformal test martingales for change-point detection, arXiv 2102.10439 (2021).
     """
     if not 1.0 < alarm_at < math.inf:
         raise InvalidInput(f"alarm_at is {alarm_at}; it counts looks, so it must exceed 1.")
     counts = as_counts(current, "current window")
-    if counts.size != len(state.pool):
-        message = f"{counts.size} counts over {len(state.pool)} cells: not of this detector."
+    if counts.size != state.cells:
+        message = f"{counts.size} counts over {state.cells} cells: not of this detector."
         raise InvalidInput(message)
-    pool = np.array(state.pool, dtype=np.int64)
-    grown = pool + counts
-    ranked = _after_ranks(state, counts, pool, generator)
-    now, ever = watched(state.ordered, counts), watched(state.ordered, grown)
-    paid = log_rate_bets(now, ever, int(counts.sum()), int(grown.sum()))
-    rated = np.log1p(np.array(state.rate_wealth)) + paid
-    evidence = _log_mean(ranked, rated)
+    place = _pool_of(state, hour)
+    before = state.pools[place]
+    after = before + counts
+    paid = _payoffs(state, counts.astype(np.float64), after) / state.dispersion
+    logs = np.logaddexp(0.0, state.log_sums.astype(np.float64)) + paid
+    weights = prior(state.ordered, state.cells)
+    weighed = logs + np.log(weights, out=np.full(logs.size, -np.inf), where=weights > 0.0)
+    evidence = float(np.logaddexp.reduce(weighed))
+    climbs = np.maximum(state.climbs + paid, 0.0)
+    onsets = np.where((state.climbs <= 0.0) | (climbs <= 0.0), at, state.onsets)
+    best = int(np.argmax(weighed))
     alarm = evidence >= math.log(alarm_at)
-    after = replace(
+    pools = state.pools.copy()
+    pools[place] = after
+    next_state = replace(
         state,
-        pool=tuple(grown.tolist()),
-        rank_wealth=_wealth(ranked),
-        rate_wealth=_wealth(rated),
+        pools=pools,
+        log_sums=logs.astype(np.float32),
+        climbs=climbs.astype(np.float32),
+        onsets=onsets,
         looks=state.looks + 1,
     )
-    leading, rising, cell = _leader(state, ranked, rated)
+    leading, rising, cell = _named(state, best)
     return Look(
-        state=_fresh(after) if alarm else after,
+        state=_fresh(next_state) if alarm else next_state,
         log_evidence=evidence,
         alarm=alarm,
         leading=leading,
         rising=rising,
         cell=cell,
-        n_pool=int(pool.sum()),
+        onset_at=int(onsets[best]),
+        n_pool=round(float(before.sum())),
         n_current=int(counts.sum()),
     )
 
 
-def watched(ordered: int, counts: CountArray) -> CountArray:
-    """Return the counts whose rates are bet on.
-
-    A tail is the guard with the bin beside it: the guard alone would be empty in the reference
-    by its very definition, so that any value in it would look like drift.
-    """
-    if not ordered:
-        return counts
-    tails = [counts[:2].sum(), counts[ordered - 2 : ordered].sum()]
-    return np.concatenate((tails, counts[ordered:])).astype(np.int64)
-
-
 def _fresh(state: DetectorState) -> DetectorState:
-    ranks, rates = state.bets
-    return replace(state, rank_wealth=(0.0,) * ranks, rate_wealth=(0.0,) * rates, looks=0)
+    bets = state.onsets.size
+    return replace(
+        state,
+        log_sums=np.full(bets, -np.inf, np.float32),
+        climbs=np.zeros(bets, np.float32),
+        onsets=np.zeros(bets, np.int64),
+        looks=0,
+    )
 
 
-def _after_ranks(
-    state: DetectorState, counts: CountArray, pool: CountArray, generator: np.random.Generator
-) -> FloatArray:
-    wealth = np.log1p(np.array(state.rank_wealth, dtype=np.float64))
-    line = counts[: state.ordered]
-    if not line.sum():
-        return wealth
-    # Shuffled, since rows in the order of their cells would not be exchangeable.
-    rows = generator.permutation(np.repeat(np.arange(line.size), line))
-    ranks, _ = rank_p_values(rows, pool[: state.ordered], generator)
-    return wealth + log_rank_bets(ranks)
+def _pool_of(state: DetectorState, hour: int | None) -> int:
+    if state.pools.shape[0] == 1:
+        return 0
+    if hour is None or not 0 <= hour < state.pools.shape[0]:
+        raise InvalidInput(f"hour is {hour}; this detector needs the hour of the week, 0 to 167.")
+    return hour
 
 
-def _log_mean(ranked: FloatArray, rated: FloatArray) -> float:
-    rates = float(np.logaddexp.reduce(rated)) - math.log(rated.size)
-    if not ranked.size:
+def _payoffs(state: DetectorState, counts: FloatArray, after: FloatArray) -> FloatArray:
+    places = places_of(state.ordered, state.cells)
+    drawn, total = float(counts.sum()), float(after.sum())
+    rates = log_rate_bets(places.of(counts), places.of(after), drawn, total)
+    if not state.ordered:
         return rates
-    ranks = float(np.logaddexp.reduce(ranked)) - math.log(ranked.size)
-    return float(np.logaddexp(math.log(RANK_SHARE) + ranks, math.log1p(-RANK_SHARE) + rates))
+    line = slice(state.ordered)
+    return np.concatenate((log_rank_bets(counts[line], after[line]), rates))
 
 
-def _wealth(logs: FloatArray) -> tuple[float, ...]:
-    return tuple(np.exp(np.minimum(logs, LARGEST_LOG)).tolist())
+def _unseen(cells: Cells, counts: CountArray, singles: int | None) -> FloatArray:
+    """Rows to be expected outside of what the reference had, had it one row more.
+
+    Cells are cut so that nothing of the reference lies beyond them; taken at its word, the
+    first new extreme would be drift.
+    """
+    unseen = np.zeros(counts.size)
+    if isinstance(cells, CategoryCells):
+        if singles is None:
+            top = len(cells.top)
+            rare = len(cells.rest) ** 2 / max(float(counts[top]), 1.0)
+            singles = round(min(rare, len(cells.rest))) + int(np.sum(counts[:top] == 1))
+        unseen[cells.new] = min(singles + 1.0, float(counts.sum())) if cells.complete else 0.0
+        # Nobody bets on `other`: it makes up for them, so that the sum stays that of all rows.
+        unseen[len(cells.top)] = -unseen[cells.new]
+    else:
+        unseen[[0, cells.ordered - 1]] = np.maximum(0.0, 1.0 - counts[[0, cells.ordered - 1]])
+    return unseen
 
 
-def _leader(
-    state: DetectorState, ranked: FloatArray, rated: FloatArray
-) -> tuple[Aspect, bool, int | None]:
-    best = int(np.argmax(np.concatenate((ranked, rated))))
-    if best < ranked.size:
-        aspects: tuple[Aspect, ...] = ("location", "spread", "skew")
-        return aspects[best // len(STAKES)], STAKES[best % len(STAKES)] > 0, None
-    cell, odds = divmod(best - ranked.size, len(ODDS))
-    places = (0, state.ordered - 1, state.ordered, state.ordered + 1) if state.ordered else None
-    return "rate", ODDS[odds] > 1.0, places[cell] if places else cell
+def _named(state: DetectorState, best: int) -> tuple[Aspect, bool, int | None]:
+    ranks = len(POLYNOMIALS) * len(STAKES) if state.ordered else 0
+    if best < ranks:
+        polynomial, stake = divmod(best, len(STAKES))
+        return POLYNOMIALS[polynomial], STAKES[stake] > 0.0, None
+    place, odds = divmod(best - ranks, len(ODDS))
+    return "rate", ODDS[odds] > 1.0, places_of(state.ordered, state.cells).cells[place]
