@@ -3,32 +3,37 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import httpx2
+import msgspec
 
+from gateway.apprise_sender import send_by_apprise
 from gateway.retry_after import retry_after_s
 from gateway.version import VERSION
-from monitors.alerts.address import allowed
+from monitors.alerts.address import allowed, check_url
 from monitors.alerts.alertmanager import alerts_url, expiring
-from monitors.alerts.config import AlertmanagerConfig, ChannelConfig, WebhookConfig
+from monitors.alerts.config import ChannelConfig, WebhookConfig, read_secret
 from monitors.alerts.outbox import Result
+from monitors.alerts.pagerduty import pagerduty_body
 from monitors.alerts.signing import parse_secrets, signed_headers
+from monitors.alerts.slack import slack_body
 from router.clock import Clock
 
 TIMEOUT_S = 15.0
 _ADDRESSES_TRIED = 3
 _SHOWN_BYTES = 200
+_HEADERS = {"content-type": "application/json", "user-agent": f"driftgate/{VERSION}"}
 
 
 class _Post(NamedTuple):
-    url: httpx2.URL
+    url: str
     allow_private: bool
-    headers: dict[str, str]
     body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 async def system_addresses(host: str, port: int | None) -> list[str]:
@@ -71,7 +76,9 @@ class AlertSender:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                post = await self._prepared(channel, message_id, body)
+                if channel.apprise is not None:
+                    return await send_by_apprise(channel.apprise, msgspec.json.decode(body))
+                post = await asyncio.to_thread(self._prepared, channel, message_id, body)
                 return await self._post(post)
         except TimeoutError:
             return Result(None, f"no answer within {self._timeout_s:.0f} s")
@@ -79,38 +86,39 @@ class AlertSender:
             # ValueError: refused addresses and secrets, and names that no resolver takes.
             return Result(None, f"{type(error).__name__}: {error}")
 
-    async def _prepared(self, channel: ChannelConfig, message_id: str, body: bytes) -> _Post:
-        headers = {"content-type": "application/json", "user-agent": f"driftgate/{VERSION}"}
-        if channel.alertmanager is not None:
-            return self._for_alertmanager(channel.alertmanager, headers, body)
-        webhook = channel.webhook
-        assert webhook is not None
-        keys = parse_secrets(await _secret_of(webhook))
-        timestamp_s = self._clock.now_us() // 1_000_000
-        headers |= signed_headers(keys, message_id, timestamp_s, body)
-        return _Post(httpx2.URL(webhook.url), webhook.allow_private, headers, body)
-
-    def _for_alertmanager(
-        self, config: AlertmanagerConfig, headers: dict[str, str], body: bytes
-    ) -> _Post:
-        url = httpx2.URL(alerts_url(config.url))
-        sent = expiring(body, self._clock.now_us())
-        return _Post(url, config.allow_private, headers, sent)
+    def _prepared(self, channel: ChannelConfig, message_id: str, body: bytes) -> _Post:
+        """Return what is posted; reads secrets of files, so it runs in a thread."""
+        now_us = self._clock.now_us()
+        if channel.webhook is not None:
+            return _for_webhook(channel.webhook, message_id, body, now_us // 1_000_000)
+        if channel.slack is not None:
+            slack = channel.slack
+            url = check_url(read_secret(slack.url, slack.url_file))
+            return _Post(url, slack.allow_private, slack_body(msgspec.json.decode(body)))
+        if channel.pagerduty is not None:
+            duty = channel.pagerduty
+            key = read_secret(duty.routing_key, duty.routing_key_file)
+            sent = pagerduty_body(msgspec.json.decode(body), key)
+            return _Post(duty.url, duty.allow_private, sent)
+        assert channel.alertmanager is not None
+        url = alerts_url(channel.alertmanager.url)
+        return _Post(url, channel.alertmanager.allow_private, expiring(body, now_us))
 
     async def _post(self, post: _Post) -> Result:
         """Connect to the addresses that were checked, in their order, until one takes it."""
-        host = post.url.raw_host.decode("ascii")
+        url = httpx2.URL(post.url)
+        host = url.raw_host.decode("ascii")
         addresses = allowed(
-            host, await self._resolve(host, post.url.port), allow_private=post.allow_private
+            host, await self._resolve(host, url.port), allow_private=post.allow_private
         )
         for address in addresses[:_ADDRESSES_TRIED]:
             try:
-                return await self._post_to(address, host, post)
+                return await self._post_to(address, url, post)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 fault = error
         raise fault
 
-    async def _post_to(self, address: str, host: str, post: _Post) -> Result:
+    async def _post_to(self, address: str, url: httpx2.URL, post: _Post) -> Result:
         # No environment: a proxy would resolve the name again. No kept connections: two names
         # may share an address, and TLS is checked for one of them.
         client = httpx2.AsyncClient(
@@ -120,15 +128,15 @@ class AlertSender:
             timeout=httpx2.Timeout(self._timeout_s, connect=self._timeout_s / _ADDRESSES_TRIED),
             limits=httpx2.Limits(max_connections=1, max_keepalive_connections=0),
         )
-        headers = {**post.headers, "host": post.url.netloc.decode("ascii")}
+        headers = {**_HEADERS, **post.headers, "host": url.netloc.decode("ascii")}
         async with (
             client,
             client.stream(
                 "POST",
-                post.url.copy_with(host=address),
+                url.copy_with(host=address),
                 headers=headers,
                 content=post.body,
-                extensions={"sni_hostname": host},
+                extensions={"sni_hostname": url.raw_host.decode("ascii")},
             ) as answer,
         ):
             return await self._result(answer)
@@ -150,13 +158,10 @@ class AlertSender:
         return self._tls
 
 
-async def _secret_of(webhook: WebhookConfig) -> str:
-    """Return the secret; a file is read at each try, so that a new one needs no reload."""
-    if webhook.secret is not None:
-        return webhook.secret.get_secret_value()
-    assert webhook.secret_file is not None
-    path = Path(webhook.secret_file)
-    return (await asyncio.to_thread(path.read_text, encoding="utf-8")).strip()
+def _for_webhook(config: WebhookConfig, message_id: str, body: bytes, timestamp_s: int) -> _Post:
+    keys = parse_secrets(read_secret(config.secret, config.secret_file))
+    headers = signed_headers(keys, message_id, timestamp_s, body)
+    return _Post(config.url, config.allow_private, body, headers)
 
 
 async def _start_of(answer: httpx2.Response) -> str:

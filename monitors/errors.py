@@ -4,7 +4,8 @@ MonitorError
 ├── NoBaseline        nothing to compare with: none was set, or not under that name
 ├── BaselineInvalid   a stored baseline cannot be read, or its window holds too little
 ├── AddressRefused    a receiver's URL is none, or leads where notifications must not go
-└── SecretInvalid     a webhook's secret is not one
+├── SecretInvalid     a webhook's secret is not one
+└── SilenceRefused    a silence names nothing that can be matched, or no time
 """
 
 
@@ -26,3 +27,7 @@ class AddressRefused(MonitorError, ValueError):
 
 class SecretInvalid(MonitorError, ValueError):
     """A webhook's secret cannot sign."""
+
+
+class SilenceRefused(MonitorError, ValueError):
+    """A silence is refused."""

@@ -365,7 +365,7 @@ class Delivery(msgspec.Struct, frozen=True):
     id : str
         `webhook-id`: the same on every retry.
     state : str
-        `pending`, `delivered` or `dead`.
+        `pending`, `delivered`, `dead` (given up), or `withheld` (not sent: `last_error` says why).
     next_at : int
         Microseconds since the epoch of the next try.
     """
@@ -375,7 +375,7 @@ class Delivery(msgspec.Struct, frozen=True):
     event: str
     channel: str
     body: bytes
-    state: Literal["pending", "delivered", "dead"]
+    state: Literal["pending", "delivered", "dead", "withheld"]
     created_at: int
     next_at: int
     tries: int = 0

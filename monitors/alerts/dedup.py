@@ -1,4 +1,4 @@
-"""One episode, one alert: a change opens it, updates it, makes it worse or ends it."""
+"""One episode, one alert: a change opens it, updates it, makes it worse, ends it, revives it."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,12 @@ import msgspec
 
 from monitors.episodes import Change
 from storage.records import Alert
+
+REOPENS_S = 1_800.0
+"""An episode that comes back within it goes on: the same alert, the same id."""
+FLAP_DELAY_S = 600.0
+LONGEST_FLAP_DELAY_S = 3_600.0
+_REOPENED = "reopened"
 
 AlertKey = tuple[str, str, str]
 """(kind, route, subject): at most one alert of a key is open."""
@@ -40,45 +46,65 @@ def key_of_change(change: Change) -> AlertKey:
 
 
 def step(change: Change, was: Alert | None, now_us: int, alert_id: str) -> Step | None:
-    """Apply a change to the open alert of its key.
+    """Apply a change to the alert of its key.
 
-    Opening what is open updates it, or escalates it when it got worse; resolving what is not open
-    does nothing. Severity never falls within an episode.
+    Opening what is open updates it, or escalates it when it got worse; opening what ended a short
+    time ago opens it again under its id; resolving what is not open does nothing. Severity never
+    falls within an episode.
 
     Parameters
     ----------
     was : Alert or None
-        The open alert of the change's key.
+        The alert of the change's key, if one is open or ended within `REOPENS_S`.
     alert_id : str
         Id of the alert if the change opens one.
     """
     kind, _, event = change.kind.rpartition(".")
     if event == "resolved":
-        return None if was is None else _resolved(change, was, now_us)
+        return None if was is None or was.state == "resolved" else _resolved(change, was, now_us)
     if was is None:
-        alert = Alert(
-            id=alert_id,
-            kind=kind,
-            route=change.route,
-            subject=change.subject,
-            state="open",
-            severity=change.severity,
-            opened_at=now_us,
-            updated_at=now_us,
-            resolved_at=None,
-            summary=change.summary,
-            data=change.data,
-        )
-        return Step(alert, f"{kind}.opened", None)
+        return Step(_opened(change, kind, now_us, alert_id), f"{kind}.opened", None)
     worse = was.severity == "warning" and change.severity == "critical"
+    again = was.state == "resolved"
     alert = msgspec.structs.replace(
         was,
+        state="open",
         severity="critical" if worse else was.severity,
         updated_at=now_us,
+        resolved_at=None,
+        summary=change.summary,
+        data=_data(change, was, again=again),
+    )
+    if worse:
+        return Step(alert, f"{kind}.escalated", was)
+    return Step(alert, f"{kind}.opened" if again else None, was)
+
+
+def reopenings(alert: Alert) -> int:
+    """Return how often an episode ended and went on."""
+    found = alert.data.get(_REOPENED, 0)
+    return found if isinstance(found, int) else 0
+
+
+def resolve_delay_s(alert: Alert) -> float:
+    """Return how long the end of an episode waits before it is told: longer each time it flaps."""
+    return min(reopenings(alert) * FLAP_DELAY_S, LONGEST_FLAP_DELAY_S)
+
+
+def _opened(change: Change, kind: str, now_us: int, alert_id: str) -> Alert:
+    return Alert(
+        id=alert_id,
+        kind=kind,
+        route=change.route,
+        subject=change.subject,
+        state="open",
+        severity=change.severity,
+        opened_at=now_us,
+        updated_at=now_us,
+        resolved_at=None,
         summary=change.summary,
         data=change.data,
     )
-    return Step(alert, f"{kind}.escalated" if worse else None, was)
 
 
 def _resolved(change: Change, was: Alert, now_us: int) -> Step:
@@ -88,6 +114,11 @@ def _resolved(change: Change, was: Alert, now_us: int) -> Step:
         updated_at=now_us,
         resolved_at=now_us,
         summary=change.summary,
-        data=change.data,
+        data=_data(change, was, again=False),
     )
     return Step(alert, f"{was.kind}.resolved", was)
+
+
+def _data(change: Change, was: Alert, *, again: bool) -> dict[str, object]:
+    times = reopenings(was) + again
+    return {**change.data, _REOPENED: times} if times else change.data

@@ -1,11 +1,13 @@
 """The outbox: which notification is sent when, and what its answer makes of it."""
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise, zip_longest
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
+from monitors.alerts.payload import alerts_in
 from monitors.windows import SECOND_US
 from storage.records import Delivery
 
@@ -100,34 +102,54 @@ def replayed(delivery: Delivery, now_us: int) -> Delivery:
     )
 
 
+def withheld(delivery: Delivery, why: str) -> Delivery:
+    """Return a notification that is not sent, though nothing went wrong."""
+    return msgspec.structs.replace(delivery, state="withheld", last_error=why[:_ERROR_CHARS])
+
+
 def heads(pending: Iterable[Delivery]) -> list[Delivery]:
     """Return the oldest of each (alert, channel): the others wait, so that order is kept.
+
+    A digest is about several alerts; it waits for all of them, and they for it.
 
     Parameters
     ----------
     pending : iterable of Delivery
         Oldest first.
     """
-    first: dict[tuple[str, str], Delivery] = {}
+    found, seen = [], set[tuple[str, str]]()
     for delivery in pending:
-        first.setdefault((delivery.alert_id, delivery.channel), delivery)
-    return list(first.values())
+        about = alerts_in(delivery.event, delivery.body) or (delivery.alert_id,)
+        keys = {(alert_id, delivery.channel) for alert_id in about}
+        if not keys & seen:
+            found.append(delivery)
+        seen |= keys
+    return found
 
 
-def batch(pending: Iterable[Delivery], now_us: int, size: int) -> list[Delivery]:
-    """Return up to `size` heads that are due, taking channels in turn.
+def batches(
+    pending: Iterable[Delivery],
+    now_us: int,
+    size: int,
+    rests_until: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, list[Delivery]]:
+    """Return by channel up to `size` heads that are due.
 
-    In turn, so that a receiver that hangs holds up its own notifications alone.
+    Parameters
+    ----------
+    rests_until : mapping
+        Microseconds since the epoch before which a channel gets nothing.
     """
     by_channel: dict[str, list[Delivery]] = {}
     for head in heads(pending):
-        if head.next_at <= now_us:
+        if max(head.next_at, rests_until.get(head.channel, 0)) <= now_us:
             by_channel.setdefault(head.channel, []).append(head)
-    rounds = zip_longest(*by_channel.values())
-    return [found for one in rounds for found in one if found is not None][:size]
+    return {channel: due[:size] for channel, due in by_channel.items()}
 
 
-def due_in_s(pending: Sequence[Delivery], now_us: int) -> float | None:
+def due_in_s(
+    pending: Sequence[Delivery], now_us: int, rests_until: Mapping[str, int] = MappingProxyType({})
+) -> float | None:
     """Return the seconds until the next head is due, at least 0; None when nothing waits."""
-    times = [head.next_at for head in heads(pending)]
+    times = [max(head.next_at, rests_until.get(head.channel, 0)) for head in heads(pending)]
     return max(0.0, (min(times) - now_us) / SECOND_US) if times else None

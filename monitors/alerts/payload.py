@@ -1,6 +1,6 @@
 """The body of a webhook: `{type, timestamp, data}`, cut to what receivers take."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,19 @@ MAX_BYTES = 20_000
 """Standard Webhooks advises less than 20 KB."""
 _TEXT_CHARS = 200
 _SUMMARY_CHARS = 1_000
+DIGEST = "alerts.digest"
+"""Event of one message about several alerts."""
+DIGEST_ALERTS = 20
+_DIGEST_SUMMARY_CHARS = 300
+_DIGEST_KEYS = ("alert_id", "route", "state", "severity", "summary", "opened_at", "resolved_at")
 _CONTRIBUTIONS = (10, 3, 0)
 _FEATURES = (5, 2, 1, 0)
+
+
+def event_of(event: str) -> tuple[str, str]:
+    """Return kind and word of an event's name, such as `drift` and `opened`."""
+    kind, _, word = event.rpartition(".")
+    return kind, word
 
 
 def webhook_body(event: str, alert: Alert, at_us: int) -> bytes:
@@ -43,6 +54,47 @@ def webhook_body(event: str, alert: Alert, at_us: int) -> bytes:
         "resolved_at": None if resolved_at is None else from_us(resolved_at),
     }
     return fitted({"type": event, "timestamp": from_us(at_us), "data": data})
+
+
+def digest_body(bodies: Sequence[bytes], at_us: int) -> bytes:
+    """Return the JSON of one message about several alerts, less than 20 KB.
+
+    Parameters
+    ----------
+    bodies : sequence of bytes
+        What `webhook_body` made of each, at most `DIGEST_ALERTS`, the oldest first.
+    at_us : int
+        Microseconds since the epoch of the message.
+    """
+    entries = [_entry(msgspec.json.decode(body)) for body in bodies]
+    data = {
+        "version": VERSION,
+        "alert_id": entries[0]["alert_id"],
+        "severity": max(entries, key=lambda one: one["severity"] == "critical")["severity"],
+        "summary": f"{len(entries)} alerts",
+        "alerts": entries,
+    }
+    return msgspec.json.encode({"type": DIGEST, "timestamp": from_us(at_us), "data": data})
+
+
+def _entry(document: dict[str, Any]) -> dict[str, Any]:
+    data = document["data"]
+    kept = {key: data[key] for key in _DIGEST_KEYS if key in data}
+    return {"type": document["type"], **kept, "summary": _bounded(str(data["summary"]))}
+
+
+def _bounded(text: str) -> str:
+    # Bytes, not characters: 20 summaries must fit whatever their script.
+    encoded = msgspec.json.encode(text[:_DIGEST_SUMMARY_CHARS])
+    share = min(1.0, _DIGEST_SUMMARY_CHARS / len(encoded))
+    return text[: int(_DIGEST_SUMMARY_CHARS * share)]
+
+
+def alerts_in(event: str, body: bytes) -> tuple[str, ...]:
+    """Return the ids of the alerts that a digest's body is about; of other events, none."""
+    if event != DIGEST:
+        return ()
+    return tuple(one["alert_id"] for one in msgspec.json.decode(body)["data"]["alerts"])
 
 
 def fitted(document: dict[str, Any]) -> bytes:

@@ -1,5 +1,7 @@
 """The notification of `monitor alerts test`: tells receivers that it means nothing."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from monitors.alerts.alertmanager import alert_of
@@ -12,8 +14,11 @@ EVENT = "alert.test"
 _LASTS_US = 60 * SECOND_US
 
 
-def trial_body(channel: ChannelConfig, message_id: str, now_us: int) -> bytes:
-    """Return the body of a trial for a channel; an Alertmanager ends it after a minute."""
+def trial_bodies(channel: ChannelConfig, message_id: str, now_us: int) -> Sequence[bytes]:
+    """Return the bodies of a trial for a channel, in their order.
+
+    An Alertmanager ends it after a minute, PagerDuty gets its end at once.
+    """
     alert = Alert(
         id=message_id,
         kind="test",
@@ -27,7 +32,10 @@ def trial_body(channel: ChannelConfig, message_id: str, now_us: int) -> bytes:
         summary="This is a test of the channel; nothing has happened.",
         data={},
     )
-    if channel.webhook is not None:
-        return webhook_body(EVENT, alert, now_us)
     ending = msgspec.structs.replace(alert, resolved_at=now_us + _LASTS_US)
-    return msgspec.json.encode([alert_of(ending)])
+    if channel.alertmanager is not None:
+        return [msgspec.json.encode([alert_of(ending)])]
+    bodies = [webhook_body(EVENT, alert, now_us)]
+    if channel.pagerduty is not None:
+        bodies.append(webhook_body("test.resolved", ending, now_us))
+    return bodies

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -113,26 +114,76 @@ def test_a_receiver_that_fails_is_tried_for_a_day(
     assert [d.id for d in repository.dead_deliveries()] == [waiting.id]
 
 
-def test_retry_after_is_honoured(repository: Repository, receiver: Receiver) -> None:
-    """Nothing is sent before the time that the receiver named."""
-    receiver.script = [Reply(503, {"retry-after": "120"})]
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_honoured(repository: Repository, receiver: Receiver, form: str) -> None:
+    """Nothing is sent before the time that the receiver named, of no alert."""
     outbox = Outbox(repository, [webhook(receiver.url)])
+    at = datetime.fromtimestamp(outbox.clock.now_us() // 1_000_000 + 120, UTC)
+    asked = "120" if form == "seconds" else format_datetime(at, usegmt=True)
+    receiver.script = [Reply(429, {"retry-after": asked})]
     outbox.raise_(change("opened"))
     outbox.turn()
-    assert outbox.after(119) == 0
-    assert outbox.after(2) == 1
-    assert len(receiver.received) == 2
+    outbox.raise_(change("opened", route="code"))
+    assert outbox.after(118) == 0
+    assert outbox.after(3) == 2
+    assert len(receiver.received) == 3
 
 
-def test_gone_is_final(repository: Repository, receiver: Receiver) -> None:
-    """After 410 a receiver hears nothing more of that notification."""
+def test_an_absurd_retry_after_ends_with_the_day(
+    repository: Repository, receiver: Receiver
+) -> None:
+    """A receiver that asks for a century gets one more try, and others' alerts after an hour."""
+    receiver.script = [Reply(503, {"retry-after": "9" * 30})]
+    outbox = Outbox(repository, [webhook(receiver.url)])
+    (first,) = outbox.raise_(change("opened"))
+    outbox.turn()
+    outbox.raise_(change("opened", route="code"))
+    assert outbox.after(HOUR_S + 1) == 1
+    assert outbox.after(22 * HOUR_S) == 0
+    assert outbox.after(HOUR_S) == 1
+    assert only(repository, first).state == "delivered"
+
+
+def test_gone_ends_a_channel(repository: Repository, receiver: Receiver) -> None:
+    """After 410 a receiver gets nothing, of no alert, until somebody replays or tests it."""
     receiver.script = [Reply(410)]
     outbox = Outbox(repository, [webhook(receiver.url)])
     (waiting,) = outbox.raise_(change("opened"))
     outbox.turn()
     assert outbox.after(25 * HOUR_S) == 0
-    assert only(repository, waiting).state == "dead"
-    assert len(receiver.received) == 1
+    (later,) = outbox.raise_(change("opened", route="code"))
+    outbox.turn()
+    assert receiver.ids == [waiting.id]
+    assert only(repository, waiting).last_error == "answered 410: no body"
+    assert "410 earlier" in (only(repository, later).last_error or "")
+
+    async def replayed() -> None:
+        again = await outbox.loop.replay_dead()
+        assert {d.id for d in again} == {waiting.id, later.id}
+        assert await outbox.loop.deliver_due() == 2
+
+    asyncio.run(replayed())
+    assert sorted(receiver.ids[1:]) == sorted([waiting.id, later.id])
+    assert repository.dead_deliveries() == []
+
+
+@pytest.mark.parametrize("ask", ["test", "reload"])
+def test_a_channel_that_was_gone_can_come_back(
+    repository: Repository, receiver: Receiver, ask: str
+) -> None:
+    """A trial that it takes, or another configuration, and it gets what comes next."""
+    receiver.script = [Reply(410)]
+    outbox = Outbox(repository, [webhook(receiver.url)])
+    outbox.raise_(change("opened"))
+    outbox.turn()
+    if ask == "test":
+        (found,) = asyncio.run(outbox.loop.test("trial"))
+        assert found.result.delivered
+    else:
+        outbox.loop.reconfigure([webhook(receiver.url)])
+    (later,) = outbox.raise_(change("opened", route="code"))
+    outbox.turn()
+    assert only(repository, later).state == "delivered"
 
 
 def test_redirects_are_not_followed(repository: Repository, receiver: Receiver) -> None:
@@ -186,9 +237,10 @@ def test_the_order_of_an_episode_is_kept(repository: Repository, receiver: Recei
 
 def test_a_dead_notification_lets_the_next_pass(repository: Repository, receiver: Receiver) -> None:
     """A receiver that never took `opened` is still told of the end."""
-    receiver.script = [Reply(410)]
+    receiver.script = [Reply(500)]
     outbox = Outbox(repository, [webhook(receiver.url)])
     outbox.raise_(change("opened"))
+    outbox.clock.now_s += 25 * HOUR_S
     outbox.raise_(change("resolved"))
     assert [outbox.turn(), outbox.turn(), outbox.turn()] == [1, 1, 0]
     assert json.loads(receiver.received[-1].body)["type"] == "drift.resolved"
@@ -238,13 +290,21 @@ def test_a_receiver_that_hangs_is_left(repository: Repository, receiver: Receive
 
 
 def test_a_channel_that_hangs_holds_up_no_other(repository: Repository, receiver: Receiver) -> None:
-    """With many notifications waiting for one receiver, another's goes with the first batch."""
-    receiver.always = Reply(500)
+    """While one receiver lets its first two wait, another gets all of its twenty."""
+    receiver.always = Reply(delay_s=2.0)
     with receiving() as good:
-        outbox = Outbox(repository, [webhook(receiver.url), webhook(good.url)])
+        outbox = Outbox(repository, [webhook(receiver.url), webhook(good.url)], timeout_s=2.0)
         outbox.raise_(*(change("opened", route=f"r{n}") for n in range(20)))
-        assert outbox.turn() == 4
-        assert len(good.received) == 2
+
+        async def serve() -> None:
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(outbox.loop.run())
+                await asyncio.to_thread(wait_until, lambda: len(good.received) == 20, 1.9)
+                running.cancel()
+
+        asyncio.run(serve())
+        assert len(set(good.ids)) == 20
+        assert len(receiver.received) == 2
 
 
 def test_a_result_that_cannot_be_written_stops_sending(

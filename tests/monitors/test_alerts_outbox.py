@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from monitors.alerts import outbox
-from monitors.alerts.outbox import SCHEDULE_S, Result, after_try, batch, due_in_s, next_try_at
+from monitors.alerts.outbox import SCHEDULE_S, Result, after_try, batches, due_in_s, next_try_at
 from storage.records import Delivery
 
 SECOND = 1_000_000
@@ -71,18 +71,28 @@ def test_heads_wait_for_none_and_others_wait_for_them() -> None:
     late = delivery("1", next_at=50 * SECOND)
     younger = delivery("2")
     elsewhere = delivery("3", channel="other")
-    assert batch([late, younger, elsewhere], 10 * SECOND, 4) == [elsewhere]
-    assert batch([late, younger, elsewhere], 50 * SECOND, 4) == [late, elsewhere]
+    assert batches([late, younger, elsewhere], 10 * SECOND, 4) == {"other": [elsewhere]}
+    assert batches([late, younger], 50 * SECOND, 4) == {"c": [late]}
     assert due_in_s([late, younger], 10 * SECOND) == 40.0
     assert due_in_s([late], 90 * SECOND) == 0.0
     assert due_in_s([], 0) is None
 
 
-def test_channels_take_turns() -> None:
-    """Many alerts of one channel do not fill the batch."""
+def test_channels_have_their_own_batches() -> None:
+    """Many alerts of one channel take no place of another's."""
     many = [delivery(str(n), alert=str(n)) for n in range(9)]
     other = delivery("x", channel="other")
-    assert [d.id for d in batch([*many, other], 0, 4)] == ["0", "x", "1", "2"]
+    found = batches([*many, other], 0, 2)
+    assert {name: [d.id for d in due] for name, due in found.items()} == {
+        "c": ["0", "1"],
+        "other": ["x"],
+    }
+
+
+def test_a_channel_that_rests_gets_nothing() -> None:
+    """What is due for it waits for the end of the rest."""
+    assert batches([delivery("1")], 5 * SECOND, 2, {"c": 6 * SECOND}) == {}
+    assert due_in_s([delivery("1")], 5 * SECOND, {"c": 6 * SECOND}) == 1.0
 
 
 def test_replay_starts_over_with_the_same_id() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.alert_kit import MovingClock, change, verdict, webhook
+from support.alert_kit import SECRET, MovingClock, Outbox, change, verdict, webhook
 from support.empty_log import open_empty_log
 
+from monitors.alerts.config import ChannelConfig
 from monitors.alerts.pipeline import AlertPipeline
 from storage.repository import Repository
 
@@ -75,7 +76,7 @@ def test_an_open_episode_is_updated_in_silence(
 
 
 def test_an_episode_from_start_to_end(pipeline: AlertPipeline, repository: Repository) -> None:
-    """Opened, escalated once, resolved once: under one id; a new drift is a new episode."""
+    """Opened, escalated once, resolved once: under one id."""
     worse = verdict("drift", "critical")
     for look in (verdict("drift", "warning"), worse, verdict("drift", "warning"), worse):
         pipeline.on_verdicts([look])
@@ -84,9 +85,60 @@ def test_an_episode_from_start_to_end(pipeline: AlertPipeline, repository: Repos
     assert events(repository) == ["drift.opened", "drift.escalated", "drift.resolved"]
     assert len({d.alert_id for d in repository.pending_deliveries()}) == 1
     assert repository.open_alerts() == []
-    pipeline.on_verdicts([verdict("drift", "warning")])
+
+
+@pytest.mark.parametrize(("minutes", "same"), [(29, True), (31, False)])
+def test_an_episode_that_comes_back_soon_goes_on(
+    repository: Repository, minutes: int, *, same: bool
+) -> None:
+    """Within half an hour it keeps its id and says that it was reopened; later it is another."""
+    outbox = Outbox(repository, [webhook("http://127.0.0.1:1/")])
+    outbox.raise_(change("opened"), change("resolved"))
+    outbox.clock.now_s += minutes * 60
+    outbox.raise_(change("opened"))
     (alert,) = repository.open_alerts()
-    assert alert.id not in {d.alert_id for d in repository.pending_deliveries()[:-2]}
+    assert alert.data.get("reopened") == (1 if same else None)
+    assert len(repository.alerts_between(0, 2**55)) == (1 if same else 2)
+    assert events(repository) == ["drift.opened", "drift.resolved", "drift.opened"]
+
+
+def test_an_episode_that_comes_back_worse_escalates(repository: Repository) -> None:
+    """And one that comes back milder stays as bad as it was."""
+    outbox = Outbox(repository, [webhook("http://127.0.0.1:1/")])
+    outbox.raise_(change("opened"), change("resolved"), change("opened", "critical"))
+    outbox.raise_(change("resolved"), change("opened", "warning"))
+    (alert,) = repository.open_alerts()
+    assert (alert.severity, alert.data["reopened"]) == ("critical", 2)
+    assert events(repository)[2:] == ["drift.escalated", "drift.resolved", "drift.opened"]
+
+
+def test_the_end_of_a_flapping_episode_is_told_later(repository: Repository) -> None:
+    """The first at once, the next after ten minutes more each time."""
+    outbox = Outbox(repository, [webhook("http://127.0.0.1:1/")])
+    for _ in range(3):
+        outbox.raise_(change("opened"), change("resolved"))
+    ends = [d for d in repository.pending_deliveries() if d.event == "drift.resolved"]
+    waits_s = [(d.next_at - d.created_at) / 1e6 for d in sorted(ends, key=lambda d: d.next_at)]
+    assert waits_s == [0, 600, 1200]
+
+
+@pytest.mark.parametrize(
+    ("filters", "told"),
+    [
+        ({}, ["drift.opened", "drift.escalated", "drift.resolved"]),
+        ({"min_severity": "critical"}, ["drift.escalated", "drift.resolved"]),
+        ({"kinds": ["dri*"]}, ["drift.opened", "drift.escalated", "drift.resolved"]),
+        ({"kinds": ["slo"]}, []),
+    ],
+)
+def test_a_channel_is_told_what_it_wants(
+    repository: Repository, filters: dict[str, object], told: list[str]
+) -> None:
+    """By severity and kind."""
+    kind = {"webhook": {"url": "http://127.0.0.1:1/", "secret": SECRET}}
+    outbox = Outbox(repository, [ChannelConfig.model_validate({**kind, **filters})])
+    outbox.raise_(change("opened"), change("escalated", "critical"), change("resolved", "critical"))
+    assert events(repository) == told
 
 
 def test_a_restart_neither_opens_again_nor_forgets(repository: Repository) -> None:
