@@ -6,11 +6,13 @@ the look's rows over the mean of that product under this law. Nothing is estimat
 reference, so that its own sampling error is never drift, and nothing is random.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from stats.arrays import FloatArray
+from stats.arrays import CountArray, FloatArray
 
 Aspect = Literal["location", "spread", "skew", "shape", "rate"]
 
@@ -22,72 +24,126 @@ STAKES = (-0.8, -0.5, -0.32, -0.2, -0.13, -0.08, -0.05, 0.05, 0.08, 0.13, 0.2, 0
 """Weights are 1 + stake * polynomial; below one, so that no bet is ever lost for good."""
 ODDS = (0.1, 0.4, 0.625, 0.8, 0.91, 1.1, 1.25, 1.6, 2.5, 5.0, 16.0, 64.0)
 """By how much the odds of a cell may have changed."""
-BINS = 64
-"""Rank bets lump ordered cells until they hold at least this part of the rows."""
+RANK_BETS = len(POLYNOMIALS) * len(STAKES)
+MOST_CELLS = 64
+"""Rank bets lump neighbours where more cells than twice as many lie on a line."""
 NEWTON_STEPS = 3
 
+_STAKES = np.asarray(STAKES)[:, np.newaxis]
+_ODDS = np.asarray(ODDS)
+_LOG_ODDS = np.log(_ODDS)
 
-class Places(NamedTuple):
-    """Cells whose rates are bet on.
+
+class Bets(NamedTuple):
+    """What is bet on over a feature's cells.
 
     Attributes
     ----------
-    starts, ends : tuple of int
-        Half-open ranges of cells that are added up.
-    cells : tuple of int
+    ordered, cells : int
+        Leading cells that lie on a line, all cells.
+    lumps : ndarray of int64
+        Where lumps of ordered cells begin; empty if each stands for itself.
+    starts, ends : ndarray of int64, shape (places,)
+        Half-open ranges of cells whose rates are bet on.
+    named : tuple of int
         Cell that stands for each place.
-    shares : tuple of float
-        Prior weight of each.
-    only_more : tuple of bool
-        Whether only a higher rate is of interest.
+    log_prior : ndarray of float64, shape (bets,)
+        Log of each bet's weight in the mean: rank bets first, by polynomial and stake, then
+        rate bets by place and odds. The weights add up to one.
     """
 
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
-    cells: tuple[int, ...]
-    shares: tuple[float, ...]
-    only_more: tuple[bool, ...]
+    ordered: int
+    cells: int
+    lumps: CountArray
+    starts: CountArray
+    ends: CountArray
+    named: tuple[int, ...]
+    log_prior: FloatArray
 
-    def of(self, counts: FloatArray) -> FloatArray:
-        """Return the rows of every place, shape (places,)."""
-        below = np.concatenate(([0.0], np.cumsum(counts)))
-        return np.asarray(below[list(self.ends)] - below[list(self.starts)], dtype=np.float64)
+    def name(self, bet: int) -> tuple[Aspect, bool, int | None]:
+        """Return what a bet is on, whether on more of it, and the cell of a rate."""
+        ranks = RANK_BETS if self.ordered else 0
+        if bet < ranks:
+            polynomial, stake = divmod(bet, len(STAKES))
+            return POLYNOMIALS[polynomial], STAKES[stake] > 0.0, None
+        place, odds = divmod(bet - ranks, len(ODDS))
+        return "rate", ODDS[odds] > 1.0, self.named[place]
+
+    def log_payoffs(self, look: FloatArray, together: FloatArray) -> FloatArray:
+        """Log of what every bet pays for a look.
+
+        Parameters
+        ----------
+        look, together : ndarray of float64, shape (cells,)
+            Rows by cell: of the look, and of the pool *with* the look.
+
+        Returns
+        -------
+        ndarray of float64, shape (bets,)
+        """
+        drawn, total = float(look.sum()), float(together.sum())
+        counts = np.zeros((2, self.cells + 1))
+        np.cumsum((look, together), axis=1, out=counts[:, 1:])
+        hits = counts[:, self.ends] - counts[:, self.starts]
+        rates = log_rate_bets(hits[0], hits[1], drawn, total)
+        if not self.ordered:
+            return rates
+        line, pooled = look[: self.ordered], together[: self.ordered]
+        if self.lumps.size:
+            line = np.add.reduceat(line, self.lumps)
+            pooled = np.add.reduceat(pooled, self.lumps)
+        return np.concatenate((log_rank_bets(line, pooled), rates))
 
 
-def places_of(ordered: int, size: int) -> Places:
-    """Return the places of a feature's cells.
+def bets_of(ordered: int, cells: int) -> Bets:
+    """Return the bets over a feature's cells.
 
-    Numbers: both guards, both tails (a guard with the cell beside it), `invalid`, `missing`.
-    Categories: each with a cell, `new`, `missing`; not `other`: the most frequent categories
-    of a sample are less frequent in truth, so that `other` always grows.
+    Rates of numbers: both guards, both tails (a guard with the cell beside it), `invalid`,
+    `missing`. Of categories: each with a cell, `new`, `missing`; not `other`: the most frequent
+    categories of a sample are less frequent in truth, so that `other` always grows.
+
+    Parameters
+    ----------
+    ordered, cells : int
+        Leading cells that lie on a line (0: categories), and all of them.
     """
     if ordered:
         last = ordered - 1
-        return Places(
-            starts=(0, last, 0, last - 1, ordered, ordered + 1),
-            ends=(1, ordered, 2, ordered, ordered + 1, ordered + 2),
-            cells=(0, last, 0, last, ordered, ordered + 1),
-            shares=(0.03, 0.03, 0.05, 0.05, 0.04, 0.10),
-            only_more=(True, True, False, False, True, False),
-        )
-    top = size - 3
-    cells = (*range(top), top + 1, top + 2)
-    return Places(
-        starts=cells,
-        ends=tuple(cell + 1 for cell in cells),
-        cells=cells,
-        shares=(*(0.8 / top,) * top, 0.1, 0.1),
-        only_more=(*(False,) * top, True, False),
+        starts: tuple[int, ...] = (0, last, 0, max(last - 1, 0), ordered, ordered + 1)
+        ends: tuple[int, ...] = (1, ordered, 2, ordered, ordered + 1, ordered + 2)
+        named: tuple[int, ...] = (0, last, 0, last, ordered, ordered + 1)
+        shares: tuple[float, ...] = (0.03, 0.03, 0.05, 0.05, 0.04, 0.10)
+        only_more: tuple[bool, ...] = (True, True, False, False, True, False)
+    else:
+        top = cells - 3
+        starts = named = (*range(top), top + 1, top + 2)
+        ends = tuple(cell + 1 for cell in starts)
+        shares = (*(0.8 / max(top, 1),) * top, 0.1, 0.1)
+        only_more = (*(False,) * top, True, False)
+    lumps = np.zeros(0, dtype=np.int64)
+    if ordered > 2 * MOST_CELLS:
+        lumps = np.unique(np.arange(MOST_CELLS) * ordered // MOST_CELLS).astype(np.int64)
+    return Bets(
+        ordered,
+        cells,
+        lumps,
+        np.array(starts),
+        np.array(ends),
+        named,
+        _log_prior(POLYNOMIAL_SHARES if ordered else (), np.array(shares), np.array(only_more)),
     )
 
 
-def prior(ordered: int, size: int) -> FloatArray:
-    """Return the weights of all bets, rank bets first; they add up to one."""
-    places = places_of(ordered, size)
-    ranks = np.repeat(POLYNOMIAL_SHARES if ordered else (), len(STAKES)) / len(STAKES)
-    wanted = np.asarray(places.only_more)[:, np.newaxis] <= (np.asarray(ODDS) > 1.0)
-    rates = wanted * (np.asarray(places.shares)[:, np.newaxis] / wanted.sum(axis=1, keepdims=True))
-    return np.asarray(np.concatenate((ranks, rates.ravel())), dtype=np.float64)
+def _log_prior(
+    ranked: tuple[float, ...], shares: FloatArray, only_more: npt.NDArray[np.bool_]
+) -> FloatArray:
+    ranks = np.repeat(ranked, len(STAKES)) / len(STAKES)
+    wanted = only_more[:, np.newaxis] <= (_ODDS > 1.0)
+    rates = wanted * (shares[:, np.newaxis] / wanted.sum(axis=1, keepdims=True))
+    weights = np.concatenate((ranks, rates.ravel()))
+    weights /= weights.sum()
+    never = np.full(weights.size, -np.inf)
+    return np.asarray(np.log(weights, out=never, where=weights > 0.0))
 
 
 def log_rank_bets(look: FloatArray, together: FloatArray) -> FloatArray:
@@ -103,25 +159,20 @@ def log_rank_bets(look: FloatArray, together: FloatArray) -> FloatArray:
     ndarray of float64, shape (56,)
         By polynomial, then by stake.
     """
-    total = together.sum()
-    drawn = look.sum()
+    drawn, total = float(look.sum()), float(together.sum())
     if not 0.0 < drawn < total:
         return np.zeros(len(POLYNOMIALS) * len(STAKES))
-    look, together = _lumped(look, together)
     x = (2.0 * np.cumsum(together) - together) / total - 1.0
     squared = x * x
-    legendre = np.stack(
-        (
-            x,
-            1.5 * squared - 0.5,
-            (2.5 * squared - 1.5) * x,
-            (4.375 * squared - 3.75) * squared + 0.375,
-        )
+    legendre = (
+        x,
+        1.5 * squared - 0.5,
+        (2.5 * squared - 1.5) * x,
+        (4.375 * squared - 3.75) * squared + 0.375,
     )
-    weights = 1.0 + (legendre[:, np.newaxis, :] * np.asarray(STAKES)[:, np.newaxis]).reshape(
-        -1, x.size
-    )
-    return np.asarray(np.log(weights) @ look - _log_mean(weights, together, drawn))
+    weights = np.concatenate([_STAKES * polynomial for polynomial in legendre])
+    weights += 1.0
+    return np.asarray(np.log(weights) @ look - _log_mean(weights, together, drawn, total))
 
 
 def log_rate_bets(look: FloatArray, together: FloatArray, drawn: float, total: float) -> FloatArray:
@@ -141,22 +192,23 @@ def log_rate_bets(look: FloatArray, together: FloatArray, drawn: float, total: f
     """
     if drawn >= total:
         return np.zeros(look.size * len(ODDS))
-    odds = np.asarray(ODDS)
     hits = together[:, np.newaxis]
     rest = total - hits
+    raised = hits * _ODDS
     # The tilt solves a quadratic equation; this root loses no digits.
-    half = total - hits + hits * odds - drawn * (1.0 + odds)
-    root = np.sqrt(half * half + 4.0 * odds * (total - drawn) * drawn)
+    half = rest + raised - drawn * (1.0 + _ODDS)
+    root = np.sqrt(half * half + 4.0 * drawn * (total - drawn) * _ODDS)
     tilt = np.where(
-        half > 0.0, 2.0 * drawn / (half + root), (root - half) / (2.0 * odds * (total - drawn))
+        half > 0.0, 2.0 * drawn / (half + root), (root - half) / (2.0 * (total - drawn) * _ODDS)
     )
-    spread = rest * tilt / (1.0 + tilt) ** 2 + hits * odds * tilt / (1.0 + odds * tilt) ** 2
-    grown = rest * np.log1p(tilt) + hits * np.log1p(odds * tilt)
+    one, other = 1.0 + tilt, 1.0 + tilt * _ODDS
+    spread = tilt * (rest / (one * one) + raised / (other * other))
+    grown = rest * np.log(one) + hits * np.log(other)
     mean = _ratio(grown, spread, np.log(tilt), drawn, total)
-    return np.asarray((look[:, np.newaxis] * np.log(odds) - mean).ravel())
+    return np.asarray((look[:, np.newaxis] * _LOG_ODDS - mean).ravel())
 
 
-def _log_mean(weights: FloatArray, together: FloatArray, drawn: float) -> FloatArray:
+def _log_mean(weights: FloatArray, together: FloatArray, drawn: float, total: float) -> FloatArray:
     """Log mean of the product of the weights of `drawn` rows, drawn without replacement.
 
     It is the ratio of the coefficients of z**drawn in prod(1 + z w) and in (1 + z)**total, each
@@ -169,29 +221,23 @@ def _log_mean(weights: FloatArray, together: FloatArray, drawn: float) -> FloatA
     W. Hoeffding, Probability inequalities for sums of bounded random variables, JASA 58 (1963),
     theorem 4: the same mean with replacement is never smaller.
     """
-    total = float(together.sum())
-    tilt = np.log(drawn / (total - drawn)) - np.log(weights @ together / total)
+    tilt = drawn * total / ((total - drawn) * (weights @ together))
     for _ in range(NEWTON_STEPS):
-        share = 1.0 - 1.0 / (1.0 + np.exp(tilt)[:, np.newaxis] * weights)
-        expected = share @ together
-        spread = expected - (share * share) @ together
-        tilt = tilt + (drawn - expected) / spread
-    scaled = np.exp(tilt)[:, np.newaxis] * weights
-    return _ratio(np.log1p(scaled) @ together, spread, tilt, drawn, total)
+        scaled = weights * tilt[:, np.newaxis]
+        kept = 1.0 / (1.0 + scaled)
+        scaled *= kept
+        expected = scaled @ together
+        scaled *= kept
+        spread = scaled @ together
+        tilt = tilt * np.exp((drawn - expected) / spread)
+    grown = np.log1p(weights * tilt[:, np.newaxis]) @ together
+    return _ratio(grown, spread, np.log(tilt), drawn, total)
 
 
 def _ratio(
     grown: FloatArray, spread: FloatArray, tilt: FloatArray, drawn: float, total: float
 ) -> FloatArray:
     share = drawn / total
-    even = -total * np.log1p(-share) - drawn * np.log(share / (1.0 - share))
+    even = -total * math.log1p(-share) - drawn * math.log(share / (1.0 - share))
     scale = 0.5 * np.log(spread / (drawn * (1.0 - share)))
-    return np.asarray(grown - drawn * tilt - even - scale)
-
-
-def _lumped(look: FloatArray, together: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Add neighbours up, so that hundreds of fine cells cost no more than `BINS`."""
-    below = np.cumsum(together) - together
-    part = np.floor(below * (BINS / together.sum()))
-    starts = np.flatnonzero(np.diff(part, prepend=-1.0))
-    return np.add.reduceat(look, starts), np.add.reduceat(together, starts)
+    return np.asarray(grown - drawn * tilt - scale - even)

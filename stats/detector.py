@@ -7,22 +7,13 @@ look's counts, so that the answer does not depend on the order or the sharding o
 import math
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import CountArray, FloatArray, as_counts
-from stats.bets import (
-    ODDS,
-    POLYNOMIALS,
-    STAKES,
-    Aspect,
-    log_rank_bets,
-    log_rate_bets,
-    places_of,
-    prior,
-)
+from stats.bets import Aspect, Bets, bets_of
 from stats.categories import CategoryCells, Cells
 from stats.cells import NumericCells
 from stats.errors import InvalidInput
@@ -56,6 +47,8 @@ class DetectorState:
         When each climb began, in the unit of `look`'s `at`.
     looks : int
         Looks since the last alarm.
+    bets : Bets
+        What is bet on; it follows from the cells and is not stored.
     """
 
     ordered: int
@@ -64,7 +57,8 @@ class DetectorState:
     log_sums: _Sums
     climbs: _Sums
     onsets: CountArray
-    looks: int = 0
+    looks: int
+    bets: Bets = field(repr=False)
 
     @property
     def cells(self) -> int:
@@ -87,9 +81,10 @@ class DetectorState:
             data = zlib.decompress(body[_HEAD.size :])
         except (struct.error, zlib.error) as error:
             raise InvalidInput(f"not the stored form of a detector: {error!r}.") from error
-        sums = prior(ordered, cells).size if form == FORM and cells > max(2, ordered) else 0
+        bets = bets_of(ordered, cells) if form == FORM and cells >= max(4, ordered + 2) else None
+        sums = 0 if bets is None else bets.log_prior.size
         pools = hours * cells
-        if not sums or len(data) != 8 * pools + 16 * sums:
+        if bets is None or len(data) != 8 * pools + 16 * sums:
             raise InvalidInput("the stored detector is of another form; begin it anew.")
         at = 8 * pools
         return cls(
@@ -100,6 +95,7 @@ class DetectorState:
             climbs=np.frombuffer(data, "<f4", sums, at + 4 * sums),
             onsets=np.frombuffer(data, "<i8", sums, at + 8 * sums),
             looks=looks,
+            bets=bets,
         )
 
 
@@ -187,9 +183,9 @@ def begin(
         pools.sum(axis=1, keepdims=True) / counts.sum()
     )
     ordered = cells.ordered if isinstance(cells, NumericCells) else 0
-    bets = prior(ordered, cells.size).size
-    empty, never = np.zeros(0, np.float32), np.zeros(bets, np.int64)
-    return _fresh(DetectorState(ordered, pools, dispersion, empty, empty, never))
+    bets = bets_of(ordered, cells.size)
+    empty, never = np.zeros(0, np.float32), np.zeros(bets.log_prior.size, np.int64)
+    return _fresh(DetectorState(ordered, pools, dispersion, empty, empty, never, 0, bets))
 
 
 def look(
@@ -248,10 +244,9 @@ def look(
     place = _pool_of(state, hour)
     before = state.pools[place]
     after = before + counts
-    paid = _payoffs(state, counts.astype(np.float64), after) / state.dispersion
+    paid = state.bets.log_payoffs(counts.astype(np.float64), after) / state.dispersion
     logs = np.logaddexp(0.0, state.log_sums.astype(np.float64)) + paid
-    weights = prior(state.ordered, state.cells)
-    weighed = logs + np.log(weights, out=np.full(logs.size, -np.inf), where=weights > 0.0)
+    weighed = logs + state.bets.log_prior
     evidence = float(np.logaddexp.reduce(weighed))
     climbs = np.maximum(state.climbs + paid, 0.0)
     onsets = np.where((state.climbs <= 0.0) | (climbs <= 0.0), at, state.onsets)
@@ -267,7 +262,7 @@ def look(
         onsets=onsets,
         looks=state.looks + 1,
     )
-    leading, rising, cell = _named(state, best)
+    leading, rising, cell = state.bets.name(best)
     return Look(
         state=_fresh(next_state) if alarm else next_state,
         log_evidence=evidence,
@@ -300,16 +295,6 @@ def _pool_of(state: DetectorState, hour: int | None) -> int:
     return hour
 
 
-def _payoffs(state: DetectorState, counts: FloatArray, after: FloatArray) -> FloatArray:
-    places = places_of(state.ordered, state.cells)
-    drawn, total = float(counts.sum()), float(after.sum())
-    rates = log_rate_bets(places.of(counts), places.of(after), drawn, total)
-    if not state.ordered:
-        return rates
-    line = slice(state.ordered)
-    return np.concatenate((log_rank_bets(counts[line], after[line]), rates))
-
-
 def _unseen(cells: Cells, counts: CountArray, singles: int | None) -> FloatArray:
     """Rows to be expected outside of what the reference had, had it one row more.
 
@@ -328,12 +313,3 @@ def _unseen(cells: Cells, counts: CountArray, singles: int | None) -> FloatArray
     else:
         unseen[[0, cells.ordered - 1]] = np.maximum(0.0, 1.0 - counts[[0, cells.ordered - 1]])
     return unseen
-
-
-def _named(state: DetectorState, best: int) -> tuple[Aspect, bool, int | None]:
-    ranks = len(POLYNOMIALS) * len(STAKES) if state.ordered else 0
-    if best < ranks:
-        polynomial, stake = divmod(best, len(STAKES))
-        return POLYNOMIALS[polynomial], STAKES[stake] > 0.0, None
-    place, odds = divmod(best - ranks, len(ODDS))
-    return "rate", ODDS[odds] > 1.0, places_of(state.ordered, state.cells).cells[place]

@@ -8,14 +8,14 @@ from stats.arrays import CountArray, FloatArray
 from stats.cells import TAIL_ROWS, NumericCells
 from stats.ecdf import Ecdf
 
-DETECTOR_BINS = 64
+DETECTOR_BINS = 32
 """Parts of the reference; rank bets lose less than 0.1 % of their power over as many."""
 TAIL_SHARE = 1 / 512
 """The outermost cells hold this share each, so that few rows far out stand out."""
 
 
 def detector_cells(own: NumericCells, sample: Ecdf) -> NumericCells:
-    """Cut a reference into some 70 cells.
+    """Cut a reference into some 40 cells.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from stats.bets import ODDS, STAKES, log_rank_bets, log_rate_bets, places_of, prior
+from stats.bets import ODDS, STAKES, bets_of, log_rank_bets, log_rate_bets
 from stats.categories import CategoryCells
 from stats.cells import NumericCells
 
@@ -69,7 +69,8 @@ def test_look_as_large_as_the_pool_and_more_is_fair() -> None:
 def test_prior_weights_add_up_to_one(cells: NumericCells | CategoryCells) -> None:
     """The statistic is a mean, so that its false alarms are those of one bet."""
     ordered = cells.ordered if isinstance(cells, NumericCells) else 0
-    weights = prior(ordered, cells.size)
+    bets = bets_of(ordered, cells.size)
+    weights = np.exp(bets.log_prior)
     assert weights.sum() == pytest.approx(1.0)
     assert weights.min() >= 0.0
-    assert "other" not in [cells.labels()[cell] for cell in places_of(ordered, cells.size).cells]
+    assert "other" not in [cells.labels()[cell] for cell in bets.named]
