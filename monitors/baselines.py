@@ -44,6 +44,8 @@ class Reference:
         Counts by hour of the week, see `stored.hour_of_week`; None unless asked for.
     dispersion : float
         Variance of sums over looks, over that of as many independent rows; at least 1.
+    singles : int or None
+        Categories that one row has; None for numbers and for baselines that did not count them.
     """
 
     feature: str
@@ -55,6 +57,7 @@ class Reference:
     segments: Mapping[str, CountArray] = field(default_factory=dict)
     hours: CountArray | None = None
     dispersion: float = 1.0
+    singles: int | None = None
 
 
 def build_baseline(
@@ -190,6 +193,7 @@ def _read(feature: str, stored: Mapping[str, Any]) -> Reference:
         },
         hours=_read_hours(feature, cells.size, stored.get("hours")),
         dispersion=max(1.0, float(stored.get("dispersion", 1.0))),
+        singles=None if stored.get("singles") is None else int(stored["singles"]),
     )
 
 

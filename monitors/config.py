@@ -1,11 +1,11 @@
 """Configuration of monitors: section `monitors`."""
 
-from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
 from monitors.quality.config import ContractConfig, QualityConfig
+from monitors.references.config import BaselineConfig, DependenceConfig
 from monitors.sections import Frozen
 from monitors.slo.config import SloConfig
 from monitors.spend.config import SpendConfig
@@ -28,21 +28,7 @@ class FeatureConfig(ContractConfig):
     enabled: bool = True  # false: not compared
     psi: float | None = Field(None, gt=0)  # in place of `material.psi`; moves `critical_psi` along
     wasserstein_sd: float | None = Field(None, gt=0)  # in place of the one in `material`
-
-
-class BaselineConfig(Frozen):
-    """The reference period, half open: dates or times, UTC where no zone is given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
-
-    start: datetime = Field(alias="from")  # first instant
-    end: datetime = Field(alias="to")  # first instant after it
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.start.replace(tzinfo=UTC) >= self.end.replace(tzinfo=UTC):
-            raise ValueError("`from` must lie before `to`")
-        return self
+    discrete: bool | None = None  # each value of a number has its cell; null: its values decide
 
 
 SegmentKey = Literal["variant", "model", "version", "tenant", "tag", "language"]
@@ -63,4 +49,5 @@ class MonitorsConfig(Frozen):
     slos: dict[str, SloConfig] = Field({})  # `errors`, 0.99 of any route, is one unless off
     quality: QualityConfig = QualityConfig()
     spend: SpendConfig = SpendConfig()
-    baseline: BaselineConfig | None = None  # default: set with `monitor baseline set`
+    baseline: BaselineConfig | None = BaselineConfig()  # null: set by hand alone
+    dependence: DependenceConfig | None = None  # rows that are not independent of each other

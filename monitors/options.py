@@ -6,10 +6,10 @@ holds without one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Protocol
 
 from monitors.quality.options import QUALITY_DEFAULTS, ContractOptions, QualityOptions
+from monitors.references.options import AUTOMATIC, BaselineOptions, DependenceOptions
 from monitors.slo.options import SloOptions
 from monitors.spend.options import SPEND_DEFAULTS, SpendOptions
 
@@ -61,18 +61,9 @@ class FeatureOptions(ContractOptions, Protocol):
         """In place of `material.wasserstein_sd`."""
         ...
 
-
-class BaselineOptions(Protocol):
-    """The configured reference period, half open."""
-
     @property
-    def start(self) -> datetime:
-        """First instant."""
-        ...
-
-    @property
-    def end(self) -> datetime:
-        """First instant after it."""
+    def discrete(self) -> bool | None:
+        """Whether each value of a number has a cell to itself; None: its values decide."""
         ...
 
 
@@ -141,7 +132,12 @@ class MonitorOptions(Protocol):
 
     @property
     def baseline(self) -> BaselineOptions | None:
-        """The configured reference period."""
+        """Where baselines come from; None: they are set by hand alone."""
+        ...
+
+    @property
+    def dependence(self) -> DependenceOptions | None:
+        """Which rows depend on each other."""
         ...
 
 
@@ -172,7 +168,8 @@ class Monitors:
     slos: Mapping[str, SloOptions] = field(default_factory=dict)
     quality: QualityOptions = QUALITY_DEFAULTS
     spend: SpendOptions = SPEND_DEFAULTS
-    baseline: BaselineOptions | None = None
+    baseline: BaselineOptions | None = AUTOMATIC
+    dependence: DependenceOptions | None = None
 
 
 DEFAULTS = Monitors()

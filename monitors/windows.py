@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from monitors.options import BaselineOptions
-
 SECOND_US = 1_000_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -32,11 +30,6 @@ class Window:
 def window_ending(at_us: int, length_s: float) -> Window:
     """Return the window of `length_s` seconds that ends at `at_us`."""
     return Window(at_us - max(1, round(length_s * SECOND_US)), at_us)
-
-
-def baseline_window(config: BaselineOptions) -> Window:
-    """Return the configured reference period; times without a zone are UTC."""
-    return Window(to_us(config.start), to_us(config.end))
 
 
 def to_us(moment: datetime) -> int:

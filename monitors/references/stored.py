@@ -18,6 +18,8 @@ SAMPLE_ROWS = 4096
 
 Evenly spaced ones: their distribution function is within 1 / (2 x 4096) of that of all rows.
 """
+TOP = 200
+"""Categories with a cell of their own."""
 SEGMENT_VALUES = 20
 """Values of a segment key that are told apart; the others are `key=(other)`."""
 OTHER_VALUES = "(other)"
@@ -27,6 +29,11 @@ DISCRETE_VALUES = 30
 """Distinct values up to which a number that was not declared can be discrete."""
 DISCRETE_ROWS = 20
 """Rows that each of them then has on average: values that repeat, not a small sample."""
+
+NOVELTY = 0.002
+"""Share of rows with a new value from which a new value is nothing new."""
+LEAST_SINGLES = 5
+"""Values that were seen once, below which that share is not known."""
 
 _MONDAY = 72  # the epoch was a Thursday
 _BLOCK_ROWS = 100
@@ -60,8 +67,9 @@ def stored_form(rows: FeatureRows, plan: Plan) -> dict[str, object] | None:
     -------
     dict or None
         `rows`, `cells` and `counts` over them; of a number its order statistics as `sample` and
-        `weights`. Where they are known: `segments` (`key=value` to counts), `hours` (hour of the
-        week to counts, hours with rows only) and `dispersion`.
+        `weights`; of a category `singles`, those that one row has. Where they are known: `segments`
+        (`key=value` to counts), `hours` (hour of the week to counts, hours with rows only) and
+        `dispersion`.
     """
     try:
         return _numeric(rows, plan) if rows.kind == "numeric" else _categorical(rows, plan)
@@ -89,13 +97,19 @@ def _numeric(rows: FeatureRows, plan: Plan) -> dict[str, object]:
 
 def _categorical(rows: FeatureRows, plan: Plan) -> dict[str, object]:
     table = rows.table()
-    cells = CategoryCells.from_reference(table)
+    cells = CategoryCells.from_reference(table, top=TOP)
+    singles = sum(1 for name, seen in table.items() if seen == 1 and name is not None)
+    # Good 1953: about so many rows bring a value that was never seen.
+    if singles >= LEAST_SINGLES and singles > NOVELTY * sum(table.values()):
+        # New values are its nature: a name, a number. They are `other` then, as they were before.
+        cells = CategoryCells(cells.top, complete=False)
     codes, groups = rows.coded(cells.top)
     places = np.where(codes < 0, cells.missing, codes)
     return {
         "rows": sum(table.values()),
         "cells": cells.to_dict(),
         "counts": cells.count(table).tolist(),
+        "singles": singles,
         **_grouped(places, cells, groups, plan),
     }
 

@@ -13,7 +13,8 @@ from monitors.alerts.pipeline import AlertPipeline
 from monitors.config import MonitorsConfig
 from monitors.episodes import EpisodeKey, EpisodeSeverity, episodes
 from monitors.errors import BaselineInvalid
-from monitors.schedule import CONFIGURED, SETTLE_US, UNDECIDED, MonitorRun, next_run_at, watched
+from monitors.references.choosing import CONFIGURED, SETTLE_US
+from monitors.schedule import UNDECIDED, MonitorRun, next_run_at, watched
 from monitors.windows import Window
 from storage.database import Database
 from storage.ids import new_id
@@ -248,7 +249,7 @@ def test_a_baseline_that_takes_a_dropped_ones_name_is_read_anew(
 def test_a_baseline_of_nothing_is_refused(database: Database, traffic: Traffic) -> None:
     """An empty window makes no baseline, and leaves none behind."""
     watch = Watch(database)
-    with pytest.raises(BaselineInvalid, match="holds 0 rows"):
+    with pytest.raises(BaselineInvalid, match="has 0 rows"):
         watch.monitor.set_baseline("empty", "chat", Window(NOW, NOW + HOUR_US), NOW)
     assert watch.repository.load_baselines("chat") == []
 

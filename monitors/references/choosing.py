@@ -1,0 +1,223 @@
+"""Which baseline a route is compared with now; those that configuration promises are made here."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from monitors.baselines import choose_baseline, label
+from monitors.errors import BaselineInvalid, NoBaseline
+from monitors.options import MonitorOptions
+from monitors.references.making import DAY_US, SEASON_US, Period, Store, make
+from monitors.references.options import BaselineOptions
+from monitors.windows import SECOND_US, Window, from_us, to_us
+from storage import reference_reads as reads
+from storage.reader import Scope
+from storage.reader import Window as ReadWindow
+from storage.records import Baseline
+
+CONFIGURED = "configured"
+"""Name of the baseline that `monitors.baseline: {from, to}` makes."""
+AUTOMATIC = "automatic"
+"""Name of the one that a route's first days become."""
+PREVIOUS = "previous"
+"""Name of the one that `monitors.baseline: {previous: ...}` makes anew every day."""
+SETTLE_US = 60 * SECOND_US
+"""Requests that started at the period's very end may still run, and are logged when they end."""
+
+_NOW = "`monitor baseline set` sets one now"
+log = logging.getLogger(__name__)
+
+
+def ensure(
+    store: Store, config: MonitorOptions, route: str, now_us: int, *, calm: bool = True
+) -> Baseline:
+    """Return the baseline of a route; make what the configuration promises and is due.
+
+    The one that was created last holds, whoever made it. Whatever is made here is logged.
+
+    Parameters
+    ----------
+    calm : bool
+        False while the route has open episodes: a rolling baseline then stays as it is, since
+        what drifts must not become the norm.
+
+    Raises
+    ------
+    NoBaseline
+        There is none yet; the message says when there will be, and how to set one now.
+    BaselineInvalid
+        The configured period holds too few rows, and there is no other baseline.
+    """
+    existing = store.load_baselines(route)
+    options = config.baseline
+    if options is None:
+        return choose_baseline(existing, route)
+    making = _Making(store, config, options, route, now_us)
+    if options.start is not None and options.end is not None:
+        window = Window(to_us(options.start), to_us(options.end))
+        return making.configured(window, existing)
+    newest = choose_baseline(existing, route) if existing else None
+    if options.previous is not None:
+        return making.rolling(options.previous, existing, newest, calm=calm)
+    if newest is not None:
+        return making.rolled(newest, calm=calm)
+    return making.automatic()
+
+
+def is_rolling(baseline: Baseline) -> bool:
+    """Return whether a baseline moves with time: a new version a day."""
+    return baseline.source.get("kind") == PREVIOUS
+
+
+def rolling_window(length_us: int, now_us: int) -> Window:
+    """Return the period that ends with the last midnight, in UTC."""
+    midnight = now_us // DAY_US * DAY_US
+    return Window(midnight - length_us, midnight)
+
+
+class _Making:
+    """What is made for one route at one time."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: MonitorOptions,
+        options: BaselineOptions,
+        route: str,
+        now_us: int,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._options = options
+        self._route = route
+        self._now_us = now_us
+
+    def configured(self, window: Window, existing: Sequence[Baseline]) -> Baseline:
+        """Build the configured baseline once its period has passed."""
+        spans = {(b.window_from, b.window_to) for b in existing if b.name == CONFIGURED}
+        if (window.from_us, window.to_us) in spans:
+            return choose_baseline(existing, self._route)
+        if self._now_us < window.to_us + SETTLE_US:
+            if existing:
+                return choose_baseline(existing, self._route)
+            raise NoBaseline(
+                f"route `{self._route}`: the baseline's period ends at {from_us(window.to_us)}, "
+                "nothing is compared before; shorten `monitors.baseline.to` to start sooner, or"
+                f" {_NOW}"
+            )
+        try:
+            return self._make(CONFIGURED, window, {"kind": "period"})
+        except BaselineInvalid:
+            if not existing:
+                raise
+            return choose_baseline(existing, self._route)  # one set by hand serves as well
+
+    def rolling(
+        self, length_s: float, existing: Sequence[Baseline], newest: Baseline | None, *, calm: bool
+    ) -> Baseline:
+        """Make the configured rolling baseline; one that was set by hand later holds."""
+        source = self._rolling_source(round(length_s * SECOND_US))
+        if newest is not None and newest.name == PREVIOUS and newest.source == source:
+            return self.rolled(newest, calm=calm)
+        if newest is not None and any(b.source == source for b in existing):
+            return newest
+        window = rolling_window(round(length_s * SECOND_US), self._now_us)
+        try:
+            return self._make(PREVIOUS, window, source)
+        except BaselineInvalid as error:
+            if newest is not None:
+                return newest
+            raise NoBaseline(
+                f"{error}; it is tried again after {from_us(window.to_us + DAY_US)}; {_NOW}"
+            ) from error
+
+    def rolled(self, newest: Baseline, *, calm: bool) -> Baseline:
+        """Return a rolling baseline's version of the day; any other as it is."""
+        if not is_rolling(newest) or not calm:
+            return newest
+        length_us = newest.window_to - newest.window_from
+        window = rolling_window(length_us, self._now_us)
+        if newest.window_to >= window.to_us or self._now_us < window.to_us + SETTLE_US:
+            return newest
+        try:
+            return self._make(newest.name, window, newest.source)
+        except BaselineInvalid:
+            return newest  # A quiet week is no reference; the last busy one is.
+
+    def automatic(self) -> Baseline:
+        """Make the first days the baseline once they are over, and say when that will be."""
+        options = self._options
+        after_us = round(options.automatic.after * SECOND_US)
+        if options.seasonal:
+            after_us = max(after_us, SEASON_US)
+        needed = max(options.automatic.rows, self._config.min_samples)
+        rows, first, _ = self._span(0, self._now_us)
+        days = _duration(after_us)
+        if first is None:
+            raise NoBaseline(
+                f"route `{self._route}` has no rows yet; its first {days} become its baseline;"
+                f" once there are some, {_NOW}"
+            )
+        end = first + after_us
+        if self._now_us < end + SETTLE_US:
+            raise NoBaseline(
+                f"route `{self._route}`: the first {days} become its baseline at"
+                f" {from_us(end + SETTLE_US)}, nothing is compared before; {_NOW}"
+            )
+        if rows < needed:
+            raise NoBaseline(
+                f"route `{self._route}`: the first {needed} rows become its baseline, {rows} are"
+                f" there; nothing is compared before; {_NOW}"
+            )
+        # A log that is older than its program: its newest days are more like what comes.
+        window = Window(first, end)
+        if self._now_us >= end + after_us:
+            window = Window(self._now_us - after_us, self._now_us)
+        if self._span(window.from_us, window.to_us).rows < needed:
+            window = Window(first, self._now_us)
+        source = {"kind": AUTOMATIC, "after_s": after_us / SECOND_US, "rows": needed}
+        return self._make(AUTOMATIC, window, source)
+
+    def _rolling_source(self, length_us: int) -> dict[str, object]:
+        source: dict[str, object] = {"kind": PREVIOUS, "length_s": length_us / SECOND_US}
+        return source | self._modifiers()
+
+    def _modifiers(self) -> dict[str, object]:
+        options = self._options
+        found: dict[str, object] = {} if options.variant is None else {"variant": options.variant}
+        return found | ({"seasonal": True} if options.seasonal else {})
+
+    def _span(self, from_: int, to: int) -> reads.Span:
+        scope = Scope(ReadWindow(from_, to), route=self._route, variant=self._options.variant)
+        with self._store.snapshot() as log:
+            return reads.span_of(log.connection, scope)
+
+    def _make(self, name: str, window: Window, source: Mapping[str, object]) -> Baseline:
+        whole = {**source, **({} if source.get("kind") == PREVIOUS else self._modifiers())}
+        period = Period(
+            name,
+            self._route,
+            window,
+            whole,
+            variant=_text(whole.get("variant")),
+            seasonal=whole.get("seasonal") is True,
+        )
+        made = make(self._store, self._config, period, self._now_us)
+        log.warning(
+            "route `%s`: %s is its baseline now, %d rows of %s to %s; `monitor baseline set` sets"
+            " another one",
+            self._route,
+            label(made),
+            made.rows,
+            from_us(made.window_from),
+            from_us(made.window_to),
+        )
+        return made
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _duration(length_us: int) -> str:
+    days = length_us / DAY_US
+    return f"{days:g} days" if days >= 1 else f"{length_us / 3_600_000_000:g} hours"
