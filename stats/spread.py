@@ -1,15 +1,28 @@
 """How much more sums of a reference's rows vary than sums of independent rows would."""
 
+import math
+
 import numpy as np
 
 from stats.arrays import CountArray, FloatArray
 
 LEAST_BLOCKS = 20
 """Blocks of two rows and more below which nothing can be said."""
+BEYOND_CHANCE = 3.0
+"""Standard errors above one that a ratio must have; the largest of some scores is looked at."""
+CAUTION = 1.0
+"""Standard errors that are added to it: too small a dispersion costs false alarms by the power."""
 _SCORES = 3
 
 
-def dispersion(cell: CountArray, block: CountArray, *, size: int, ordered: int) -> float:
+def dispersion(
+    cell: CountArray,
+    block: CountArray,
+    *,
+    size: int,
+    ordered: int,
+    within: CountArray | None = None,
+) -> float:
     """Return the over-dispersion of sums over blocks of rows that stand together.
 
     Rows are scored by cell: by their mid-rank's Legendre polynomials 1 to 3 where cells lie on a
@@ -24,20 +37,27 @@ def dispersion(cell: CountArray, block: CountArray, *, size: int, ordered: int) 
         Rows of the same number stand together: a look's, or a user's.
     size, ordered : int
         Cells, and how many leading ones lie on a line.
+    within : ndarray of int64, shape (n,), optional
+        Group whose mean is taken off first: the hour of the week of a detector with hours.
 
     Returns
     -------
     float
-        At least 1; 1 where fewer than `LEAST_BLOCKS` blocks hold two rows and more.
+        At least 1; 1 where it may be chance, or fewer than `LEAST_BLOCKS` blocks hold two rows
+        and more.
     """
     if not cell.size:
         return 1.0
     _, place, rows = np.unique(block, return_inverse=True, return_counts=True)
-    if np.count_nonzero(rows > 1) < LEAST_BLOCKS:
+    blocks = int(np.count_nonzero(rows > 1))
+    if blocks < LEAST_BLOCKS:
         return 1.0
+    groups = np.zeros(cell.size, dtype=np.int64) if within is None else within
     counts = np.bincount(cell, minlength=size).astype(np.float64)
-    found = [_ratio(score, counts, cell, place, rows) for score in _scores(counts, ordered)]
-    return max(1.0, *found)
+    found = max(_ratio(score[cell], groups, place, rows) for score in _scores(counts, ordered))
+    # A chi-square of that many degrees over its degrees.
+    error = math.sqrt(2.0 / blocks)
+    return found * (1.0 + CAUTION * error) if found > 1.0 + BEYOND_CHANCE * error else 1.0
 
 
 def _scores(counts: FloatArray, ordered: int) -> list[FloatArray]:
@@ -55,15 +75,14 @@ def _scores(counts: FloatArray, ordered: int) -> list[FloatArray]:
     return scores
 
 
-def _ratio(
-    score: FloatArray, counts: FloatArray, cell: CountArray, place: CountArray, rows: CountArray
-) -> float:
-    n = counts.sum()
-    centred = score - (score * counts).sum() / n
-    variance = float((np.square(centred) * counts).sum() / n)
+def _ratio(score: FloatArray, groups: CountArray, place: CountArray, rows: CountArray) -> float:
+    _, group, members = np.unique(groups, return_inverse=True, return_counts=True)
+    centred = score - (np.bincount(group, weights=score) / members)[group]
+    variance = float(np.square(centred).sum()) / max(score.size - members.size, 1)
     if variance <= 0.0:
         return 1.0
-    sums = np.bincount(place, weights=centred[cell], minlength=rows.size)
-    # Sums of all blocks add up to zero, which takes a part of each block's variance.
-    expected = variance * float((rows * (1.0 - rows / n)).sum())
+    sums = np.bincount(place, weights=centred, minlength=rows.size)
+    # Sums of a group's blocks add up to zero, which takes a part of each block's variance.
+    taken = float(np.sum(np.bincount(place, weights=1.0 / members[group]) * rows))
+    expected = variance * (score.size - taken)
     return float(np.square(sums).sum()) / expected if expected > 0.0 else 1.0
