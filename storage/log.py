@@ -249,7 +249,9 @@ class LogReads(Protocol):
         """Count categories, in order of route, variant, role and feature."""
         ...
 
-    def cells(self, scope: Scope, baseline: str) -> Mapping[str, Mapping[int, int]]:
+    def cells(
+        self, scope: Scope, baseline: str, *, segment: str = ""
+    ) -> Mapping[str, Mapping[int, int]]:
         """Count primary rows over a baseline's cells: feature to cell to rows.
 
         Parameters
@@ -258,12 +260,15 @@ class LogReads(Protocol):
             With a route; model and variant are not told apart.
         baseline : str
             `name@version`.
+        segment : str
+            `key=value` of the baseline, or `key=(other)`; empty is all rows.
 
         Returns
         -------
         mapping
-            Empty where the cells of the window were not all counted: before the baseline was
-            set (but for the 48 hours before it) or for one that is not the newest of its route.
+            Without features that have no rows. Empty where the cells of the window were not all
+            counted: before the baseline was set (but for the 48 hours before it) or for one that
+            is not the newest of its route.
         """
         ...
 

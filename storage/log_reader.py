@@ -74,9 +74,11 @@ class LogReader:
             lambda: reads.category_counts(self._moment, scope, features, exact=exact),
         )
 
-    def cells(self, scope: Scope, baseline: str) -> Mapping[str, Mapping[int, int]]:
+    def cells(
+        self, scope: Scope, baseline: str, *, segment: str = ""
+    ) -> Mapping[str, Mapping[int, int]]:
         """Count primary rows over a baseline's cells: feature to cell to rows."""
-        return reads.cell_counts(self._moment, scope, baseline)
+        return reads.cell_counts(self._moment, scope, baseline, segment)
 
     def attempts(self, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:
         """Count tries by route, upstream and role."""

@@ -8,6 +8,7 @@ import duckdb
 from storage.errors import DatabaseUnreadable, MigrationFailed
 from storage.schema import VERSION_1, VERSION_2, VERSION_TABLE
 from storage.schema_archive import VERSION_6
+from storage.schema_cells import VERSION_9
 from storage.schema_facts import VERSION_3
 from storage.schema_features import VERSION_7
 from storage.schema_monitors import VERSION_8
@@ -33,6 +34,7 @@ STEPS: tuple[Step, ...] = (
     Step(6, "archive", VERSION_6),
     Step(7, "feature schemas", VERSION_7),
     Step(8, "monitors", VERSION_8),
+    Step(9, "cells by segment", VERSION_9),
 )
 """Only ever appended to; a step that has shipped is never edited."""
 

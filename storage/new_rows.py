@@ -14,18 +14,11 @@ import numpy.typing as npt
 from storage.features.counting import INPUT
 from storage.features.reading import input_rows, known_inputs
 from storage.reader import Column, Scope, column_from, words_from
-from storage.rollups.statements import NUMBERS, WORDS
+from storage.rollups.statements import NUMBERS, SEGMENT_KEYS, WORDS
 from storage.times import to_timestamp
 
-KEYS: Mapping[str, str] = {
-    "variant": "variant",
-    "model": "coalesce(model_answered, model_asked)",
-    "version": "version",
-    "tenant": "tenant",
-    "language": "language",
-    "tag": "tags",
-}
-"""Key of a segment to its expression over `predictions`; `tag` is a list, a row can have many."""
+KEYS = SEGMENT_KEYS
+"""Key of a segment to its expression over `predictions`."""
 
 KeyColumn = list[str | None] | list[list[str]]
 """Values of a segment's key; rows of `tag` are lists."""
@@ -160,7 +153,10 @@ def ids_in(
         if not known_inputs(connection, [feature]):
             return []
         rows = input_rows(
-            connection, [feature], conditions.replace(KEYS["model"], "model"), ("started_at",)
+            connection,
+            [feature],
+            conditions.replace(KEYS["model"], "model"),
+            ("started_at",),
         )
         source = f"SELECT prediction_id AS id, started_at, input_0 AS found FROM ({rows.query})"  # noqa: S608 (as above)
         is_number = rows.numeric[feature]

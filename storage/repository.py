@@ -104,10 +104,12 @@ class Repository:
         with self.snapshot() as log:
             return log.categories(scope, features, exact=exact)
 
-    def cells(self, scope: Scope, baseline: str) -> Mapping[str, Mapping[int, int]]:
+    def cells(
+        self, scope: Scope, baseline: str, *, segment: str = ""
+    ) -> Mapping[str, Mapping[int, int]]:
         """Count primary rows over a baseline's cells: feature to cell to rows."""
         with self.snapshot() as log:
-            return log.cells(scope, baseline)
+            return log.cells(scope, baseline, segment=segment)
 
     def attempts(self, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:
         """Count tries by route, upstream and role."""

@@ -7,12 +7,13 @@ import duckdb
 from storage.features.counting import count_inputs
 from storage.features.registry import all_schemas
 from storage.features.schema import Schema
-from storage.rollups.cells import count_new_baselines, has_cells
+from storage.rollups.cell_statements import Watched, count_cells
+from storage.rollups.cells import count_new_baselines
 from storage.rollups.state import RollupState, load_state
-from storage.rollups.statements import BATCHES, CELLS, ROLLUPS, Rollup, insert
+from storage.rollups.statements import BATCHES, FROM_FACTS, Rollup, insert
 from storage.times import to_timestamp
 
-_INSERTS: Mapping[Rollup, str] = {rollup: insert(rollup, BATCHES) for rollup in ROLLUPS}
+_INSERTS: Mapping[Rollup, str] = {rollup: insert(rollup, BATCHES) for rollup in FROM_FACTS}
 
 
 def add_batch(
@@ -42,10 +43,9 @@ def add_batches(
         count_new_baselines(connection, state, before_batch=first)
     hours = to_timestamp(state.rollup_hours_until)
     chosen = {"low": first, "high": last, "hours": hours}
-    cells = has_cells(connection)
     schemas = all_schemas(connection) if inputs is None else inputs
     for rollup, statement in _INSERTS.items():
-        if rollup is not CELLS or cells:
-            connection.execute(statement, chosen)
-            count_inputs(connection, rollup, BATCHES, chosen, schemas)
+        connection.execute(statement, chosen)
+        count_inputs(connection, rollup, BATCHES, chosen, schemas)
+    count_cells(connection, BATCHES, chosen, Watched.of(connection))
     return state

@@ -4,15 +4,16 @@ The edges are taken from `baselines` inside the transaction of the next batch, s
 counted twice or left out: rows of the last 48 hours are counted then, once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import duckdb
 import msgspec
 
+from storage.rollups.cell_statements import Watched, count_cells
 from storage.rollups.state import RollupState, load_state, save_state
-from storage.rollups.statements import CELLS, Rows, insert
+from storage.rollups.statements import Rows
 from storage.times import HOUR_US, from_timestamp, to_timestamp
 
 COUNTED_BEFORE_US = 48 * HOUR_US
@@ -28,11 +29,6 @@ _NEVER = to_timestamp(1 << 52)
 def note_baselines(connection: duckdb.DuckDBPyConnection) -> None:
     """Say that baselines have changed, inside the transaction that changes them."""
     save_state(connection, baselines=load_state(connection).baselines + 1)
-
-
-def has_cells(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Return whether any baseline's cells are counted."""
-    return connection.execute("SELECT 1 FROM cell_edges LIMIT 1").fetchone() is not None
 
 
 def count_new_baselines(
@@ -53,25 +49,26 @@ def count_new_baselines(
         if current.get(route, (None, None, None))[:2] != kept:
             connection.execute("DELETE FROM cell_edges WHERE route = ?", [route])
             connection.execute("DELETE FROM rollup_cells WHERE route = ?", [route])
+            connection.execute("DELETE FROM rollup_segments WHERE route = ?", [route])
     for route, (baseline, created_at, cells) in current.items():
         if known.get(route) == (baseline, created_at):
             continue
         first = _counted_from(connection, state, from_timestamp(created_at))
-        for edges in _edges(cells):
+        features: dict[str, dict[str, Any]] = msgspec.json.decode(cells)
+        segments = sorted({one for kept in features.values() for one in kept.get("segments", ())})
+        for edges in _edges(features):
             connection.execute(
-                "INSERT INTO cell_edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [route, baseline, created_at, first, *edges],
+                "INSERT INTO cell_edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [route, baseline, created_at, first, *edges, segments],
             )
-        connection.execute(
-            insert(CELLS, _EARLIER),
-            {
-                "low": first,
-                "high": _NEVER,
-                "before": before_batch,
-                "route": route,
-                "hours": to_timestamp(state.rollup_hours_until),
-            },
-        )
+        chosen = {
+            "low": first,
+            "high": _NEVER,
+            "before": before_batch,
+            "route": route,
+            "hours": to_timestamp(state.rollup_hours_until),
+        }
+        count_cells(connection, _EARLIER, chosen, Watched.of(connection))
     save_state(connection, baselines_counted=state.baselines)
 
 
@@ -84,9 +81,8 @@ def _counted_from(
     return to_timestamp(max(first - first % HOUR_US, state.facts_from))
 
 
-def _edges(stored: str) -> Iterator[tuple[object, ...]]:
+def _edges(features: Mapping[str, dict[str, Any]]) -> Iterator[tuple[object, ...]]:
     """Yield (feature, edges, top, rest, complete) of a baseline's stored cells."""
-    features: dict[str, dict[str, Any]] = msgspec.json.decode(stored)
     for feature, kept in features.items():
         cells = kept.get("cells", kept)
         if "edges" in cells:

@@ -25,6 +25,7 @@ from storage.log import (
 )
 from storage.reader import Scope, Window
 from storage.rollups import statements
+from storage.rollups.cell_statements import Watched, cell_rows, segment_rows
 from storage.rollups.state import SLOT_US, RollupState, load_state
 from storage.rollups.statements import (
     ATTEMPT_LATENCY,
@@ -34,6 +35,7 @@ from storage.rollups.statements import (
     CELLS,
     COUNT_SUMS,
     COUNTS,
+    SEGMENTS,
     VALUES,
     Rollup,
     Rows,
@@ -165,22 +167,20 @@ def category_counts(
     return found
 
 
-def cell_counts(moment: Moment, scope: Scope, baseline: str) -> dict[str, dict[int, int]]:
+def cell_counts(
+    moment: Moment, scope: Scope, baseline: str, segment: str = ""
+) -> dict[str, dict[int, int]]:
     """Count primary rows over a baseline's cells; see `PredictionLog.cells`."""
-    counted = moment.connection.execute(
-        "SELECT epoch_us(max(counted_from)) FROM cell_edges WHERE route = ? AND baseline = ?",
-        [scope.route, baseline],
-    ).fetchone()
     coverage = moment.cover(scope.window)
-    if not counted or counted[0] is None or counted[0] > coverage.window.from_us:
+    if not _are_counted(moment, scope, baseline, coverage):
         return {}
-    asked = Asked(
-        CELLS,
-        "route = $route AND baseline = $baseline",
-        {"route": scope.route, "baseline": baseline},
-        statements.cell_rows,
-        _ONE,
-    )
+    chosen: dict[str, object] = {"route": scope.route, "baseline": baseline}
+    where, rollup, rows_of = "route = $route AND baseline = $baseline", CELLS, cell_rows
+    if segment:
+        where, rollup, rows_of = f"{where} AND segment = $segment", SEGMENTS, segment_rows
+        chosen["segment"] = segment
+    watched = Watched.of(moment.connection)
+    asked = Asked(rollup, where, chosen, partial(rows_of, watched=watched), _ONE)
     source, values = source_of(asked, coverage)
     found: dict[str, dict[int, int]] = {}
     for feature, cell, n in moment.connection.execute(
@@ -190,6 +190,16 @@ def cell_counts(moment: Moment, scope: Scope, baseline: str) -> dict[str, dict[i
     ).fetchall():
         found.setdefault(feature, {})[cell] = n
     return found
+
+
+def _are_counted(moment: Moment, scope: Scope, baseline: str, coverage: Coverage) -> bool:
+    counted = moment.connection.execute(
+        "SELECT epoch_us(max(counted_from)) FROM cell_edges WHERE route = ? AND baseline = ?",
+        [scope.route, baseline],
+    ).fetchone()
+    if counted is None or counted[0] is None:
+        return False
+    return int(counted[0]) <= coverage.window.from_us
 
 
 def attempt_counts(moment: Moment, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:

@@ -5,8 +5,9 @@ import duckdb
 from storage.features.counting import count_inputs
 from storage.features.registry import all_schemas
 from storage.rollups.adding import add_up
+from storage.rollups.cell_statements import Watched, count_cells
 from storage.rollups.state import RollupState, load_state
-from storage.rollups.statements import CATEGORIES, ROLLUPS, STARTED, insert
+from storage.rollups.statements import CATEGORIES, FROM_FACTS, ROLLUPS, STARTED, insert
 from storage.times import HOUR_US, to_timestamp
 
 
@@ -42,6 +43,8 @@ def recount(
             f'DELETE FROM {rollup.table} WHERE "at" >= $low AND "at" < $high',  # noqa: S608 (names of this folder)
             span,
         )
+    for rollup in FROM_FACTS:
         connection.execute(insert(rollup, STARTED), chosen)
         count_inputs(connection, rollup, STARTED, chosen, schemas)
+    count_cells(connection, STARTED, chosen, Watched.of(connection))
     add_up(connection, CATEGORIES, (from_us, to_us), hours_until=state.rollup_hours_until)

@@ -57,12 +57,23 @@ WORDS: dict[str, str] = {
 }
 """Category to its expression over `predictions`; NULL is unknown."""
 
+SEGMENT_KEYS: dict[str, str] = {
+    "variant": "variant",
+    "model": "coalesce(model_answered, model_asked)",
+    "version": "version",
+    "tenant": "tenant",
+    "language": "language",
+    "tag": "tags",
+}
+"""Key of a segment to its expression over `predictions`; `tag` is a list, the others are texts."""
+
 SLOT_KEYS = '"at", grain_s, route, variant, upstream, model, role'
 COUNT_KEYS = f"{SLOT_KEYS}, cache, status, reason, stream, fallback"
 VALUE_KEYS = f"{SLOT_KEYS}, measure, bucket"
 CATEGORY_KEYS = f"{SLOT_KEYS}, feature, value"
 ATTEMPT_KEYS = '"at", grain_s, route, upstream, role'
 CELL_KEYS = '"at", grain_s, route, feature, baseline, cell'
+SEGMENT_CELL_KEYS = '"at", grain_s, route, segment, feature, baseline, cell'
 
 COUNT_SUMS = (
     "n", "truncated", "attempts", "prompt_tokens", "response_tokens", "cached_tokens",
@@ -140,42 +151,6 @@ def attempt_rows(rows: Rows) -> str:
     """  # noqa: S608 (expressions of this file)
 
 
-def cell_rows(rows: Rows) -> str:
-    """Return a row (slot, feature, baseline, cell) for every primary prediction and feature.
-
-    The cells are those of `stats.cells` and `stats.categories`: `edges` ascending with a value
-    that equals one going up, then invalid and missing; `top`, other, new, missing.
-    """
-    features = {**{name: NUMBERS[name] for name in NUMBERS if name != "overhead_s"}, **WORDS}
-    names = ", ".join(f"'{name}'" for name in features)
-    numbers = ", ".join(
-        f"({expression})::DOUBLE" if name in NUMBERS else "NULL::DOUBLE"
-        for name, expression in features.items()
-    )
-    words = ", ".join(
-        "NULL::VARCHAR" if name in NUMBERS else expression for name, expression in features.items()
-    )
-    return f"""
-    SELECT "at", grain_s, route, feature, baseline,
-        (CASE
-            WHEN edges IS NULL THEN CASE
-                WHEN word IS NULL THEN len(top) + 2
-                WHEN list_contains(top, word) THEN list_position(top, word) - 1
-                WHEN list_contains(rest, word) OR NOT complete THEN len(top)
-                ELSE len(top) + 1 END
-            WHEN number IS NULL OR isnan(number) THEN len(edges) + 2
-            WHEN isinf(number) THEN len(edges) + 1
-            ELSE len(list_filter(edges, lambda edge: edge <= number)) END)::INTEGER AS cell
-    FROM (
-        SELECT {SLOT}, route, started_at, unnest([{names}]) AS feature,
-            unnest([{numbers}]) AS number, unnest([{words}]) AS word
-        FROM predictions SEMI JOIN cell_edges USING (route)
-        WHERE {rows.where} AND role = 'primary')
-    JOIN cell_edges USING (route, feature)
-    WHERE started_at >= counted_from
-    """  # noqa: S608 (expressions of this file)
-
-
 def _summed(names: tuple[str, ...]) -> str:
     return ", ".join(f"sum({name}) AS {name}" for name in names)
 
@@ -208,17 +183,19 @@ VALUES = Rollup("rollup_values", VALUE_KEYS, "sum(n) AS n", "count(*) AS n")
 CATEGORIES = Rollup("rollup_categories", CATEGORY_KEYS, "sum(n) AS n", "count(*) AS n")
 ATTEMPTS = Rollup("rollup_attempts", ATTEMPT_KEYS, ATTEMPT_AGGREGATES, ATTEMPT_AGGREGATES)
 CELLS = Rollup("rollup_cells", CELL_KEYS, "sum(n) AS n", "count(*) AS n")
-ROLLUPS = (COUNTS, VALUES, CATEGORIES, ATTEMPTS, CELLS)
+SEGMENTS = Rollup("rollup_segments", SEGMENT_CELL_KEYS, "sum(n) AS n", "count(*) AS n")
+FROM_FACTS = (COUNTS, VALUES, CATEGORIES, ATTEMPTS)
+"""Roll-ups that are counted whatever baselines there are."""
+ROLLUPS = (*FROM_FACTS, CELLS, SEGMENTS)
 
 
 def rows_of(rollup: Rollup, rows: Rows) -> str:
-    """Return the SELECT that gives a roll-up's rows, not added up."""
+    """Return the SELECT that gives the rows of one of `FROM_FACTS`, not added up."""
     selects = {
         COUNTS: count_rows,
         VALUES: value_rows,
         CATEGORIES: category_rows,
         ATTEMPTS: attempt_rows,
-        CELLS: cell_rows,
     }
     return selects[rollup](rows)
 

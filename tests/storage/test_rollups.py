@@ -317,3 +317,88 @@ def test_cells_follow_the_newest_baseline(database: Database) -> None:
     with database.cursor() as cursor:
         rebuild_days(cursor, NOW - NOW % HOUR_US - DAY_US, NOW - NOW % HOUR_US + DAY_US)
     assert tables_of(database, 0, 2 * NOW) == before
+
+
+def segmented(database: Database, listed: list[str], features: dict[str, object]) -> Repository:
+    """Set a baseline whose features know some segments; return the log."""
+    cells = {
+        name: {"cells": kept, "segments": {key: [1] for key in listed}}
+        for name, kept in features.items()
+    }
+    log = Repository(database)
+    log.save_baseline(msgspec.structs.replace(BASELINE, cells=cells))
+    return log
+
+
+def test_cells_are_counted_by_segment(database: Database) -> None:
+    """Values that the baseline tells apart have segments, others share one, unknown ones none."""
+    known = ["variant=a", "variant=b", "tag=x", "tag=it's", "version=(other)"]
+    edges: dict[str, object] = {"latency_s": {"edges": [1.0]}}
+    store(database, [end_of(1, variant="a", tags=("x", "it's", "n", "m"), latency_s=2.0)])
+    log = segmented(database, known, edges)
+    store(
+        database,
+        [end_of(2, variant="c", tags=(), version="v9"), end_of(3, variant="a", tags=("m",))],
+    )
+    scope = Scope(Window(NOW - HOUR_US, NOW + HOUR_US), "chat")
+    wanted: dict[str, dict[int, int]] = {
+        "": {0: 2, 1: 1},
+        "variant=a": {0: 1, 1: 1},
+        "variant=(other)": {0: 1},
+        "tag=x": {1: 1},
+        "tag=it's": {1: 1},
+        "tag=(other)": {0: 1, 1: 1},
+        "version=(other)": {0: 1},
+    }
+    ragged = scope._replace(window=Window(NOW - 7 * HOUR_US + 1, NOW + 1_000))
+    for asked in (scope, ragged):
+        found = {one: log.cells(asked, "week@1", segment=one) for one in [*wanted, "variant=b"]}
+        assert found == {one: {"latency_s": counts} for one, counts in wanted.items()} | {
+            "variant=b": {}
+        }
+
+
+@given(records=logs(), cut=st.integers(0, 12), look=st.integers(0, 60))
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+def test_segments_added_up_equal_those_rebuilt(
+    spans: tuple[Database, Iterator[int]], records: list[tuple[End, Signals]], cut: int, look: int
+) -> None:
+    """Cells of segments are the same whatever the batches; a rebuild changes nothing."""
+    database, days = spans
+    later = next(days) * DAY_US * 10
+    listed = ["variant=primary", "language=en", "model=m-2"]
+    features: dict[str, object] = {
+        "latency_s": {"edges": [0.5, 5.0]},
+        "finish_reason": {"top": ["stop"], "rest": [], "complete": True},
+    }
+    log = segmented(database, listed, features)
+    records = [(moved(end, later), said) for end, said in records]
+    for part in (records[:cut], records[cut:]):
+        log.append(batch_of(part), now_us=NOW)
+        with database.cursor() as cursor:
+            compact(cursor, FIRST + later + look * HOUR_US)
+    primary = [
+        (end.prediction, said)
+        for end, said in records
+        if (end.prediction.route, end.prediction.role) == ("chat", "primary")
+    ]
+    scope = Scope(Window(FIRST + later, FIRST + later + SPAN_US), "chat")
+    for segment, rows in {
+        "variant=primary": [p for p, _ in primary if p.variant == "primary"],
+        "variant=(other)": [p for p, _ in primary if p.variant != "primary"],
+        "language=(other)": [p for p, said in primary if said.language == "de"],
+        "model=m-2": [p for p, _ in primary if p.model_answered == "m-2"],
+    }.items():
+        stops = sum(p.finish_reason == "stop" for p in rows)
+        found = log.cells(scope, "week@1", segment=segment)
+        assert found.get("finish_reason", {}).get(0, 0) == stops
+        assert sum(found.get("latency_s", {}).values()) == len(rows)
+    before = tables_of(database, FIRST + later, FIRST + later + SPAN_US)
+    with database.cursor() as cursor:
+        rebuild_days(cursor, FIRST + later, FIRST + later + SPAN_US)
+    assert tables_of(database, FIRST + later, FIRST + later + SPAN_US) == before

@@ -123,7 +123,9 @@ class MemoryLog:
                 found.append(CategoryCounts(route, variant, role, feature, ordered, missing))
         return found
 
-    def cells(self, scope: Scope, baseline: str) -> Mapping[str, Mapping[int, int]]:
+    def cells(
+        self, scope: Scope, baseline: str, *, segment: str = ""
+    ) -> Mapping[str, Mapping[int, int]]:
         return {}
 
     def attempts(self, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:

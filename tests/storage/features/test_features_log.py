@@ -23,7 +23,7 @@ from storage.lifecycle.forget import ForgetRequest, forget
 from storage.log import Cutoffs
 from storage.new_rows import Among
 from storage.reader import Scope, Window
-from storage.records import End, InputRow, Signals
+from storage.records import Baseline, End, InputRow, Signals
 from storage.repository import Repository
 from storage.rollups.rebuild import rebuild_days
 from storage.rollups.statements import CATEGORIES, VALUES
@@ -130,6 +130,39 @@ def test_new_rows_have_their_inputs(database: Database) -> None:
     assert log.ids_in(scope, "input.age", Among(0, 31)) == [id_of(10), id_of(1), id_of(0)]
     assert log.ids_in(scope, "input.plan", Among(value="basic")) == [id_of(0)]
     assert log.ids_in(scope, "input.never", Among()) == []
+
+
+def test_cells_of_inputs_are_counted(database: Database) -> None:
+    """Inputs that a baseline has are counted over its cells, of a batch, a rebuild and an edge."""
+    log = Repository(database)
+    store(log, 0, ROWS[:2])
+    cells = {
+        "input.age": {"cells": {"edges": [10, 31]}, "segments": {"version=v2": [1]}},
+        "input.plan": {"cells": {"top": ["basic"], "rest": ["pro"], "complete": True}},
+        "input.never": {"cells": {"edges": [0]}},
+        "latency_s": {"cells": {"edges": [0]}},
+    }
+    log.save_baseline(Baseline("b", 1, NOW, NOW, NOW, "churn", 9, cells))
+    store(log, 10, ROWS[1:4], version="v2")
+    store(log, 20, [[{"other": 1}]], model_asked="another")
+    whole = Scope(Window(HOUR, HOUR + HOUR_US), "churn")
+    for scope in (whole, whole._replace(window=Window(NOW, NOW + 1_000))):
+        assert log.cells(scope, "b@1") == {
+            "input.age": {0: 2, 1: 1, 2: 2, 4: 2},
+            "input.plan": {0: 1, 1: 4, 3: 2},
+            "input.never": {3: 7},
+            "latency_s": {1: 6},
+        }
+        assert log.cells(scope, "b@1", segment="version=v2")["input.age"] == {0: 1, 2: 1, 4: 2}
+    with database.cursor() as cursor:
+        before = cursor.execute(
+            "SELECT * EXCLUDE n, sum(n) FROM rollup_segments GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        rebuild_days(cursor, HOUR, HOUR + HOUR_US)
+        after = cursor.execute(
+            "SELECT * EXCLUDE n, sum(n) FROM rollup_segments GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    assert after == before
 
 
 def test_the_page_shows_a_query_that_runs(database: Database) -> None:
