@@ -24,7 +24,7 @@ from gateway.delivery import DeliveryLoop
 from gateway.errors import ConfigError
 from gateway.log_works import LogWorks, open_log_works
 from gateway.loops import WorkLoop
-from gateway.monitor_loop import MonitorWork, build_monitor, is_caught_up
+from gateway.monitor_loop import MonitorWork, build_monitors, is_caught_up
 from gateway.paths import control_file
 from gateway.settings import settings_from_message
 from gateway.telemetry import Telemetry
@@ -121,10 +121,9 @@ class ControlProcess:
             telemetry.observe_verdicts(repository.latest_verdicts(route, MONITOR))
         ids = IdSource(self.clock.now_us)
         delivery = DeliveryLoop(repository, settings.alerts, self.clock, random.Random())  # noqa: S311  (jitter)
-        monitor = build_monitor(settings, repository, telemetry, self.clock, ids.new_id)
+        monitors = build_monitors(settings, repository, telemetry, self.clock, ids.new_id)
         self._monitor = MonitorWork(
-            monitor,
-            settings.monitors.every,
+            monitors,
             self.clock,
             delivery=delivery,
             caught_up=lambda: is_caught_up(ingest.lag_bytes),
@@ -134,7 +133,7 @@ class ControlProcess:
             clock=self.clock,
             repository=repository,
             telemetry=telemetry,
-            monitor=monitor,
+            monitor=monitors.drift,
             delivery=delivery,
             reload=lambda: self._ask_reload(channel),
             loops={},
@@ -232,10 +231,11 @@ class ControlProcess:
         works.housekeeping.reconfigure(settings)
         state.telemetry.reconfigure(settings)
         state.delivery.reconfigure(settings.alerts)
-        state.monitor = build_monitor(
+        monitors = build_monitors(
             settings, state.repository, state.telemetry, self.clock, ids.new_id
         )
-        monitor.replace(state.monitor, settings.monitors.every)
+        state.monitor = monitors.drift
+        monitor.replace(monitors)
 
     async def _ask_reload(self, channel: Channel) -> list[str]:
         number = len(self._reloads) + self.clock.now_us()

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from gateway.aggregates import OTHER, Aggregates
 from gateway.config import Settings
 from gateway.delivery import DeliveryStatistics
+from gateway.telemetry_breaches import BreachSeries
 from gateway.telemetry_drift import DriftSeries
 from gateway.telemetry_names import NONE, Names, reason_label, status_class
 from gateway.telemetry_workers import WorkerSeries
@@ -67,6 +68,7 @@ class Telemetry:
         self._aggregates.set(m.BUILD, (VERSION,), 1.0)
         self._workers = WorkerSeries(self._aggregates)
         self._drift = DriftSeries(self._aggregates)
+        self._breaches = BreachSeries(self._aggregates)
         self._ingested = IngestStatistics(0, 0, 0, 0)
         self._delivered = DeliveryStatistics()
         self.set_ingest(self._ingested)
@@ -81,6 +83,7 @@ class Telemetry:
         with self._lock:
             self._names = Names(settings)
             self._drift.reconfigure(settings.monitors, self._names)
+            self._breaches.reconfigure(self._names)
             self._begin_at_zero(settings)
 
     def _begin_at_zero(self, settings: Settings) -> None:
@@ -150,6 +153,11 @@ class Telemetry:
             for verdict in verdicts:
                 self._drift.observe(verdict, self._names)
             self._drift.count_open()
+
+    def observe_breaches(self, verdicts: Sequence[Verdict]) -> None:
+        """Take the newest verdicts of the monitors of levels."""
+        with self._lock:
+            self._breaches.observe(verdicts, self._names)
 
     def set_ingest(self, statistics: IngestStatistics) -> None:
         """Take the ingester's totals, which only grow."""

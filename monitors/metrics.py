@@ -170,6 +170,15 @@ ALERTS_OPEN = Metric(
     "alerts_open", "gauge", "Features whose episode is open since the newest look.",
     ("route", "kind"),
 )  # fmt: skip
+SLO_BURN_RATE = Metric(
+    "slo_burn_rate", "gauge", "How fast an objective's error budget burns; 1 lasts 30 days.",
+    ("route", "slo", "span"),
+)  # fmt: skip
+SLO_BUDGET_LEFT = Metric(
+    "slo_budget_left_ratio", "gauge",
+    "Part of the error budget of the last 30 days that is left; negative when overspent.",
+    ("route", "slo"),
+)  # fmt: skip
 DELIVERIES = Metric(
     "deliveries", "counter", "Tries to deliver notifications; `dead` are those given up.",
     ("state",),
@@ -224,9 +233,9 @@ METRICS: tuple[Metric, ...] = (
     ATTEMPTS, ATTEMPT_DURATION, REFUSED, IN_FLIGHT, WAITING, CONNECTIONS, LOOP_LAG, LOOP_LAG_MEAN,
     POOL, UPSTREAM_WAITING, BREAKER, SHADOWS_DROPPED, UNLOGGED, RETRIES_DENIED, CACHE_BYTES,
     CACHE_ENTRIES, DRIFT_EFFECT, DRIFT_LEVEL, DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT,
-    ALERTS_OPEN, DELIVERIES, INGESTED, INGEST_LAG, INGEST_LAG_S, INGEST_FAILURES, TEXT_LAG_S,
-    ARCHIVE_LAG_S, SPOOL_LOSSES, SPOOL_BYTES, SPOOL_SHARE, SPOOL_FULL, SPOOL_RESERVE,
-    PAYLOADS_DROPPED, LATE_SYNCS, FAILED_SYNCS, SERIES_DROPPED, SCRAPE, BUILD,
+    ALERTS_OPEN, SLO_BURN_RATE, SLO_BUDGET_LEFT, DELIVERIES, INGESTED, INGEST_LAG, INGEST_LAG_S,
+    INGEST_FAILURES, TEXT_LAG_S, ARCHIVE_LAG_S, SPOOL_LOSSES, SPOOL_BYTES, SPOOL_SHARE, SPOOL_FULL,
+    SPOOL_RESERVE, PAYLOADS_DROPPED, LATE_SYNCS, FAILED_SYNCS, SERIES_DROPPED, SCRAPE, BUILD,
 )  # fmt: skip
 """Every metric of the gateway."""
 
@@ -247,10 +256,12 @@ LABELS = {
     "statistic": "`psi`, `ks`, `wasserstein_sd` or `js_distance`",
     "window": "`reference` or `current`",
     "kind": (
-        "alerts: what raised it, `drift`; "
+        "alerts: what raised it, `drift`, `slo`, `quality` or `spend`; "
         "losses of the spool: `torn`, `damaged`, `unreadable`, `undecodable`, `trimmed`, "
         "`rejected`, `unfit_features` or `other`"
     ),
+    "slo": "a key of `monitors.slos`, or `errors`",
+    "span": "`5m`, `30m`, `1h`, `6h`, `72h` or `720h`",
     "version": "of this program",
 }
 """Label to its values: they come from the configuration or a closed list."""

@@ -1,4 +1,4 @@
-"""Drift: how far features lie from their baseline, on how many rows."""
+"""Drift: how far features lie from their baseline, on how many rows; objectives."""
 
 from dashboards.promql import per_second, select, total
 from dashboards.spec import Panel, Query, Row
@@ -95,6 +95,34 @@ DRIFT = Row(
             "short",
             (Query(per_second(m.DELIVERIES, by=("state",)), "{{state}}"),),
             width=6,
+        ),
+        Panel(
+            "timeseries",
+            "Burn rates of objectives",
+            "How fast the error budget of 30 days burns over the last hour: at 14.4 it is gone in "
+            "two days, and an alert is critical.",
+            "short",
+            (
+                Query(
+                    total(select(m.SLO_BURN_RATE, 'span="1h"'), "route", "slo", operator="max"),
+                    "{{route}} {{slo}}",
+                ),
+            ),
+            steps=((1, "orange"), (14.4, "red")),
+            width=12,
+        ),
+        Panel(
+            "timeseries",
+            "Error budget left",
+            "Part of the last 30 days' error budget of each objective that is left.",
+            "percentunit",
+            (
+                Query(
+                    total(select(m.SLO_BUDGET_LEFT), "route", "slo", operator="min"),
+                    "{{route}} {{slo}}",
+                ),
+            ),
+            width=12,
         ),
     ),
 )

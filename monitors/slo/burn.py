@@ -87,7 +87,7 @@ class Burn:
     Attributes
     ----------
     rule : Rule
-        The one whose long window burns most, over its factor.
+        The fastest one that fires, else the one whose long window burns most, over its factor.
     value : float
         That window's burn rate.
     interval : Interval
@@ -126,7 +126,8 @@ def judge(
     page_at = at_us if pages else was.page_at
     if not pages and at_us - page_at < QUIET_S * 1_000_000:
         firing = []
-    lead = max(firing or RULES, key=lambda rule: tallies[rule.long_s].burn(budget) / rule.factor)
+    most = max(RULES, key=lambda rule: tallies[rule.long_s].burn(budget) / rule.factor)
+    lead = firing[0] if firing else most
     tally = tallies[lead.long_s]
     found = Interval(0.0, 1.0 / budget)
     if tally.n:

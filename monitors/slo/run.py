@@ -203,8 +203,11 @@ def _sentence(one: Objective, found: Burn) -> str:
     told = f"{found.tally.bad:,} of {found.tally.n:,} requests {_WORDS[one.good.measure]} in {span}"
     if not found.memory.open:
         return f"objective `{one.name}` of {where} holds: {told}, burn rate {found.value:.2g}"
+    left = "the budget of 30 days is spent"
+    if found.budget_left > 0.0:
+        left = f"{found.budget_left:.0%} of the budget is left"
     return (
         f"objective `{one.name}` of {where} ({one.slo.objective:.4g}) burns its error budget at"
         f" {found.value:.3g} times the rate that 30 days allow: {told};"
-        f" {found.budget_left:.0%} of the budget is left"
+        f" {left}"
     )

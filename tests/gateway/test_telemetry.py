@@ -17,6 +17,7 @@ from support.telemetry_feed import (
     ends_of,
     feed,
     settings_of,
+    slo_verdict_of,
     stats_of,
     verdict_of,
 )
@@ -239,6 +240,20 @@ def test_look_without_enough_rows_shows_no_old_effect(telemetry: Telemetry) -> N
     assert value_of(telemetry, "drift_effect") is None
     assert value_of(telemetry, "drift_state", feature="prompt_tokens") == 2.0
     assert value_of(telemetry, "alerts_open", route="chat") == 0.0
+
+
+def test_objectives_show_their_burn_rates_and_what_is_left(telemetry: Telemetry) -> None:
+    """A verdict on an objective gives a series for each window; a route that goes takes them."""
+    telemetry.observe_breaches([slo_verdict_of()])
+    where = {"route": "chat", "slo": "errors"}
+    assert value_of(telemetry, "slo_burn_rate", span="1h", **where) == 20.0
+    assert value_of(telemetry, "slo_budget_left_ratio", **where) == 0.25
+    assert value_of(telemetry, "alerts_open", route="chat", kind="slo") == 1.0
+    telemetry.observe_breaches([slo_verdict_of(is_open=False)])
+    assert value_of(telemetry, "alerts_open", route="chat", kind="slo") == 0.0
+    telemetry.reconfigure(settings_of(routes=("other-route",)))
+    assert value_of(telemetry, "slo_burn_rate") is None
+    assert value_of(telemetry, "alerts_open") is None
 
 
 def test_removed_route_leaves_the_gauges(telemetry: Telemetry) -> None:

@@ -8,6 +8,7 @@ from gateway.config import Settings
 from gateway.delivery import DeliveryStatistics
 from gateway.telemetry import Telemetry
 from monitors.signals.table import SIGNALS
+from monitors.slo.burn import BUDGET_S, WINDOWS_S
 from router.config import CacheConfig, RouteConfig, UpstreamConfig
 from storage.ingest import IngestStatistics
 from storage.records import Attempt, End, Verdict, WorkerStats
@@ -118,11 +119,28 @@ def verdict_of(feature: str, *, at: int = NOW, route: str = "chat", **more: obje
     return Verdict(**(fields | more))  # type: ignore[arg-type]  # fields of mixed types
 
 
+def slo_verdict_of(*, at: int = NOW, route: str = "chat", is_open: bool = True) -> Verdict:
+    """Return a verdict on an objective whose last hour burns at 20."""
+    windows = [
+        {"window_s": s, "n": 100, "bad": 20, "burn_rate": 20.0} for s in (*WINDOWS_S, BUDGET_S)
+    ]
+    return verdict_of(
+        "errors",
+        at=at,
+        route=route,
+        monitor="slo",
+        statistic="burn_rate",
+        verdict="breach" if is_open else "ok",
+        details={"open": is_open, "windows": windows, "budget_left": 0.25},
+    )
+
+
 def feed(telemetry: Telemetry, turn: int, now_us: int) -> None:
     """Hand over what a second of traffic leaves behind."""
     telemetry.observe(ends_of(40, seed=turn))
     telemetry.observe_stats([stats_of(now_us, counted=3 + turn)])
     telemetry.observe_verdicts([verdict_of(signal.name, at=now_us) for signal in SIGNALS])
+    telemetry.observe_breaches([slo_verdict_of(at=now_us)])
     telemetry.set_ingest(IngestStatistics(40 * turn, 90 * turn, turn, turn))
     telemetry.set_lag(lag_bytes=4096, lag_s=0.5)
     telemetry.observe_losses([Loss("w0-1-1", 0, 512, "torn", 0, 9)])
