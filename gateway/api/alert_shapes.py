@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from pydantic import BaseModel
 
+from storage.monitor_records import Silence
 from storage.records import Alert, Delivery
 from storage.repository import Repository
 
@@ -35,7 +36,7 @@ class DeliveryModel(BaseModel):
     alert_id: str
     event: str
     channel: str
-    state: Literal["pending", "delivered", "dead"]
+    state: Literal["pending", "delivered", "dead", "withheld"]
     created_at: int
     next_at: int
     tries: int
@@ -59,6 +60,46 @@ class AlertDetail(BaseModel):
     version: Literal[1] = 1
     alert: AlertModel
     deliveries: list[DeliveryModel]
+
+
+class Replayed(BaseModel):
+    """Notifications that are sent once more."""
+
+    version: Literal[1] = 1
+    deliveries: list[DeliveryModel]
+
+
+class SilenceModel(BaseModel):
+    """A silence; times are microseconds since the epoch."""
+
+    id: str
+    state: Literal["pending", "active", "ended"]
+    created_at: int
+    starts_at: int
+    ends_at: int
+    author: str
+    comment: str
+    matchers: dict[str, str]
+
+
+class SilenceList(BaseModel):
+    """Silences, the next to end first."""
+
+    version: Literal[1] = 1
+    silences: list[SilenceModel]
+
+
+def silence_model(silence: Silence, now_us: int) -> SilenceModel:
+    """Return a silence as the API shows it."""
+    began, over = silence.starts_at <= now_us, silence.ends_at <= now_us
+    state = "ended" if over else "active" if began else "pending"
+    return SilenceModel.model_validate({**msgspec.structs.asdict(silence), "state": state})
+
+
+def silence_list(repository: Repository, now_us: int, *, ended: bool) -> SilenceList:
+    """Read the silences that are active or to come; with `ended`, all."""
+    found = repository.silences(ends_after=0 if ended else now_us)
+    return SilenceList(silences=[silence_model(silence, now_us) for silence in found])
 
 
 def alert_model(alert: Alert) -> AlertModel:

@@ -1,57 +1,26 @@
 """Alerts and their notifications over HTTP."""
 
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
+from gateway.api import silences
 from gateway.api.alert_shapes import (
     AlertDetail,
     AlertList,
     DeliveryModel,
+    Replayed,
     alert_list,
     alert_model,
     delivery_model,
 )
-from gateway.api.errors import ErrorBody, ErrorRoute
-from gateway.config import Settings
-from gateway.delivery import DeliveryLoop
-from gateway.errors import error_body
-from router.clock import Clock
+from gateway.api.alerts_state import NOT_FOUND, AlertsState, refusal
+from gateway.api.errors import ErrorRoute
 from storage.ids import IdSource
-from storage.repository import Repository
 
 _DAY_US = 86_400_000_000
 _LAST_US = 250_000_000_000_000_000  # in the year 9892: what dates can hold
-
-
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorBody, "description": "There is none of that id."}
-}
-
-
-class AlertsState(Protocol):
-    """What these handlers work with."""
-
-    @property
-    def clock(self) -> Clock:
-        """Now."""
-        ...
-
-    @property
-    def repository(self) -> Repository:
-        """The prediction log."""
-        ...
-
-    @property
-    def delivery(self) -> DeliveryLoop:
-        """The loop that sends."""
-        ...
-
-    @property
-    def settings(self) -> Settings:
-        """The configuration in force."""
-        ...
 
 
 class TrialResult(BaseModel):
@@ -107,19 +76,20 @@ def router(state: AlertsState) -> APIRouter:
         )
 
     @routes.get(
-        "/alerts/{alert_id}", summary="One alert", response_model=AlertDetail, responses=_NOT_FOUND
+        "/alerts/{alert_id}", summary="One alert", response_model=AlertDetail, responses=NOT_FOUND
     )
     def one_alert(alert_id: str) -> AlertDetail | Response:
         """Return an alert with all its notifications."""
         alert = state.repository.load_alert(alert_id)
         if alert is None:
-            return _error(404, f"there is no alert `{alert_id}`", "not_found")
+            return refusal(404, f"there is no alert `{alert_id}`", "not_found")
         deliveries = state.repository.deliveries_of(alert_id)
         return AlertDetail(
             alert=alert_model(alert), deliveries=[delivery_model(d) for d in deliveries]
         )
 
     _add_replay(routes, state)
+    routes.include_router(silences.router(state))
     return routes
 
 
@@ -128,16 +98,17 @@ def _add_replay(routes: APIRouter, state: AlertsState) -> None:
         "/deliveries/{delivery_id}/replay",
         summary="Send a notification once more",
         response_model=DeliveryModel,
-        responses=_NOT_FOUND,
+        responses=NOT_FOUND,
     )
     async def replay(delivery_id: str) -> DeliveryModel | Response:
         """Queue a dead or delivered notification again under the same `webhook-id`."""
         found = await state.delivery.replay(delivery_id)
         if found is None:
-            return _error(404, f"there is no delivery `{delivery_id}`", "not_found")
+            return refusal(404, f"there is no delivery `{delivery_id}`", "not_found")
         return delivery_model(found)
 
-
-def _error(status_code: int, message: str, code: str) -> Response:
-    body = error_body(message, type_="control_plane_error", code=code)
-    return Response(body, status_code=status_code, media_type="application/json")
+    @routes.post("/deliveries/replay", summary="Send all that was given up once more")
+    async def replay_dead() -> Replayed:
+        """Queue up to a thousand of the newest dead notifications again, under their ids."""
+        again = await state.delivery.replay_dead()
+        return Replayed(deliveries=[delivery_model(d) for d in again])

@@ -1,15 +1,14 @@
 """`monitor alerts`: what is open, whether channels work, what was not delivered."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.exits import GATE_TRIPPED, GOOD, UnreachableError
+from gateway.cli.exits import GATE_TRIPPED, GOOD
+from gateway.cli.silence import silence
 from gateway.cli.source_options import source_options
 
 if TYPE_CHECKING:
-    from gateway.cli.source import Server, Source
     from storage.database import Database
 
 _SUMMARY_CHARS = 100
@@ -18,14 +17,18 @@ _LIMIT = 100
 
 @click.group()
 def alerts() -> None:
-    """List alerts and notifications; test the channels; send a notification again.
+    """List alerts and notifications; silence; test the channels; send a notification again.
 
     \b
     Examples:
       monitor alerts list --since 7d
       monitor alerts test
+      monitor alerts silence --route chat --for 2h --comment "load test"
       monitor alerts replay 0190a1b2-...
     """
+
+
+alerts.add_command(silence)
 
 
 @alerts.command("list")
@@ -35,9 +38,10 @@ def alerts() -> None:
 @source_options
 def list_command(*, since: str, until: str | None, form: str, **more: Any) -> int:
     """List the alerts of a period, and the notifications that wait or were given up."""
+    from gateway.cli.alert_calls import as_json, decoded, find_source
     from gateway.cli.since import TimeRefused, parse_interval
 
-    source = _source(more)
+    source = find_source(more)
     try:
         interval = parse_interval(since, until, source.clock.now_us())
     except TimeRefused as error:
@@ -52,81 +56,60 @@ def list_command(*, since: str, until: str | None, form: str, **more: Any) -> in
         found = alert_list(Repository(database), interval.from_us, interval.to_us, limit=_LIMIT)
         return found.model_dump()
 
-    found = source.use(lambda server: _decoded(server.get("/alerts", query)), read)
-    click.echo(_as_json(found) if form == "json" else _as_table(found), nl=False)
+    found = source.use(lambda server: decoded(server.get("/alerts", query)), read)
+    click.echo(as_json(found) if form == "json" else _as_table(found), nl=False)
     return GOOD
 
 
 @alerts.command("test")
 @source_options
 def test_command(**more: Any) -> int:
-    """Send a trial notification to every channel; exit 1 when one did not take it."""
+    """Send a trial notification to every channel; exit 1 when one did not take it.
+
+    One that answered 410 and takes this gets what comes next again.
+    """
+    from gateway.cli.alert_calls import asked, find_source
     from monitors.report.printable import printable
 
-    results = _post(_source(more), "/alerts/test")["results"]
+    results = asked(find_source(more), lambda server: server.post("/alerts/test", {}))["results"]
     if not results:
         raise click.UsageError("the server has no channels; add one under `alerts`")
+    width = max(len(result["channel"]) for result in results)
     for result in results:
         outcome = "delivered" if result["delivered"] else f"failed: {result['error']}"
-        click.echo(f"{result['channel']}  {printable(outcome)}")
+        click.echo(f"{result['channel']:<{width}}  {printable(outcome)}")
     return GOOD if all(result["delivered"] for result in results) else GATE_TRIPPED
 
 
 @alerts.command("replay")
-@click.argument("delivery_id")
+@click.argument("delivery_id", required=False)
+@click.option("--all-dead", is_flag=True, help="All that were given up, the newest thousand.")
 @source_options
-def replay_command(*, delivery_id: str, **more: Any) -> int:
-    """Send a notification once more, under the same `webhook-id`."""
+def replay_command(*, delivery_id: str | None, all_dead: bool, **more: Any) -> int:
+    """Send a notification once more, under the same `webhook-id`, for another 24 hours.
+
+    \b
+    Examples:
+      monitor alerts replay 0190a1b2-...
+      monitor alerts replay --all-dead
+    """
     from urllib.parse import quote
 
-    found = _post(_source(more), f"/deliveries/{quote(delivery_id, safe='')}/replay")
-    click.echo(f"{found['id']}  {found['event']} to {found['channel']}: {found['state']}")
+    from gateway.cli.alert_calls import asked, find_source
+
+    if (delivery_id is None) is not all_dead:
+        raise click.UsageError("name one notification of `monitor alerts list`, or say --all-dead")
+    source = find_source(more)
+    if delivery_id is None:
+        found = asked(source, lambda server: server.post("/deliveries/replay", {}))["deliveries"]
+    else:
+        path = f"/deliveries/{quote(delivery_id, safe='')}/replay"
+        found = [asked(source, lambda server: server.post(path, {}))]
+    for one in found:
+        click.echo(f"{one['id']}  {one['event']} to {one['channel']}: {one['state']}")
+    if not found:
+        click.echo("nothing was given up")
     return GOOD
-
-
-def _source(more: dict[str, Any]) -> "Source":
-    from gateway.cli.source import Source, SourceOptions
-    from router.clock import SystemClock
-
-    data_dir: Path | None = more["data_dir"]
-    return Source.find(SourceOptions(more["config"], data_dir, more["server"]), SystemClock())
-
-
-def _post(source: "Source", path: str) -> dict[str, Any]:
-    """Ask the server that runs: only it sends.
-
-    Raises
-    ------
-    UnreachableError
-        None runs.
-    """
-
-    def ask(server: "Server") -> dict[str, Any]:
-        return _decoded(server.post(path, {}))
-
-    def read(_: "Database") -> dict[str, Any]:
-        raise UnreachableError(
-            f"no server runs on {source.data_dir}; start `monitor serve`, or say --server URL"
-        )
-
-    return source.use(ask, read)
-
-
-def _decoded(body: bytes) -> dict[str, Any]:
-    import msgspec
-
-    from gateway.cli.source import ServerGone
-
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise ServerGone(f"its answer cannot be read: {error}") from error
-
-
-def _as_json(found: dict[str, Any]) -> str:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
 
 
 def _as_table(found: dict[str, Any]) -> str:

@@ -191,3 +191,81 @@ def test_times_beyond_all_dates_are_refused(served: Served) -> None:
     """Not a fault of the server."""
     refused = httpx2.get(f"{served.url}/api/v1/alerts?until_us={2**62}")
     assert (refused.status_code, refused.json()["error"]["param"]) == (422, "until_us")
+
+
+def test_all_that_was_given_up_is_replayed(
+    served: Served, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without looking up ids; a second time there is nothing."""
+    receiver.always = Reply(410)
+    served.outbox.raise_(change("opened"))
+    (_, second) = served.outbox.raise_(change("opened", route="code"))
+    served.outbox.turn()
+    assert monitor("alerts", "replay", "--all-dead", "--server", served.url) == 0
+    assert second.id in capsys.readouterr().out
+    assert monitor("alerts", "replay", "--all-dead", "--server", served.url) == 0
+    assert capsys.readouterr().out == "nothing was given up\n"
+    assert monitor("alerts", "replay", "--server", served.url) == 2
+
+
+def test_a_silence_is_made_listed_and_ended(
+    served: Served, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While it lasts nothing is sent; when it is ended, what is still open is."""
+    made = ("--route", "ch*", "--for", "2h", "--comment", "load test", "--author", "ann")
+    assert monitor("alerts", "silence", *made, "--server", served.url) == 0
+    line = capsys.readouterr().out
+    assert "active" in line
+    assert "route=ch*  (ann load test)" in line
+    # The outbox's clock stands still since before the silence began.
+    served.outbox.clock.now_s += 60
+    served.outbox.raise_(change("opened"))
+    assert served.outbox.turn() == 0
+    for source in (("--server", served.url), ("--data-dir", str(served.data_dir))):
+        assert monitor("alerts", "silence", "--list", *source) == 0
+        assert capsys.readouterr().out == line
+    assert monitor("alerts", "silence", "--end", line.split()[0], "--server", served.url) == 0
+    assert "ended" in capsys.readouterr().out
+    assert monitor("alerts", "silence", "--server", served.url) == 0
+    assert capsys.readouterr().out == "nothing is silenced\n"
+    assert served.outbox.turn() == 1
+    assert len(receiver.received) == 1
+
+
+def test_a_silence_can_begin_later(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """At a time, or in a while; before that it stops nothing."""
+    arguments = ("alerts", "silence", "--kind", "drift", "--for", "1h", "--server", served.url)
+    for start in ("3h", "2100-01-01T00:00Z"):
+        assert monitor(*arguments, "--from", start) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("pending") == 2
+    assert "2100-01-01T00:00:00Z to 2100-01-01T01:00:00Z" in shown
+    served.outbox.raise_(change("opened"))
+    assert served.outbox.turn() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--route", "chat"], "say for how long"),
+        (["--for", "2h"], "say what to silence"),
+        (["--route", "chat", "--for", "soon"], "is not a duration"),
+        (["--route", "chat", "--for", "2h", "--from", "soon"], "is no time"),
+        (["--route", "x" * 501, "--for", "2h"], "500 characters"),
+        (["--end", "no-such-id"], "there is no silence `no-such-id`"),
+    ],
+)
+def test_what_is_no_silence_is_a_usage_error(
+    served: Served, arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2, and what to write instead."""
+    assert monitor("alerts", "silence", *arguments, "--server", served.url) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_an_unknown_matcher_is_refused(served: Served) -> None:
+    """With the names that there are."""
+    body = {"matchers": {"color": "red"}, "duration_s": 60}
+    refused = httpx2.post(f"{served.url}/api/v1/silences", json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_silence")
+    assert "`segment`, `feature`" in refused.json()["error"]["message"]
