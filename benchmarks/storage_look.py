@@ -17,7 +17,8 @@ from monitors.schedule import MonitorRun
 from router.clock import SystemClock
 from storage.database import Database
 from storage.log_reader import LogReader
-from storage.records import Baseline, Verdict
+from storage.monitor_records import Detector
+from storage.records import Alert, Baseline, Verdict
 from storage.repository import Repository
 
 

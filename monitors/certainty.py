@@ -1,14 +1,17 @@
 """Whether a verdict that was made from buckets could be another one if rows were read."""
 
 from monitors.drift import Comparison
-from monitors.verdicts import Levels, has_evidence, psi_noise, severity_of
+from monitors.measured import psi_noise
+from monitors.verdicts import Levels, has_evidence, severity_of
 from stats.ks_p import ks_p_value
 
 CUT_MARGIN = 0.15
 """Of a level: cells cut at bucket borders moved the likelihood ratio by 8 % at most in trials."""
 
 
-def could_change(comparison: Comparison, levels: Levels, *, was_open: bool = False) -> bool:
+def could_change(
+    comparison: Comparison, levels: Levels, *, was_open: bool = False, latched: bool = False
+) -> bool:
     """Say whether the rows could give another verdict than the buckets did.
 
     PSI over cells is exact, but for what a heavy bucket may hide. D and the Wasserstein distance
@@ -20,6 +23,8 @@ def could_change(comparison: Comparison, levels: Levels, *, was_open: bool = Fal
     was_open : bool
         An episode is open: what ends one looks at more than the two gates, so that any doubt of
         the distances counts.
+    latched : bool
+        A detector has given the evidence, which counted every row: only the effect is in doubt.
     """
     distance, moved = comparison.ks, comparison.wasserstein_sd
     if comparison.psi_doubt >= levels.psi / 2.0:
@@ -31,16 +36,25 @@ def could_change(comparison: Comparison, levels: Levels, *, was_open: bool = Fal
     by_cells = severity_of(comparison, levels, moved_sd=0.0) != "none"
     least = by_cells or (moved is not None and moved.bounds.low >= levels.wasserstein_sd)
     most = by_cells or (moved is not None and moved.bounds.high >= levels.wasserstein_sd)
+    if latched:
+        return most != least
     if most and _is_near(comparison.likelihood, comparison.threshold):
         return True
-    effect = comparison.psi.value - psi_noise(comparison)
-    if any(_is_near(effect, level) for level in (levels.psi, levels.critical_psi)):
+    if _is_near_psi(comparison, levels):
         return True
     if has_evidence(comparison):
         return most != least
     # D at the borders is the least it can be: the evidence may only grow.
     p_value = ks_p_value(distance.bounds.high, distance.n_reference, distance.n_current)
     return most and p_value < comparison.alpha / 2.0
+
+
+def _is_near_psi(comparison: Comparison, levels: Levels) -> bool:
+    psi = comparison.psi
+    # A cut moves the interval's end by as much as the value.
+    if abs(psi.interval.low - levels.psi) < CUT_MARGIN * max(levels.psi, psi.value):
+        return True
+    return _is_near(psi.value - psi_noise(comparison), levels.critical_psi)
 
 
 def _is_near(value: float, level: float) -> bool:

@@ -1,16 +1,18 @@
 """Windows of the prediction log by feature: counts for large ones, rows where they are few."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from monitors.asked import ROWS_TO_READ
-from monitors.baselines import Column, Reference, ReferenceColumn
+from monitors.baselines import Column, Reference
 from monitors.observed import CategoricalCounts, NumericCounts
 from monitors.observed import Window as Seen
 from monitors.signals.table import SIGNALS_BY_NAME, Signal
 from stats.buckets import Sketch
 from stats.cells import NumericCells
-from storage.exact import cells_of, column_of, words_of
+from storage.exact import cells_of, column_of
+from storage.features.counting import INPUT
+from storage.features.reading import known_inputs
 from storage.log import CATEGORIES, MEASURES, OTHER, CategoryCounts, ValueCounts
 from storage.log_reader import LogReader
 from storage.reader import Scope, Window
@@ -65,7 +67,7 @@ class Features(NamedTuple):
 
     def rows(self, route: str, feature: str) -> int:
         """Return the rows of a number, missing ones included."""
-        sketch, missing = self.numbers[route, feature]
+        sketch, missing = self.numbers.get((route, feature), (Sketch.of(()), 0))
         return sketch.n + sketch.invalid + missing
 
 
@@ -80,11 +82,18 @@ def _added(before: CategoricalCounts | None, group: CategoryCounts) -> Categoric
 
 
 class RowWindows:
-    """A window with few rows: every feature is read."""
+    """A window with few rows: every feature is read.
 
-    def __init__(self, log: LogReader, window: Window) -> None:
+    Parameters
+    ----------
+    inputs : sequence of Signal
+        Inputs of models (`input.<name>`), whose rows are not those of requests.
+    """
+
+    def __init__(self, log: LogReader, window: Window, inputs: Sequence[Signal] = ()) -> None:
         self._log = log
         self._window = window
+        self._inputs = [signal.name for signal in inputs]
         self._route: str | None = None
         self._columns: Mapping[str, Column] = {}
 
@@ -94,13 +103,17 @@ class RowWindows:
     def window(self, route: str, signal: Signal) -> Seen:
         """Return a feature's rows; those of all features of a route are read at once."""
         if route != self._route:
-            self._columns = self._log.feature_columns(route, list(SIGNALS_BY_NAME), *self._window)
+            known = known_inputs(self._log.connection, self._inputs)
+            self._columns = {
+                **self._log.feature_columns(route, list(SIGNALS_BY_NAME), *self._window),
+                **self._log.feature_columns(route, known, *self._window),
+            }
             self._route = route
-        return self._columns[signal.name]
+        return self._columns.get(signal.name, ())
 
     def rows(self, route: str, feature: str) -> Column | None:
         """Return a feature's rows, the same once more."""
-        return self._columns[feature] if route == self._route else None
+        return self._columns.get(feature, ()) if route == self._route else None
 
 
 class CountedWindows:
@@ -146,37 +159,23 @@ class CountedWindows:
         most = MOST_EXACT_ROWS if self._exact else MOST_ROWS
         if not self._complete or self._features.rows(route, feature) > most:
             return None
+        if feature.startswith(INPUT):
+            return self._log.feature_columns(route, [feature], *self._window)[feature]
         return column_of(self._log.connection, Scope(self._window, route=route), feature)
 
 
-def windows_of_route(log: LogReader, route: str, window: Window) -> RowWindows | CountedWindows:
+def windows_of_route(
+    log: LogReader, route: str, window: Window, inputs: Sequence[Signal] = ()
+) -> RowWindows | CountedWindows:
     """Return how one route's window is best looked at: by rows up to `ROWS_TO_READ`."""
     scope = Scope(window, route=route)
     n = sum(row.n for row in log.counts(scope))
     complete = log.coverage(window, exact=True).window == window
     if complete and n <= ROWS_TO_READ:
-        return RowWindows(log, window)
-    features = Features.of(log.values(scope, MEASURES), log.categories(scope, CATEGORIES))
+        return RowWindows(log, window, inputs)
+    measures = [signal.name for signal in inputs if signal.kind == "numeric"]
+    words = [signal.name for signal in inputs if signal.kind == "categorical"]
+    features = Features.of(
+        log.values(scope, [*MEASURES, *measures]), log.categories(scope, [*CATEGORIES, *words])
+    )
     return CountedWindows(log, window, features, complete=complete, exact=False)
-
-
-class BaselineColumns(Mapping[str, ReferenceColumn]):
-    """The features of a reference period, each read when it is asked for and held by nobody.
-
-    Numbers are rows, in no order; categories are counted by value.
-    """
-
-    def __init__(self, log: LogReader, route: str, window: Window) -> None:
-        self._log = log
-        self._scope = Scope(window, route=route)
-
-    def __getitem__(self, feature: str) -> ReferenceColumn:
-        if SIGNALS_BY_NAME[feature].kind == "categorical":
-            return words_of(self._log.connection, self._scope, feature)
-        return column_of(self._log.connection, self._scope, feature)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(SIGNALS_BY_NAME)
-
-    def __len__(self) -> int:
-        return len(SIGNALS_BY_NAME)

@@ -39,6 +39,14 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareMove:
+    """The named category (`other` included) whose share of the rows moved most."""
+
+    cell: str
+    change: RateChange
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Everything measured between a reference and a window.
 
@@ -62,6 +70,8 @@ class Comparison:
         99.9 %: one wild row is an outlier, not drift.
     chi2, new : Chi2 and Measurement, or None
         Categories only: without new ones; the rate of new ones.
+    share : ShareMove or None
+        Categories only.
     medians : tuple of float, or None
         Of the reference and the window, numbers only.
     psi_doubt : float
@@ -85,6 +95,7 @@ class Comparison:
     wasserstein_sd: Wasserstein | None = None
     chi2: Chi2 | None = None
     new: Measurement | None = None
+    share: ShareMove | None = None
     new_examples: tuple[str, ...] = ()
     medians: tuple[float, float] | None = None
     psi_doubt: float = 0.0
@@ -194,8 +205,16 @@ def _compare_categorical(
         contributions=_contributions(effect, small),
         chi2=chi2_homogeneity(seen.before[known], current[known]) if has_known else None,
         new=new_rate(int(current[cells.new]), seen.rows, reference.rows),
+        share=_share(cells, seen.before, current),
         new_examples=seen.new_examples,
     )
+
+
+def _share(cells: CategoryCells, before: CountArray, now: CountArray) -> ShareMove:
+    named = len(cells.top) + 1
+    m, n = int(before.sum()), int(now.sum())
+    most = int(np.argmax(np.abs(now[:named] / n - before[:named] / m)))
+    return ShareMove(cells.labels()[most], rate_change(int(before[most]), m, int(now[most]), n))
 
 
 def _chance(ratio: float, effect: Psi) -> float:

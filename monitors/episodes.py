@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from monitors.verdicts import has_ended
+from monitors.endings import has_ended
 from monitors.windows import from_us
 from storage.records import Verdict
 

@@ -126,20 +126,43 @@ class CategoricalCounts:
         return sum(self.values.values()) + self.missing + self.other
 
 
-Window = Column | NumericCounts | CategoricalCounts
+@dataclass(frozen=True, slots=True, eq=False)
+class CellCounts:
+    """A window's counts over the baseline's own cells, and nothing else: of a segment.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (cells.size,)
+    """
+
+    counts: CountArray
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return int(self.counts.sum())
+
+    @property
+    def missing(self) -> int:
+        """Rows that do not know the feature."""
+        return int(self.counts[-1])
+
+
+Counted = NumericCounts | CategoricalCounts | CellCounts
+Window = Column | Counted
 """A window's feature: a row each, or counted."""
 
 
 def rows_of(window: Window) -> int:
     """Return a window's rows, missing ones included."""
-    if isinstance(window, NumericCounts | CategoricalCounts):
+    if isinstance(window, Counted):
         return window.rows
     return len(window)
 
 
 def missing_of(window: Window) -> int:
     """Return a window's rows that do not know the feature."""
-    if isinstance(window, NumericCounts | CategoricalCounts):
+    if isinstance(window, Counted):
         return window.missing
     if isinstance(window, np.ndarray):
         return int(np.isnan(window).sum())
@@ -155,6 +178,8 @@ def observe(reference: Reference, window: Window, least_rows: int) -> Observed:
         Finite rows that both need for a comparison along the line.
     """
     cells = reference.cells
+    if isinstance(window, CellCounts):
+        return Observed(window.rows, cells, reference.counts, window.counts)
     if isinstance(window, NumericCounts):
         return _observe_counts(reference, window, least_rows)
     if isinstance(window, CategoricalCounts):

@@ -1,40 +1,32 @@
-"""When to look, and one look: every route, every signal, against its baseline."""
+"""When to look, and one look: every route, every stream, against its baseline."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from monitors.baselines import Reference, label, read_references
-from monitors.certainty import could_change
-from monitors.counted import CountedWindows, RowWindows, windows_of_route
-from monitors.drift import Comparison, TooFew, compare
+from monitors.baselines import label, read_references
+from monitors.endings import ended, has_ended
 from monitors.errors import MonitorError
-from monitors.observed import Window as Seen
-from monitors.observed import rows_of
+from monitors.memory import is_held
 from monitors.options import MonitorOptions
 from monitors.references.choosing import ensure
 from monitors.references.making import Period, make
+from monitors.route_look import Looked, Prepared, RouteLook, look_of
+from monitors.shock import marked
 from monitors.signals.table import SIGNALS, Signal
-from monitors.verdicts import (
-    MONITOR,
-    Look,
-    ended,
-    has_ended,
-    judge,
-    levels_for,
-    per_look_alpha,
-)
+from monitors.streams import RouteStreams, StreamKey, restored, stored
+from monitors.verdicts import MONITOR
 from monitors.windows import SECOND_US, Window, window_ending
 from storage.log_reader import LogReader
-from storage.reader import Window as ReadWindow
-from storage.records import Baseline, Verdict
+from storage.monitor_records import Detector
+from storage.records import Alert, Baseline, Verdict
 
-UNDECIDED = "counts leave the verdict open, and the rows are too many to read, or gone"
-"""In a verdict's `details["undecided"]`: its rows might say another word."""
+ALERTS_US = 30 * 86_400 * SECOND_US
+"""Time over which the alerts of a route are counted beside its budget."""
 
 
 class Store(Protocol):
@@ -58,6 +50,18 @@ class Store(Protocol):
 
     def save_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Append verdicts, all or none."""
+        ...
+
+    def save_look(self, verdicts: Sequence[Verdict], detectors: Sequence[Detector]) -> None:
+        """Append verdicts and put detectors in place of those of their streams, all or none."""
+        ...
+
+    def load_detectors(self) -> Sequence[Detector]:
+        """Return every detector."""
+        ...
+
+    def alerts_between(self, window_from: int, window_to: int) -> Sequence[Alert]:
+        """Return the alerts that were opened in a window."""
         ...
 
 
@@ -93,13 +97,18 @@ def watched(config: MonitorOptions) -> tuple[Signal, ...]:
     return tuple(signal for signal in SIGNALS if signal.name not in off)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A chosen baseline, read."""
+def is_open(verdict: Verdict) -> bool:
+    """Say whether an episode is open after a verdict."""
+    return verdict.details.get("open") is True
 
-    baseline: str
-    created_at: int
-    references: Mapping[str, Reference]
+
+def _key(verdict: Verdict) -> StreamKey:
+    return verdict.segment, verdict.feature
+
+
+def _goes_on(last: Verdict) -> bool:
+    """Say whether someone waits for more verdicts; segments are told of while they are held."""
+    return is_held(last) if last.segment else not has_ended(last)
 
 
 class MonitorRun:
@@ -126,8 +135,10 @@ class MonitorRun:
         self._on_verdicts = on_verdicts
         self._signals = watched(config)
         self._lock = threading.Lock()
-        self._prepared: dict[str, _Prepared] = {}
-        self._last: dict[str, dict[str, Verdict]] | None = None
+        self._prepared: dict[str, Prepared] = {}
+        self._last: dict[str, dict[StreamKey, Verdict]] | None = None
+        self._stored: dict[str, list[Detector]] | None = None
+        self._streams: dict[str, RouteStreams] = {}
         self._statistics = MonitorStatistics(0, 0, None, {})
 
     def statistics(self) -> MonitorStatistics:
@@ -142,13 +153,11 @@ class MonitorRun:
         verdict, so that its alert ends.
         """
         with self._lock:
-            verdicts, waiting = self._look(now_us) if self._config.enabled else ([], {})
+            verdicts, streams, waiting = self._look(now_us)
             endings = self._endings(verdicts, waiting, now_us)
             if not (self._config.enabled or endings):
                 return []
-            if verdicts:
-                self._store.save_verdicts(verdicts)
-            self._remember(verdicts)
+            self._save(verdicts, streams, now_us)
             before, given = self._statistics, [*verdicts, *endings]
             self._statistics = MonitorStatistics(
                 before.looks + 1, before.verdicts + len(given), now_us, waiting
@@ -161,70 +170,88 @@ class MonitorRun:
             self._remember(endings)
         return given
 
-    def _look(self, now_us: int) -> tuple[list[Verdict], dict[str, str]]:
+    def _look(self, now_us: int) -> tuple[list[Verdict], dict[str, RouteStreams], dict[str, str]]:
         verdicts: list[Verdict] = []
+        streams: dict[str, RouteStreams] = {}
         waiting: dict[str, str] = {}
-        for route in self._routes:
+        for route in self._routes if self._config.enabled else ():
             try:
-                verdicts += self._look_at(route, now_us)
+                found = self._look_at(route, now_us)
             except MonitorError as error:
                 waiting[route] = str(error)
-        return verdicts, waiting
+                continue
+            verdicts += found.verdicts
+            streams[route] = found.streams
+        were_open = {
+            (route, *key): is_open(verdict)
+            for route, known in self._known().items()
+            for key, verdict in known.items()
+        }
+        return self._spent(marked(verdicts, were_open), now_us), streams, waiting
 
-    def _look_at(self, route: str, now_us: int) -> list[Verdict]:
+    def _look_at(self, route: str, now_us: int) -> Looked:
         prepared = self._prepare(route, now_us)
-        config = self._config
-        look = Look(
-            at=now_us,
-            route=route,
-            window=window_ending(now_us, config.window),
-            baseline=prepared.baseline,
-            clear_after=config.clear_after,
-        )
-        asked = ReadWindow(look.window.from_us, look.window.to_us)
+        look = look_of(route, now_us, prepared, self._config)
+        known = self._known().get(route, {})
+        before = self._streams_of(route, prepared, now_us)
         with self._store.snapshot() as log:
-            windows = windows_of_route(log, route, asked)
-            windows.prepare(route, prepared.baseline, prepared.references)
-            return [self._judge(windows, signal, prepared, look) for signal in self._signals]
+            return RouteLook(log, self._config, prepared, look, known).run(before)
 
-    def _judge(
-        self,
-        windows: RowWindows | CountedWindows,
-        signal: Signal,
-        prepared: _Prepared,
-        look: Look,
-    ) -> Verdict:
-        previous = self._known().get(look.route, {}).get(signal.name)
-        levels = levels_for(self._config, signal.name)
-        found = self._compare(windows.window(look.route, signal), signal, prepared)
-        was_open = previous is not None and previous.details.get("open") is True
-        if not (isinstance(found, Comparison) and could_change(found, levels, was_open=was_open)):
-            return judge(found, levels, look, previous)
-        rows = windows.rows(look.route, signal.name)
-        if rows is not None:
-            return judge(self._compare(rows, signal, prepared), levels, look, previous)
-        verdict = judge(found, levels, look, previous)
-        return msgspec.structs.replace(verdict, details={**verdict.details, "undecided": UNDECIDED})
+    def _streams_of(self, route: str, prepared: Prepared, now_us: int) -> RouteStreams | None:
+        """Return where the detectors of a route stand; the log is asked once."""
+        if self._stored is None:
+            self._stored = {}
+            for detector in self._store.load_detectors():
+                self._stored.setdefault(detector.route, []).append(detector)
+        known = self._streams.get(route)
+        if known is None:
+            return restored(self._stored.get(route, ()), prepared.origin, now_us)
+        # Another baseline begins the detectors anew, behind what they have seen.
+        same = known.origin == prepared.origin
+        return known if same else RouteStreams(prepared.origin, known.batch, {})
 
-    def _compare(self, seen: Seen, signal: Signal, prepared: _Prepared) -> Comparison | TooFew:
-        config, references = self._config, prepared.references
-        reference = references.get(signal.name)
-        if reference is None:
-            return TooFew(signal.name, signal.kind, 0, rows_of(seen), config.min_samples)
-        alpha = per_look_alpha(config.false_alarms_per_30d, config.every, len(references))
-        return compare(reference, seen, alpha=alpha, min_samples=config.min_samples)
+    def _spent(self, verdicts: list[Verdict], now_us: int) -> list[Verdict]:
+        """Tell what opens how many alerts its route had in 30 days."""
+        if not any(self._opens(v) for v in verdicts):
+            return verdicts
+        alerts = self._store.alerts_between(now_us - ALERTS_US, now_us)
+        spent = Counter(alert.route for alert in alerts if alert.kind == MONITOR)
+        return [
+            msgspec.structs.replace(v, details={**v.details, "alerts_30d": spent[v.route]})
+            if self._opens(v)
+            else v
+            for v in verdicts
+        ]
+
+    def _opens(self, verdict: Verdict) -> bool:
+        last = self._known().get(verdict.route, {}).get(_key(verdict))
+        return verdict.verdict == "drift" and not (last is not None and is_open(last))
+
+    def _save(
+        self, verdicts: list[Verdict], streams: Mapping[str, RouteStreams], now_us: int
+    ) -> None:
+        if verdicts:
+            detectors = [
+                detector
+                for route, found in streams.items()
+                for detector in stored(route, found, now_us)
+            ]
+            # In one transaction: no row is shown to a detector twice, or judged and not shown.
+            self._store.save_look(verdicts, detectors)
+        self._streams |= streams
+        self._remember(verdicts)
 
     def _endings(
         self, verdicts: Sequence[Verdict], waiting: Mapping[str, str], now_us: int
     ) -> list[Verdict]:
         """Return a last verdict on each feature that was compared before, and not by this look."""
-        looked_at = {(v.route, v.feature) for v in verdicts}
+        looked_at = {(v.route, *_key(v)) for v in verdicts}
         window = window_ending(now_us, self._config.window)
         return [
             ended(last, window, self._why_ended(route, waiting))
-            for route, features in self._known().items()
-            for feature, last in features.items()
-            if (route, feature) not in looked_at and not has_ended(last)
+            for route, known in self._known().items()
+            for key, last in known.items()
+            if (route, *key) not in looked_at and _goes_on(last)
         ]
 
     def _why_ended(self, route: str, waiting: Mapping[str, str]) -> str:
@@ -234,26 +261,25 @@ class MonitorRun:
             return "the configuration has no such route"
         return waiting.get(route, "`monitors.features` switches it off")
 
-    def _known(self) -> dict[str, dict[str, Verdict]]:
+    def _known(self) -> dict[str, dict[StreamKey, Verdict]]:
         # The log is asked once, for looks before a restart: it grows, and no one else writes it.
         if self._last is None:
             self._last = {}
             for verdict in self._store.latest_verdicts(None, MONITOR):
-                self._last.setdefault(verdict.route, {})[verdict.feature] = verdict
+                self._last.setdefault(verdict.route, {})[_key(verdict)] = verdict
         return self._last
 
     def _remember(self, verdicts: Sequence[Verdict]) -> None:
         for verdict in verdicts:
-            self._known().setdefault(verdict.route, {})[verdict.feature] = verdict
+            self._known().setdefault(verdict.route, {})[_key(verdict)] = verdict
 
-    def _prepare(self, route: str, now_us: int) -> _Prepared:
-        chosen = ensure(self._store, self._config, route, now_us)
-        name, known = label(chosen), self._prepared.get(route)
+    def _prepare(self, route: str, now_us: int) -> Prepared:
+        calm = not any(is_open(verdict) for verdict in self._known().get(route, {}).values())
+        chosen = ensure(self._store, self._config, route, now_us, calm=calm)
         # Once dropped, a baseline's name and version may be taken by another one.
-        if known is None or (known.baseline, known.created_at) != (name, chosen.created_at):
-            references = read_references(chosen)
-            kept = {s.name: references[s.name] for s in self._signals if s.name in references}
-            known = _Prepared(name, chosen.created_at, kept)
+        origin, known = (label(chosen), chosen.created_at), self._prepared.get(route)
+        if known is None or known.origin != origin:
+            known = Prepared.of(origin, read_references(chosen), self._signals, self._config)
             self._prepared[route] = known
         return known
 

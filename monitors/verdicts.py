@@ -2,35 +2,37 @@
 
 A look says `drift` when both gates open:
 
-* *evidence*: a fixed-window test (likelihood ratio over the cells; for numbers also
-  Kolmogorov-Smirnov, half the level each) at a level that shares the budget of false alarms over
-  all features and all looks of 30 days (Bonferroni). Looks may overlap and features depend on
-  each other: the expected number of false alarms stays below the budget;
-* *material effect*: PSI, less what equal windows of that size show, or Wasserstein-1 in standard
-  deviations, reaches the configured level.
+* *evidence*: the stream's sequential detector has reached its level, and is latched since; or,
+  for what is large at once, a fixed-window test (likelihood ratio over the cells; for numbers
+  also Kolmogorov-Smirnov, half the level each) rejects at its part of the budget
+  (`monitors.evidence`). Looks may overlap and features depend on each other: the expected number
+  of false alarms stays below the budget;
+* *material effect*: Wasserstein-1 in standard deviations, the lower end of PSI's interval, or the
+  change of a share reaches the configured level. With a detector's evidence the effect is taken
+  from the estimated onset on, with the test's over the look's own window.
 
 What a look must remember of the looks before stands in its verdict's `details` (`open`,
-`calm_looks`), so that a restart forgets nothing.
+`latched`, `calm_looks`, `opened_at`, `onset_at`), so that a restart forgets nothing.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
-
 from monitors.drift import Comparison, TooFew, likely_cause
+from monitors.endings import verdict_id
+from monitors.evidence import Evidence
+from monitors.measured import contributions, measurements, psi_noise
+from monitors.memory import Memory, Severity
 from monitors.options import MonitorOptions
 from monitors.windows import Window
-from stats.confidence import Z
-from stats.results import Psi
+from stats.confidence import Z, newcombe, wilson
+from stats.results import Psi, RateChange
 from storage.records import Verdict
 
 MONITOR = "drift"
-DAYS_30_S = 30 * 86_400.0
-MOST_ALPHA = 0.05
-"""What a look at a feature may spend however large the budget is."""
+CRITICAL_RATIO = 2.5
+"""A critical PSI is at least so many times the material one."""
 SUSPICION = 0.01
 """P-value of a single look above which a small window shows no trace of drift."""
 WASSERSTEIN_REACH = 1.25 + Z
@@ -38,7 +40,7 @@ WASSERSTEIN_REACH = 1.25 + Z
 REACH_MARGIN = 1.5
 """Room for luck: windows whose intervals would only just fit take many looks to clear."""
 
-Severity = Literal["none", "warning", "critical"]
+Found = Comparison | TooFew
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Levels:
     psi: float
     wasserstein_sd: float
     critical_psi: float
+    share: float = 0.01
+    new_share: float = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +75,25 @@ class Look:
     clear_after: int
 
 
-def per_look_alpha(false_alarms_per_30d: float, every_s: float, features: int) -> float:
-    """Return the chance of a false alarm that one look at one feature may spend.
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """A stream at a look, beside what the look's own window shows.
 
-    Parameters
+    Attributes
     ----------
-    false_alarms_per_30d : float
-        Budget of a route: expected number, all features and looks together.
-    every_s : float
-        Seconds between looks.
-    features : int
-        Features that are watched, at least 1.
-
-    Returns
-    -------
-    float
-        At most 0.05: a budget that allows more buys no meaning.
-
-    Examples
-    --------
-    >>> per_look_alpha(1.0, 300.0, 10) == 1 / 86_400
-    True
+    effect : Comparison, TooFew or None
+        Over `window`; None where that is the look's own.
+    window : Window or None
+        From the estimated onset on; of an open episode as long as it took to find it.
     """
-    looks = max(1.0, DAYS_30_S / every_s)
-    return min(MOST_ALPHA, false_alarms_per_30d / (looks * max(1, features)))
+
+    evidence: Evidence
+    effect: Found | None = None
+    window: Window | None = None
 
 
 def levels_for(config: MonitorOptions, feature: str) -> Levels:
-    """Return a feature's levels; its own `psi` moves the critical one in proportion."""
+    """Return a feature's levels; its own `psi` raises the critical one to stay above it."""
     general = config.material
     own = config.features.get(feature)
     psi = general.psi if own is None or own.psi is None else own.psi
@@ -106,18 +101,14 @@ def levels_for(config: MonitorOptions, feature: str) -> Levels:
     return Levels(
         psi=psi,
         wasserstein_sd=general.wasserstein_sd if moved is None else moved,
-        critical_psi=general.critical_psi * psi / general.psi,
+        critical_psi=max(general.critical_psi, CRITICAL_RATIO * psi),
+        share=general.share,
+        new_share=general.new_share,
     )
 
 
-def psi_noise(comparison: Comparison) -> float:
-    """PSI that equal windows of these sizes show on average."""
-    psi = comparison.psi
-    return (psi.cells - 1) * (1.0 / psi.n_reference + 1.0 / psi.n_current)
-
-
 def has_evidence(comparison: Comparison) -> bool:
-    """Say whether a test rejects at the level that the look may spend."""
+    """Say whether a fixed-window test rejects at the level that the look may spend."""
     rejects = comparison.likelihood > comparison.threshold
     return rejects or (comparison.ks_p is not None and comparison.ks_p < comparison.alpha / 2.0)
 
@@ -132,14 +123,30 @@ def severity_of(
     moved_sd : float or None
         In place of the Wasserstein distance that was measured.
     """
-    effect = comparison.psi.value - psi_noise(comparison)
-    if effect >= levels.critical_psi:
+    psi = comparison.psi
+    if psi.value - psi_noise(comparison) >= levels.critical_psi:
         return "critical"
     moved = comparison.wasserstein_sd
     if moved_sd is None:
         moved_sd = 0.0 if moved is None else moved.value
     far = moved is not None and moved_sd >= levels.wasserstein_sd
-    return "warning" if far or effect >= levels.psi else "none"
+    material = far or psi.interval.low > levels.psi or _share_moved(comparison, levels)
+    return "warning" if material else "none"
+
+
+def _share_moved(comparison: Comparison, levels: Levels) -> bool:
+    new = comparison.new
+    if new is not None and new.value >= levels.new_share:
+        return True
+    return any(
+        abs(change.value) >= levels.share and change.interval.low * change.interval.high > 0.0
+        for change in _changes(comparison)
+    )
+
+
+def _changes(comparison: Comparison) -> list[RateChange]:
+    share = comparison.share
+    return [comparison.missing] if share is None else [comparison.missing, share.change]
 
 
 def is_calm(comparison: Comparison, levels: Levels) -> bool:
@@ -154,12 +161,17 @@ def is_calm(comparison: Comparison, levels: Levels) -> bool:
     if moved is not None:
         reach = WASSERSTEIN_REACH * math.sqrt(1.0 / moved.n_reference + 1.0 / moved.n_current)
         ends.append((moved.interval.high, reach, levels.wasserstein_sd))
+    for change in _changes(comparison):
+        high = max(-change.interval.low, change.interval.high)
+        ends.append((high, _share_reach(change), levels.share))
+    if comparison.new is not None:
+        high, reach = comparison.new.interval.high, wilson(0, comparison.new.n_current).high
+        ends.append((high, reach, levels.new_share))
     if all(high < level / 2.0 for high, _, level in ends):
         return True
-    too_small = any(REACH_MARGIN * reach >= level / 2.0 for _, reach, level in ends)
-    return too_small and all(
-        p is None or p > SUSPICION for p in (comparison.likelihood_p, comparison.ks_p)
-    )
+    if any(high >= level / 2.0 > REACH_MARGIN * reach for high, reach, level in ends):
+        return False
+    return all(p is None or p > SUSPICION for p in (comparison.likelihood_p, comparison.ks_p))
 
 
 def _psi_reach(psi: Psi) -> float:
@@ -172,107 +184,154 @@ def _psi_reach(psi: Psi) -> float:
     return upper * (1.0 / psi.n_reference + 1.0 / psi.n_current)
 
 
+def _share_reach(change: RateChange) -> float:
+    """Upper end of the interval around no change of a share."""
+    m, n, rate = change.n_reference, change.n_current, change.reference_rate
+    same = newcombe(round(rate * m), m, round(rate * n), n)
+    return max(-same.low, same.high)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What a look shows of a stream: both gates' answers."""
+
+    shown: Found
+    window: Window
+    source: Literal["detector", "window", ""]
+    severity: Severity
+
+    @property
+    def drifted(self) -> bool:
+        return bool(self.source) and self.severity != "none"
+
+
+def _decide(found: Found, levels: Levels, look: Look, stream: StreamView | None) -> _Decided:
+    by_window = isinstance(found, Comparison) and has_evidence(found)
+    severity = severity_of(found, levels) if isinstance(found, Comparison) else "none"
+    own = _Decided(found, look.window, "window" if by_window else "", severity)
+    if own.drifted or stream is None:
+        return own
+    shown, window = stream.effect, stream.window
+    if shown is None or window is None or isinstance(shown, TooFew):
+        if stream.evidence.alarm is None or stream.effect is not None:
+            return own
+        shown, window = found, look.window
+    severity = severity_of(shown, levels) if isinstance(shown, Comparison) else "none"
+    return _Decided(shown, window, "detector" if stream.evidence.alarm else own.source, severity)
+
+
 def judge(
-    comparison: Comparison | TooFew, levels: Levels, look: Look, previous: Verdict | None
+    found: Found,
+    levels: Levels,
+    look: Look,
+    previous: Verdict | None,
+    stream: StreamView | None = None,
 ) -> Verdict:
-    """Return the verdict of one look at one feature.
+    """Return the verdict of one look at one stream.
 
     Parameters
     ----------
+    found : Comparison or TooFew
+        What the look's own window shows.
     previous : Verdict or None
-        The same feature's verdict of the look before; one on another baseline counts for nothing.
+        The same stream's verdict of the look before; one on another baseline counts for nothing.
+    stream : StreamView or None
+        What its detector says; None is the fixed-window test alone.
     """
-    was = _Memory.of(previous, look)
-    if isinstance(comparison, TooFew):
-        return _blind(comparison, look, was)
-    evidence = has_evidence(comparison)
-    severity = severity_of(comparison, levels)
-    now = _step(was, evidence and severity != "none", severity, comparison, levels, look)
-    psi = comparison.psi
+    was = Memory.of(previous, look.baseline)
+    decided = _decide(found, levels, look, stream)
+    shown = decided.shown
+    if isinstance(shown, TooFew):
+        return _blind(shown, look, was, stream)
+    now = _step(was, decided, levels, look, stream)
+    psi = shown.psi
+    segment = "" if stream is None else stream.evidence.segment
     return Verdict(
-        id=_id(look, comparison.feature),
+        id=verdict_id(MONITOR, look.route, (segment, shown.feature), look.window.to_us),
         at=look.at,
         monitor=MONITOR,
         route=look.route,
-        feature=comparison.feature,
-        kind=comparison.kind,
+        feature=shown.feature,
+        kind=shown.kind,
         verdict="drift" if now.open else "ok",
         severity=now.severity,
         statistic="psi",
         value=psi.value,
         low=psi.interval.low,
         high=psi.interval.high,
-        threshold=comparison.threshold if math.isfinite(comparison.threshold) else None,
-        n_reference=comparison.n_reference,
-        n_current=comparison.n_current,
-        window_from=look.window.from_us,
-        window_to=look.window.to_us,
+        threshold=shown.threshold if math.isfinite(shown.threshold) else None,
+        n_reference=shown.n_reference,
+        n_current=shown.n_current,
+        window_from=decided.window.from_us,
+        window_to=decided.window.to_us,
         baseline=look.baseline,
         details={
-            "open": now.open,
-            "calm_looks": now.calm_looks,
-            "evidence": evidence,
-            "material": severity != "none",
-            **dict(_measurements(comparison)),
-            "cause": likely_cause(comparison),
-            "contributions": [
-                {
-                    "cell": part.cell,
-                    "share": part.share,
-                    "reference": part.reference,
-                    "current": part.current,
-                }
-                for part in comparison.contributions
-            ],
+            **_remembered(now, stream),
+            "evidence": bool(decided.source),
+            "evidence_source": decided.source,
+            "material": decided.severity != "none",
+            **dict(measurements(shown)),
+            "cause": likely_cause(shown),
+            "contributions": contributions(shown),
         },
+        segment=segment,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """Where a feature stands in its episode."""
-
-    open: bool = False
-    calm_looks: int = 0
-    severity: Severity = "none"
-
-    @classmethod
-    def of(cls, previous: Verdict | None, look: Look) -> "_Memory":
-        if previous is None or previous.baseline != look.baseline:
-            return cls()
-        if previous.details.get("open") is not True:
-            return cls()
-        calm, severity = previous.details.get("calm_looks"), previous.details.get("severity")
-        return cls(
-            open=True,
-            calm_looks=calm if isinstance(calm, int) else 0,
-            severity="critical" if "critical" in {severity, previous.severity} else "warning",
-        )
+def _remembered(now: Memory, stream: StreamView | None) -> dict[str, object]:
+    found = {} if stream is None else stream.evidence.details()
+    found |= {"open": now.open, "latched": now.latched, "calm_looks": now.calm_looks}
+    if now.open:
+        found |= {"opened_at": now.opened_at, "onset_at": now.onset_at}
+    return found | ({"shared": True} if now.shared else {})
 
 
 def _step(
-    was: _Memory,
-    drifted: bool,  # noqa: FBT001 - one of two gates' answers, never a literal
-    severity: Severity,
-    comparison: Comparison,
-    levels: Levels,
-    look: Look,
-) -> _Memory:
-    if drifted:
-        worse = "critical" if "critical" in {was.severity, severity} else severity
-        return _Memory(open=True, severity=worse)
-    if not was.open:
-        return _Memory()
-    calm_looks = was.calm_looks + 1 if is_calm(comparison, levels) else 0
+    was: Memory, decided: _Decided, levels: Levels, look: Look, stream: StreamView | None
+) -> Memory:
+    alarm = None if stream is None else stream.evidence.alarm
+    latched = alarm is not None
+    if decided.drifted:
+        severity = decided.severity
+        started = decided.window.from_us if alarm is None else alarm.onset_at
+        return Memory(
+            open=True,
+            latched=latched,
+            severity="critical" if "critical" in {was.severity, severity} else severity,
+            opened_at=was.opened_at or look.at,
+            onset_at=was.onset_at or started,
+            shared=was.shared,
+        )
+    if not (was.open or latched) or isinstance(decided.shown, TooFew):
+        return Memory()
+    calm_looks = was.calm_looks + 1 if is_calm(decided.shown, levels) else 0
     if calm_looks >= look.clear_after:
-        return _Memory()
-    return _Memory(open=True, calm_looks=calm_looks, severity=was.severity)
+        return Memory(shared=was.shared)
+    return Memory(
+        open=was.open,
+        latched=latched,
+        calm_looks=calm_looks,
+        severity=was.severity,
+        opened_at=was.opened_at,
+        onset_at=was.onset_at,
+        shared=was.shared,
+    )
 
 
-def _blind(found: TooFew, look: Look, was: _Memory) -> Verdict:
+def _blind(found: TooFew, look: Look, was: Memory, stream: StreamView | None) -> Verdict:
     """Return a verdict that says nothing new: an open episode stays open, nothing clears it."""
+    segment = "" if stream is None else stream.evidence.segment
+    alarm = None if stream is None else stream.evidence.alarm
+    held = Memory(
+        open=was.open,
+        latched=alarm is not None,
+        calm_looks=was.calm_looks,
+        opened_at=was.opened_at,
+        onset_at=was.onset_at,
+        shared=was.shared,
+    )
     return Verdict(
-        id=_id(look, found.feature),
+        id=verdict_id(MONITOR, look.route, (segment, found.feature), look.window.to_us),
         at=look.at,
         monitor=MONITOR,
         route=look.route,
@@ -291,84 +350,9 @@ def _blind(found: TooFew, look: Look, was: _Memory) -> Verdict:
         window_to=look.window.to_us,
         baseline=look.baseline,
         details={
-            "open": was.open,
-            "calm_looks": was.calm_looks,
+            **_remembered(held, stream),
             "severity": was.severity,
             "needed": found.needed,
         },
+        segment=segment,
     )
-
-
-def ended(last: Verdict, window: Window, why: str) -> Verdict:
-    """Return the last verdict of what is compared no more, so that nothing of it stays open.
-
-    Parameters
-    ----------
-    last : Verdict
-        The feature's newest one.
-    window : Window
-        Its end is the time of the verdict.
-    why : str
-        Part of a sentence, for people; stands in `details["ended"]`.
-    """
-    return msgspec.structs.replace(
-        last,
-        id=f"{last.monitor}:{last.route}:{last.feature}:{window.to_us}",
-        at=window.to_us,
-        verdict="stale",
-        severity="none",
-        value=None,
-        low=None,
-        high=None,
-        threshold=None,
-        n_current=0,
-        window_from=window.from_us,
-        window_to=window.to_us,
-        details={"open": False, "calm_looks": 0, "ended": why},
-    )
-
-
-def has_ended(verdict: Verdict) -> bool:
-    """Say whether `ended` made a verdict."""
-    return "ended" in verdict.details
-
-
-def _measurements(comparison: Comparison) -> Iterator[tuple[str, float]]:
-    yield "alpha", comparison.alpha
-    yield "likelihood", comparison.likelihood
-    yield "likelihood_p", comparison.likelihood_p
-    yield "psi_noise", psi_noise(comparison)
-    yield "js_distance", comparison.js_distance
-    missing = comparison.missing
-    yield "missing_rate", missing.current_rate
-    yield "missing_rate_reference", missing.reference_rate
-    yield "missing_change_low", missing.interval.low
-    yield "missing_change_high", missing.interval.high
-    if comparison.ks is not None and comparison.ks_p is not None:
-        yield "ks", comparison.ks.value
-        if comparison.ks.bounds.high > comparison.ks.value:
-            yield "ks_most", comparison.ks.bounds.high
-        yield "ks_p", comparison.ks_p
-    moved = comparison.wasserstein_sd
-    if moved is not None:
-        yield "wasserstein_sd", moved.value
-        yield "wasserstein_sd_low", moved.interval.low
-        yield "wasserstein_sd_high", moved.interval.high
-        if moved.bounds.high > moved.bounds.low:
-            yield "wasserstein_sd_least", moved.bounds.low
-            yield "wasserstein_sd_most", moved.bounds.high
-    if comparison.medians is not None:
-        yield "median_reference", comparison.medians[0]
-        yield "median", comparison.medians[1]
-    if comparison.chi2 is not None:
-        yield "chi2_v", comparison.chi2.value
-        yield "chi2_p", comparison.chi2.p_value
-    if comparison.new is not None:
-        yield "new_rate", comparison.new.value
-        yield "new_rate_low", comparison.new.interval.low
-        yield "new_rate_high", comparison.new.interval.high
-
-
-def _id(look: Look, feature: str) -> str:
-    # The same look at the same rows has the same id, so that a repeated run is seen as one.
-    return f"{MONITOR}:{look.route}:{feature}:{look.window.to_us}"

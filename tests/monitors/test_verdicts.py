@@ -8,7 +8,8 @@ from monitors.baselines import Column, Reference, build_baseline, read_reference
 from monitors.config import MonitorsConfig
 from monitors.drift import TooFew, compare
 from monitors.episodes import Change, EpisodeKey, EpisodeSeverity, episodes
-from monitors.verdicts import Levels, Look, judge, levels_for, per_look_alpha
+from monitors.evidence import per_look_alpha
+from monitors.verdicts import Levels, Look, judge, levels_for
 from monitors.windows import Window
 from storage.records import Verdict
 
@@ -203,10 +204,10 @@ def test_the_same_look_has_the_same_id(rng: np.random.Generator) -> None:
 
 
 def test_a_feature_may_have_its_own_levels() -> None:
-    """A feature's `psi` moves its critical level in proportion, other features keep theirs."""
+    """A feature's `psi` raises its critical level above it, other features keep theirs."""
     config = MonitorsConfig.model_validate({"features": {"latency_s": {"psi": 0.2}}})
     assert levels_for(config, "latency_s") == Levels(0.2, 0.1, 0.5)
-    assert levels_for(config, "ttft_s") == LEVELS
+    assert levels_for(config, "ttft_s") == Levels(0.02, 0.1, 0.25)
 
 
 def verdict_of(feature: str, state: str, severity: str = "none", **details: object) -> Verdict:

@@ -1,0 +1,58 @@
+"""What a look remembers of the looks before: it stands in the details of their verdicts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from storage.records import Verdict
+
+Severity = Literal["none", "warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Where a stream stands in its episode.
+
+    Attributes
+    ----------
+    latched : bool
+        Its detector's evidence stands.
+    opened_at, onset_at : int
+        Microseconds since the epoch; 0 while no episode is open.
+    shared : bool
+        Several routes drifted at once, and this one's episode is theirs.
+    """
+
+    open: bool = False
+    latched: bool = False
+    calm_looks: int = 0
+    severity: Severity = "none"
+    opened_at: int = 0
+    onset_at: int = 0
+    shared: bool = False
+
+    @classmethod
+    def of(cls, previous: Verdict | None, baseline: str) -> "Memory":
+        """Read what a verdict remembers; one on another baseline counts for nothing."""
+        if previous is None or previous.baseline != baseline or not is_held(previous):
+            return cls()
+        details = previous.details
+        is_open = details.get("open") is True
+        critical = "critical" in {details.get("severity"), previous.severity}
+        return cls(
+            open=is_open,
+            latched=details.get("latched") is True,
+            calm_looks=_whole(details.get("calm_looks")),
+            severity=("critical" if critical else "warning") if is_open else "none",
+            opened_at=_whole(details.get("opened_at")),
+            onset_at=_whole(details.get("onset_at")),
+            shared=details.get("shared") is True,
+        )
+
+
+def is_held(verdict: Verdict) -> bool:
+    """Say whether an episode is open, or evidence latched, after a verdict."""
+    return verdict.details.get("open") is True or verdict.details.get("latched") is True
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,100 @@
+"""What is asked of the log once, when an episode opens: examples, first row, what else changed."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from monitors.baselines import Reference
+from monitors.shock import Span, what_changed
+from monitors.windows import SECOND_US
+from stats.categories import Cells
+from stats.cells import NumericCells
+from storage.log_reader import LogReader
+from storage.new_rows import Among
+from storage.reader import Scope, Window
+from storage.records import Verdict
+
+EXAMPLES = 3
+"""Predictions of the cell that moved most."""
+BEFORE_US = 3_600 * SECOND_US
+"""How far back the traffic is compared with that since the onset."""
+_JOINED = " … "
+_SCOPED = ("variant", "model")
+
+
+def told(
+    log: LogReader, verdict: Verdict, reference: Reference, examples: tuple[str, ...]
+) -> Verdict:
+    """Return a verdict that opens an episode, with what the log shows of it.
+
+    Parameters
+    ----------
+    examples : tuple of str
+        New categories, most frequent first.
+    """
+    window = Window(verdict.window_from, verdict.window_to)
+    scope = _scope(verdict, window)
+    details: dict[str, object] = {}
+    rows = log.counts(scope)
+    if rows:
+        details["first_at"] = min(row.first_at for row in rows)
+    onset = _onset(verdict)
+    before = log.counts(_scope(verdict, Window(onset - BEFORE_US, onset)))
+    since = log.counts(_scope(verdict, Window(onset, window.to_us)))
+    changed = what_changed(
+        Span(before, BEFORE_US / SECOND_US), Span(since, (window.to_us - onset) / SECOND_US)
+    )
+    if changed:
+        details["changed"] = changed
+    among = _among(verdict, reference.cells, examples)
+    if among is not None and _is_scoped(verdict):
+        details["sample_ids"] = log.ids_in(scope, verdict.feature, among, limit=EXAMPLES)
+    return msgspec.structs.replace(verdict, details={**verdict.details, **details})
+
+
+def _onset(verdict: Verdict) -> int:
+    onset = verdict.details.get("onset_at")
+    return min(onset, verdict.window_to - 1) if isinstance(onset, int) else verdict.window_from
+
+
+def _is_scoped(verdict: Verdict) -> bool:
+    return not verdict.segment or verdict.segment.partition("=")[0] in _SCOPED
+
+
+def _scope(verdict: Verdict, window: Window) -> Scope:
+    key, _, value = verdict.segment.partition("=")
+    scope = Scope(window, route=verdict.route)
+    if key == "variant":
+        return scope._replace(variant=value)
+    return scope._replace(model=value) if key == "model" else scope
+
+
+def _among(verdict: Verdict, cells: Cells, examples: tuple[str, ...]) -> Among | None:
+    parts = verdict.details.get("contributions")
+    if not isinstance(parts, list) or not parts:
+        return None
+    grown = [part for part in parts if _grew(part)]
+    label = str((grown or parts)[0]["cell"])
+    if label == "missing":
+        return Among()
+    if label == "new":
+        return Among(value=examples[0]) if examples else None
+    if isinstance(cells, NumericCells):
+        return _between(cells, label)
+    return Among(value=label) if label in cells.top else None
+
+
+def _grew(part: object) -> bool:
+    return isinstance(part, Mapping) and part["current"] > part["reference"]
+
+
+def _between(cells: NumericCells, label: str) -> Among | None:
+    names = cells.labels()
+    first, _, last = label.partition(_JOINED)
+    if first not in names or (last and last not in names):
+        return None
+    low, high = names.index(first), names.index(last or first)
+    if high >= cells.ordered:
+        return None
+    edges = cells.edges
+    return Among(edges[low - 1] if low else None, edges[high] if high < len(edges) else None)

@@ -1,0 +1,311 @@
+"""One look at one route: new rows to the detectors, windows compared, verdicts."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from monitors import streams as following
+from monitors.baselines import Reference
+from monitors.certainty import could_change
+from monitors.counted import CountedWindows, RowWindows, windows_of_route
+from monitors.drift import Comparison, TooFew, compare
+from monitors.evidence import Budget, Evidence
+from monitors.memory import Memory, is_held
+from monitors.observed import CellCounts, rows_of
+from monitors.observed import Window as Seen
+from monitors.openings import told
+from monitors.options import MonitorOptions
+from monitors.seasons import of_window
+from monitors.signals.table import Signal
+from monitors.streams import RouteStreams, Source, Stream, StreamKey
+from monitors.verdicts import Look, StreamView, judge, levels_for
+from monitors.windows import SECOND_US, Window, window_ending
+from storage.log_reader import LogReader
+from storage.reader import Scope
+from storage.reader import Window as ReadWindow
+from storage.records import Verdict
+
+UNDECIDED = "counts leave the verdict open, and the rows are too many to read, or gone"
+"""In a verdict's `details["undecided"]`: its rows might say another word."""
+MOST_US = 7 * 86_400 * SECOND_US
+"""How far back an effect is measured."""
+_INPUT = "input."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A chosen baseline, read.
+
+    Attributes
+    ----------
+    baseline : str
+        `name@version`.
+    signals : tuple of Signal
+        What is compared: signals that are enabled, and the baseline's inputs of models.
+    sources : mapping of StreamKey to Source
+        What detectors follow.
+    """
+
+    baseline: str
+    created_at: int
+    references: Mapping[str, Reference]
+    signals: tuple[Signal, ...]
+    sources: Mapping[StreamKey, Source]
+    budget: Budget
+
+    @classmethod
+    def of(
+        cls,
+        origin: tuple[str, int],
+        references: Mapping[str, Reference],
+        signals: Sequence[Signal],
+        config: MonitorOptions,
+    ) -> "Prepared":
+        """Choose what is compared and followed, and share the budget among it."""
+        off = {name for name, feature in config.features.items() if not feature.enabled}
+        kept = {
+            name: reference
+            for name, reference in references.items()
+            if name not in off
+            and (name.startswith(_INPUT) or any(signal.name == name for signal in signals))
+        }
+        inputs = [
+            Signal(name, kept[name].kind, "", "Input of a model.", name, "not told")
+            for name in sorted(kept)
+            if name.startswith(_INPUT)
+        ]
+        sources = following.sources_of(kept, config.segments, config.min_samples)
+        segments = sum(1 for segment, _ in sources if segment)
+        budget = Budget.of(config, len(sources) - segments, segments)
+        return cls(*origin, kept, (*signals, *inputs), sources, budget)
+
+    @property
+    def origin(self) -> tuple[str, int]:
+        """What its detectors are known by."""
+        return self.baseline, self.created_at
+
+    @property
+    def inputs(self) -> list[Signal]:
+        """Inputs of models."""
+        return [signal for signal in self.signals if signal.name.startswith(_INPUT)]
+
+
+class Looked(NamedTuple):
+    """What a look gave: verdicts, and where the detectors stand after it."""
+
+    verdicts: list[Verdict]
+    streams: RouteStreams
+
+
+class RouteLook:
+    """A look at a route within one moment of the log.
+
+    Parameters
+    ----------
+    previous : mapping of StreamKey to Verdict
+        The newest verdict of each stream.
+    """
+
+    def __init__(
+        self,
+        log: LogReader,
+        config: MonitorOptions,
+        prepared: Prepared,
+        look: Look,
+        previous: Mapping[StreamKey, Verdict],
+    ) -> None:
+        self._log = log
+        self._config = config
+        self._prepared = prepared
+        self._look = look
+        self._previous = previous
+        self._windows: dict[Window, RowWindows | CountedWindows] = {}
+        self._cells: dict[tuple[str, Window], Mapping[str, Mapping[int, int]]] = {}
+
+    def run(self, before: RouteStreams | None) -> Looked:
+        """Take in what is new, compare, judge.
+
+        Parameters
+        ----------
+        before : RouteStreams or None
+            Where the detectors stood after the look before; None begins them behind all rows.
+        """
+        streams = self._fed(before)
+        kinds = {signal.name: signal for signal in self._prepared.signals}
+        verdicts = [self._whole(signal, streams.streams) for signal in kinds.values()]
+        verdicts += [
+            self._segment(key, stream)
+            for key, stream in streams.streams.items()
+            if key[0] and self._is_told(key, stream)
+        ]
+        after = {
+            key: self._prepared.sources[key].begin() if self._is_over(key, verdicts) else stream
+            for key, stream in streams.streams.items()
+        }
+        return Looked(verdicts, streams._replace(streams=after))
+
+    def _fed(self, before: RouteStreams | None) -> RouteStreams:
+        prepared, log, route = self._prepared, self._log, self._look.route
+        if before is None:
+            before = RouteStreams(prepared.origin, following.head_of(log, route), {})
+        new = following.count_new(log, route, before.batch, prepared.sources)
+        if new.batch < before.batch:
+            # The database was made anew: what the detectors had seen is no part of it.
+            before = before._replace(streams={})
+        resting = {key for key in prepared.sources if self._memory(key).open}
+        moment = self._look.at, resting
+        return following.feed(before, prepared.sources, new, prepared.budget.alarm_at, moment)
+
+    def _memory(self, key: StreamKey) -> Memory:
+        return Memory.of(self._previous.get(key), self._look.baseline)
+
+    def _is_told(self, key: StreamKey, stream: Stream) -> bool:
+        memory = self._memory(key)
+        return stream.alarm is not None or memory.open or memory.latched
+
+    def _is_over(self, key: StreamKey, verdicts: Sequence[Verdict]) -> bool:
+        """Say whether an episode, or evidence that came to nothing, ended with this look."""
+        now = next((v for v in verdicts if (v.segment, v.feature) == key), None)
+        if now is None or is_held(now) or now.value is None:
+            return False
+        memory = self._memory(key)
+        return memory.open or memory.latched
+
+    def _whole(self, signal: Signal, streams: Mapping[StreamKey, Stream]) -> Verdict:
+        key = ("", signal.name)
+        stream = streams.get(key)
+        look = self._look
+        found = self._compared(signal, look.window, latched=False)
+        window = self._window_of(key, stream)
+        effect = None
+        if window is not None:
+            latched = stream is not None and stream.alarm is not None
+            effect = self._compared(signal, window, latched=latched)
+        return self._judged(key, stream, found, (effect, window))
+
+    def _segment(self, key: StreamKey, stream: Stream) -> Verdict:
+        window = self._window_of(key, stream)
+        found = self._in_segment(key, self._look.window)
+        effect = None if window is None else self._in_segment(key, window)
+        return self._judged(key, stream, found, (effect, window))
+
+    def _judged(
+        self,
+        key: StreamKey,
+        stream: Stream | None,
+        found: Comparison | TooFew,
+        own: tuple[Comparison | TooFew | None, Window | None],
+    ) -> Verdict:
+        segment, feature = key
+        evidence = Evidence(
+            self._prepared.budget,
+            segment,
+            None if stream is None else stream.log_evidence,
+            None if stream is None else stream.alarm,
+        )
+        previous = self._previous.get(key)
+        levels = levels_for(self._config, feature)
+        view = StreamView(evidence, *own)
+        verdict = judge(found, levels, self._look, previous, view)
+        shown = next((c for c in (own[0], found) if isinstance(c, Comparison)), None)
+        if shown is not None and self._is_undecided(key, shown, verdict):
+            verdict = _with(verdict, undecided=UNDECIDED)
+        if verdict.verdict == "drift" and not self._memory(key).open and shown is not None:
+            verdict = told(
+                self._log, verdict, self._prepared.references[feature], shown.new_examples
+            )
+        return verdict
+
+    def _is_undecided(self, key: StreamKey, shown: Comparison, verdict: Verdict) -> bool:
+        if key[0]:
+            return False
+        levels = levels_for(self._config, key[1])
+        latched = verdict.details["latched"] is True
+        return could_change(shown, levels, was_open=self._memory(key).open, latched=latched)
+
+    def _window_of(self, key: StreamKey, stream: Stream | None) -> Window | None:
+        """Return the window of a stream's effect where it is not the look's.
+
+        Of evidence alone it begins at the estimated onset; of an open episode it is as long as
+        the drift took to be found, so that what ends it was looked at as closely.
+        """
+        memory, now_us = self._memory(key), self._look.at
+        if memory.open:
+            length_us = memory.opened_at - memory.onset_at
+        elif stream is not None and stream.alarm is not None:
+            length_us = now_us - stream.alarm.onset_at
+        else:
+            return None
+        length_us = min(length_us, MOST_US)
+        own = self._look.window
+        return None if length_us <= own.to_us - own.from_us else Window(now_us - length_us, now_us)
+
+    def _windows_of(self, window: Window) -> RowWindows | CountedWindows:
+        if window not in self._windows:
+            prepared, route = self._prepared, self._look.route
+            asked = ReadWindow(window.from_us, window.to_us)
+            windows = windows_of_route(self._log, route, asked, prepared.inputs)
+            windows.prepare(route, prepared.baseline, prepared.references)
+            self._windows[window] = windows
+        return self._windows[window]
+
+    def _compared(self, signal: Signal, window: Window, *, latched: bool) -> Comparison | TooFew:
+        windows = self._windows_of(window)
+        route = self._look.route
+        found = self._compare(windows.window(route, signal), signal, window)
+        levels = levels_for(self._config, signal.name)
+        was_open = self._memory(("", signal.name)).open
+        if isinstance(found, TooFew) or not could_change(
+            found, levels, was_open=was_open, latched=latched
+        ):
+            return found
+        rows = windows.rows(route, signal.name)
+        return found if rows is None else self._compare(rows, signal, window)
+
+    def _compare(self, seen: Seen, signal: Signal, window: Window) -> Comparison | TooFew:
+        least, references = self._config.min_samples, self._prepared.references
+        reference = references.get(signal.name)
+        if reference is None:
+            return TooFew(signal.name, signal.kind, 0, rows_of(seen), least)
+        alpha = self._prepared.budget.window_alpha
+        reference, seen = of_window(reference, seen, window)
+        return compare(reference, seen, alpha=alpha, min_samples=least)
+
+    def _in_segment(self, key: StreamKey, window: Window) -> Comparison | TooFew:
+        segment, feature = key
+        if (segment, window) not in self._cells:
+            scope = Scope(ReadWindow(window.from_us, window.to_us), route=self._look.route)
+            self._cells[segment, window] = self._log.cells(
+                scope, self._prepared.baseline, segment=segment
+            )
+        whole = self._prepared.references[feature]
+        counts = np.zeros(whole.cells.size, dtype=np.int64)
+        for cell, rows in self._cells[segment, window].get(feature, {}).items():
+            counts[cell] = rows
+        of_segment = whole.segments[segment]
+        reference = dataclasses.replace(
+            whole, rows=int(of_segment.sum()), counts=of_segment, sample=None
+        )
+        alpha = self._prepared.budget.window_alpha
+        return compare(
+            reference, CellCounts(counts), alpha=alpha, min_samples=self._config.min_samples
+        )
+
+
+def _with(verdict: Verdict, **details: object) -> Verdict:
+    return msgspec.structs.replace(verdict, details={**verdict.details, **details})
+
+
+def look_of(route: str, now_us: int, prepared: Prepared, config: MonitorOptions) -> Look:
+    """Return what all streams of a look at a route share."""
+    return Look(
+        at=now_us,
+        route=route,
+        window=window_ending(now_us, config.window),
+        baseline=prepared.baseline,
+        clear_after=config.clear_after,
+    )
