@@ -7,9 +7,13 @@ from typing import Literal
 
 import numpy.typing as npt
 
+from stats.anderson import anderson_darling
 from stats.chi2 import chi2_homogeneity
+from stats.cvm import cramer_von_mises
 from stats.divergence import hellinger, js_distance, kl_divergence, total_variation
+from stats.energy import energy_distance
 from stats.ks import ks
+from stats.mmd import mmd
 from stats.psi import psi
 from stats.results import Measurement
 from stats.wasserstein import wasserstein
@@ -70,6 +74,10 @@ METHODS = (
     Method("kl_divergence", kl_divergence, "counts", math.inf, False, True, True),
     Method("cramers_v", chi2_homogeneity, "counts", 1.0, True, True, True),
     Method("ks", ks, "rows", 1.0, True, True, True),
+    Method("cramer_von_mises", cramer_von_mises, "rows", 0.5, True, True, True),
+    Method("anderson_darling", anderson_darling, "rows", math.inf, True, True, True),
+    Method("energy_distance", energy_distance, "rows", math.inf, True, True, False),
+    Method("mmd", mmd, "rows", math.sqrt(2.0), True, True, True),
     Method("wasserstein", wasserstein, "rows", math.inf, True, True, False),
     Method("wasserstein_sd", wasserstein_sd, "rows", math.inf, False, True, True),
     Method("wasserstein_iqr", wasserstein_iqr, "rows", math.inf, False, True, True),

@@ -73,6 +73,22 @@ class Ks(Measurement):
 
 
 @dataclass(frozen=True, slots=True)
+class SquaredGap(Measurement):
+    """Weighted mean of the squared gap of two distribution functions, and its test.
+
+    Attributes
+    ----------
+    statistic : float
+        As its source defines it; grows with the rows where `value` does not.
+    p_value : float
+        Chance of a larger statistic without drift.
+    """
+
+    statistic: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Wasserstein(Measurement):
     """Wasserstein-1 distance, in [0, inf), in `unit`.
 

@@ -90,18 +90,18 @@ def test_a_larger_shift_is_a_larger_effect(method: Method) -> None:
 
 @each_method
 def test_more_rows_narrow_the_interval(method: Method) -> None:
-    """Thirty times the rows of the same windows narrow the interval."""
+    """Ten times the rows of the same windows narrow the interval."""
     few = _measure(method, BEFORE, NOW).interval
-    many = _measure(method, np.tile(BEFORE, 30), np.tile(NOW, 30)).interval
+    many = _measure(method, np.tile(BEFORE, 10), np.tile(NOW, 10)).interval
     assert many.high - many.low < few.high - few.low
 
 
 @each_method
 def test_repetition_does_not_change_the_value(method: Method) -> None:
-    """Every row three times is the same effect; smoothing moves PSI and KL by little."""
+    """Every row three times is the same effect, but for smoothing and for rows that are read."""
     once = _measure(method, BEFORE, NOW).value
     thrice = _measure(method, np.repeat(BEFORE, 3), np.repeat(NOW, 3)).value
-    tolerance = 0.1 if method.name in {"psi", "kl_divergence"} else 1e-9
+    tolerance = {"psi": 0.1, "kl_divergence": 0.1, "mmd": 1e-3}.get(method.name, 1e-9)
     assert thrice == pytest.approx(once, rel=tolerance)
 
 
