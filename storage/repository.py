@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 import duckdb
+import msgspec
 
 from storage.browse import LogFilter, Page, Position
 from storage.database import Database
@@ -237,6 +238,21 @@ class Repository:
         if self._on_state_change is not None:
             self._on_state_change()
 
+    def add_baseline(self, baseline: Baseline) -> Baseline:
+        """Append a baseline under the next version of its route and name; return it with that."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT coalesce(max(version), 0) + 1 FROM baselines WHERE route = ? AND name = ?",
+                [baseline.route, baseline.name],
+            ).fetchone()
+            assert row is not None, "an aggregate has a row"
+            numbered = msgspec.structs.replace(baseline, version=int(row[0]))
+            BASELINES.insert(connection, [numbered])
+            note_baselines(connection)
+        if self._on_state_change is not None:
+            self._on_state_change()
+        return numbered
+
     def load_baselines(self, route: str | None = None) -> list[Baseline]:
         """Return every version of every baseline, oldest first; None is every route."""
         with self.reading() as connection:
@@ -246,11 +262,13 @@ class Repository:
                 [route],
             )
 
-    def drop_baseline(self, route: str, name: str) -> int:
-        """Remove all versions of a baseline; return how many there were."""
+    def drop_baseline(self, route: str, name: str, *, before_version: int | None = None) -> int:
+        """Remove all versions of a baseline, or the older ones; return how many there were."""
         with self._transaction() as connection:
             row = connection.execute(
-                "DELETE FROM baselines WHERE route = ? AND name = ?", [route, name]
+                "DELETE FROM baselines WHERE route = $1 AND name = $2"
+                " AND ($3 IS NULL OR version < $3)",
+                [route, name, before_version],
             ).fetchone()
             note_baselines(connection)
         if self._on_state_change is not None:
