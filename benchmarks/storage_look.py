@@ -6,7 +6,6 @@ in a process of its own.
 
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,34 +15,18 @@ from monitors.options import DEFAULTS
 from monitors.schedule import MonitorRun
 from router.clock import SystemClock
 from storage.database import Database
-from storage.log_reader import LogReader
 from storage.monitor_records import Detector
-from storage.records import Alert, Baseline, Verdict
+from storage.records import Verdict
 from storage.repository import Repository
 
 
-class Unsaved:
+class Unsaved(Repository):
     """A log that is read and never written."""
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-
-    def snapshot(self) -> AbstractContextManager[LogReader]:
-        """Lend reads of one moment."""
-        return self._repository.snapshot()
-
-    def load_baselines(self, route: str) -> Sequence[Baseline]:
-        """Return the baselines of a route."""
-        return self._repository.load_baselines(route)
-
-    def save_baseline(self, _baseline: Baseline) -> None:
+    def save_verdicts(self, _verdicts: Sequence[Verdict]) -> None:
         """Keep nothing."""
 
-    def latest_verdicts(self, route: str | None, monitor: str) -> Sequence[Verdict]:
-        """Return the verdicts before."""
-        return self._repository.latest_verdicts(route, monitor)
-
-    def save_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+    def save_look(self, _verdicts: Sequence[Verdict], _detectors: Sequence[Detector]) -> None:
         """Keep nothing."""
 
 
@@ -52,7 +35,7 @@ def main() -> None:
     directory, hours = Path(sys.argv[1]), float(sys.argv[2])
     database = Database.open_read_only(directory)
     options = replace(DEFAULTS, window=hours * 3600)
-    run = MonitorRun(Unsaved(Repository(database)), options, ROUTES, lambda _: None)
+    run = MonitorRun(Unsaved(database), options, ROUTES, lambda _: None)
     print(f"{len(run.run_once(SystemClock().now_us()))} verdicts, {run.statistics().waiting}")
     database.close()
 

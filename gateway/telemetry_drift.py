@@ -1,11 +1,11 @@
 """What the monitors saw last: effects, rows, verdicts, open episodes."""
 
-from gateway.aggregates import OTHER, Aggregates
+from gateway.aggregates import Aggregates
 from gateway.telemetry_names import Names
 from monitors import metrics as m
 from monitors.config import MonitorsConfig
 from monitors.signals.table import SIGNALS_BY_NAME
-from monitors.verdicts import levels_for
+from monitors.verdicts import MONITOR, levels_for
 from storage.records import Verdict
 
 STATES = {"ok": 0.0, "drift": 1.0, "not_enough_data": 2.0, "stale": 3.0}
@@ -20,11 +20,14 @@ class DriftSeries:
 
     def __init__(self, aggregates: Aggregates) -> None:
         self._aggregates = aggregates
-        self._open: dict[tuple[str, str, str], bool] = {}
+        self._open: dict[tuple[str, str, tuple[str, str]], bool] = {}
+        self._named: set[str] = set()
 
     def reconfigure(self, config: MonitorsConfig, names: Names) -> None:
         """Show the levels of a configuration, and no route that it has not."""
         self._aggregates.forget(m.DRIFT_LEVEL)
+        # Inputs of models that nobody named could be any number of labels.
+        self._named = {*SIGNALS_BY_NAME, *config.features}
         for feature in SIGNALS_BY_NAME:
             self._aggregates.set(m.DRIFT_LEVEL, (feature,), levels_for(config, feature).psi)
         for route in {route for route, _, _ in self._open} - names.routes:
@@ -36,9 +39,14 @@ class DriftSeries:
         """Take one verdict; the last one of a route that was removed shows nothing."""
         if verdict.route not in names.routes:
             return
+        key = verdict.segment, verdict.feature
+        self._open[verdict.route, verdict.monitor, key] = verdict.details.get("open") is True
+        if verdict.monitor == MONITOR and not verdict.segment and verdict.feature in self._named:
+            self._show(verdict)
+
+    def _show(self, verdict: Verdict) -> None:
         put = self._aggregates.set
-        feature = verdict.feature if verdict.feature in SIGNALS_BY_NAME else OTHER
-        route = verdict.route
+        feature, route = verdict.feature, verdict.route
         where = (route, feature)
         put(m.DRIFT_STATE, where, STATES[verdict.verdict])
         put(m.DRIFT_SAMPLES, (*where, "reference"), verdict.n_reference)
@@ -52,7 +60,6 @@ class DriftSeries:
             found = verdict.details.get(name)
             if isinstance(found, float):
                 put(m.DRIFT_EFFECT, (*where, name), found)
-        self._open[route, verdict.monitor, feature] = verdict.details.get("open") is True
 
     def count_open(self) -> None:
         """Set the number of open episodes of each route that was looked at."""

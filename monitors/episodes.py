@@ -1,4 +1,7 @@
-"""From verdicts to changes of episodes: one alert per (route, monitor), a digest of features."""
+"""From verdicts to changes of episodes: one alert per (route, monitor), a digest of streams.
+
+What opens on several routes in one look (`monitors.shock`) is one episode, of route `EVERYWHERE`.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,8 +15,35 @@ EpisodeSeverity = Literal["warning", "critical"]
 EpisodeKey = tuple[str, str]
 """(route, monitor)."""
 
+EVERYWHERE = "*"
+"""Route of an episode that several routes share."""
 TOP_FEATURES = 5
 DATA_VERSION = 1
+MOST_MOVERS = 30
+_TOLD = (
+    "cause",
+    "alpha",
+    "likelihood_p",
+    "ks",
+    "ks_p",
+    "wasserstein_sd",
+    "wasserstein_sd_low",
+    "wasserstein_sd_high",
+    "new_rate",
+    "missing_rate",
+    "evidence_source",
+    "budget",
+    "streams",
+    "alarm_at",
+    "alerts_30d",
+    "log_evidence",
+    "leading",
+    "rising",
+    "leading_cell",
+    "changed",
+    "sample_ids",
+)
+_TIMES = ("onset_at", "first_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +86,9 @@ def episodes(
     """
     groups: dict[EpisodeKey, list[Verdict]] = {}
     for verdict in verdicts:
-        groups.setdefault((verdict.route, verdict.monitor), []).append(verdict)
+        shared = verdict.details.get("shared") is True
+        route = EVERYWHERE if shared else verdict.route
+        groups.setdefault((route, verdict.monitor), []).append(verdict)
     changes = (_change(key, previous_open.get(key), groups[key]) for key in sorted(groups))
     return [change for change in changes if change is not None]
 
@@ -106,28 +138,42 @@ def _made(
             "monitor": monitor,
             "baseline": first.baseline,
             "window": {"from": from_us(first.window_from), "to": from_us(first.window_to)},
-            "features_watched": len(verdicts),
-            "features_drifted": len(ranked),
+            "features_watched": len({(v.route, v.feature) for v in verdicts}),
+            "features_drifted": len({(v.route, v.feature) for v in ranked}),
             "features": [digest(v) for v in ranked[:TOP_FEATURES]],
+            **_shock(route, ranked),
         },
     )
 
 
+def _shock(route: str, ranked: list[Verdict]) -> dict[str, object]:
+    """Return what moved at once, if it did, and what else changed then."""
+    found: dict[str, object] = {}
+    moved = [v for v in ranked if v.details.get("common_shock") is True]
+    if moved:
+        found["common_shock"] = True
+        found["movers"] = list(dict.fromkeys(v.feature for v in moved))[:MOST_MOVERS]
+    if route == EVERYWHERE:
+        found["routes"] = sorted({v.route for v in ranked})
+    changed = _changed(ranked)
+    return found | ({"changed": changed} if changed else {})
+
+
+def _changed(ranked: list[Verdict]) -> list[str]:
+    facts: dict[str, None] = {}
+    for verdict in ranked:
+        told = verdict.details.get("changed")
+        facts |= dict.fromkeys(map(str, told)) if isinstance(told, list) else {}
+    return list(facts)[:TOP_FEATURES]
+
+
 def digest(verdict: Verdict) -> dict[str, object]:
-    """Return what an alert says of one feature: effect with interval, rows, evidence, cause."""
+    """Return what an alert says of one stream: where, effect, rows, evidence, since when, cause."""
     details = verdict.details
-    chosen = (
-        "cause",
-        "alpha",
-        "likelihood_p",
-        "ks",
-        "ks_p",
-        "wasserstein_sd",
-        "new_rate",
-        "missing_rate",
-    )
     return {
+        "route": verdict.route,
         "feature": verdict.feature,
+        "segment": verdict.segment,
         "kind": verdict.kind,
         "severity": verdict.severity,
         "statistic": verdict.statistic,
@@ -137,7 +183,8 @@ def digest(verdict: Verdict) -> dict[str, object]:
         "threshold": verdict.threshold,
         "n_reference": verdict.n_reference,
         "n_current": verdict.n_current,
-        **{name: details[name] for name in chosen if name in details},
+        **{name: details[name] for name in _TOLD if name in details},
+        **{name: from_us(at) for name in _TIMES if isinstance(at := details.get(name), int)},
         "contributions": details.get("contributions", []),
     }
 
@@ -146,21 +193,40 @@ def _end(route: str, monitor: str, verdicts: list[Verdict]) -> str:
     calm = sum(1 for v in verdicts if v.verdict == "ok")
     if not calm:
         why = next(str(v.details["ended"]) for v in verdicts if has_ended(v))
-        return f"{monitor} on route `{route}` is compared no more: {why}"
+        return f"{monitor} {_where(route)} is compared no more: {why}"
     told = "all" if calm == len(verdicts) else f"{calm} of"
     rest = "" if calm == len(verdicts) else "; of the others there is not enough data"
     return (
-        f"{monitor} on route `{route}` is over: {told} {len(verdicts)} features are as the"
+        f"{monitor} {_where(route)} is over: {told} {len(verdicts)} features are as the"
         f" baseline{rest}"
     )
 
 
+def _where(route: str) -> str:
+    return "on several routes" if route == EVERYWHERE else f"on route `{route}`"
+
+
 def _summary(route: str, monitor: str, ranked: list[Verdict]) -> str:
-    names = ", ".join(f"`{v.feature}`" for v in ranked[:TOP_FEATURES])
-    more = f" and {len(ranked) - TOP_FEATURES} more" if len(ranked) > TOP_FEATURES else ""
     lead = ranked[0]
     cause = lead.details.get("cause", "")
-    return (
-        f"{monitor} on route `{route}`: {names}{more}; "
-        f"`{lead.feature}` PSI {lead.value or 0.0:.3g} (n = {lead.n_current}): {cause}"
-    )
+    n = lead.n_current
+    told = f"`{lead.feature}`{_of(lead)} PSI {lead.value or 0.0:.3g} (n = {n}): {cause}"
+    return f"{monitor} {_where(route)}: {_moved(route, ranked)}; {told}{_beside(ranked)}"
+
+
+def _moved(route: str, ranked: list[Verdict]) -> str:
+    features = list(dict.fromkeys(v.feature for v in ranked))
+    if any(v.details.get("common_shock") is True for v in ranked):
+        routes = f" of {len({v.route for v in ranked})} routes" if route == EVERYWHERE else ""
+        return f"{len(features)} features{routes} moved at once"
+    more = f" and {len(features) - TOP_FEATURES} more" if len(features) > TOP_FEATURES else ""
+    return ", ".join(f"`{name}`" for name in features[:TOP_FEATURES]) + more
+
+
+def _of(verdict: Verdict) -> str:
+    return f" of {verdict.segment}" if verdict.segment else ""
+
+
+def _beside(ranked: list[Verdict]) -> str:
+    changed = _changed(ranked)
+    return f"; at the same time {changed[0]}" if changed else ""

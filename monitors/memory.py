@@ -1,11 +1,15 @@
 """What a look remembers of the looks before: it stands in the details of their verdicts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from storage.records import Verdict
 
 Severity = Literal["none", "warning", "critical"]
+
+FACTS = ("first_at", "changed", "sample_ids", "alerts_30d", "common_shock")
+"""Details of the verdict that opened an episode which those after it repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,8 @@ class Memory:
         Microseconds since the epoch; 0 while no episode is open.
     shared : bool
         Several routes drifted at once, and this one's episode is theirs.
+    facts : mapping
+        What was found out when it opened, see `FACTS`.
     """
 
     open: bool = False
@@ -29,6 +35,7 @@ class Memory:
     opened_at: int = 0
     onset_at: int = 0
     shared: bool = False
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, previous: Verdict | None, baseline: str) -> "Memory":
@@ -46,6 +53,7 @@ class Memory:
             opened_at=_whole(details.get("opened_at")),
             onset_at=_whole(details.get("onset_at")),
             shared=details.get("shared") is True,
+            facts={name: details[name] for name in FACTS if name in details} if is_open else {},
         )
 
 

@@ -283,7 +283,7 @@ def _remembered(now: Memory, stream: StreamView | None) -> dict[str, object]:
     found |= {"open": now.open, "latched": now.latched, "calm_looks": now.calm_looks}
     if now.open:
         found |= {"opened_at": now.opened_at, "onset_at": now.onset_at}
-    return found | ({"shared": True} if now.shared else {})
+    return {**found, **now.facts} | ({"shared": True} if now.shared else {})
 
 
 def _step(
@@ -301,6 +301,7 @@ def _step(
             opened_at=was.opened_at or look.at,
             onset_at=was.onset_at or started,
             shared=was.shared,
+            facts=was.facts,
         )
     if not (was.open or latched) or isinstance(decided.shown, TooFew):
         return Memory()
@@ -315,6 +316,7 @@ def _step(
         opened_at=was.opened_at,
         onset_at=was.onset_at,
         shared=was.shared,
+        facts=was.facts,
     )
 
 
@@ -329,6 +331,7 @@ def _blind(found: TooFew, look: Look, was: Memory, stream: StreamView | None) ->
         opened_at=was.opened_at,
         onset_at=was.onset_at,
         shared=was.shared,
+        facts=was.facts,
     )
     return Verdict(
         id=verdict_id(MONITOR, look.route, (segment, found.feature), look.window.to_us),
