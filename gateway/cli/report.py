@@ -10,6 +10,7 @@ import click
 
 from gateway.cli.exits import GATE_TRIPPED, GOOD, NOT_ENOUGH_DATA, UnreachableError
 from gateway.cli.source_options import source_options
+from gateway.cli.waiting import telling
 
 if TYPE_CHECKING:
     from gateway.cli.since import Interval
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from storage.repository import Repository
 
 _WIDTH_OF_FILES = 160
+_DETAILED = frozenset({"json", "html", "csv"})
+"""Formats that show the timeline and histograms."""
 
 
 class _Scope(NamedTuple):
@@ -29,6 +32,7 @@ class _Scope(NamedTuple):
     model: str | None
     exact: bool
     offline: bool
+    detail: bool
 
 
 @click.command()
@@ -37,13 +41,18 @@ class _Scope(NamedTuple):
 @click.option("--route", help="This route alone.")
 @click.option("--model", help="This model alone: as answered, or as asked where none answered.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "md", "html", "csv"]),
+    default="table",
+    show_default=True,
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @click.option(
     "--fail-on",
     metavar="GATES",
-    help="Exit 1 on `drift`, `drift:critical`, `errors` (above 1 %), `errors:0.05`; comma between.",
+    help="Exit 1 on `drift`, `drift:critical`, `slo`, `slo:NAME`, `quality`, `errors` (above 1 %),"
+    " `errors:0.05`; comma between.",
 )
 @click.option("--exact", is_flag=True, help="Percentiles and PSI as of all rows, not within 1 %.")
 @click.option(
@@ -59,14 +68,16 @@ def report(
     fail_on: str | None,
     **more: str | Path | bool | None,
 ) -> int:
-    """Report traffic, errors, latency, tokens, cost, drift, alerts and data quality.
+    """Report traffic, errors, latency, tokens, cost, variants, drift, SLOs, alerts and quality.
 
     \b
     Examples:
       monitor report --since 24h
       monitor report --since 2026-11-01 --until 2026-11-08 --format json --output week.json
-      monitor report --since 1h --fail-on drift:critical,errors:0.02
+      monitor report --since 30d --format html --output month.html
+      monitor report --since 1h --fail-on drift:critical,slo,errors:0.02
 
+    HTML is one file: no script, nothing to fetch, made for print too. CSV is one long table.
     Asks the running server; opens the database file when none runs. Exit codes: 0 good, 1 a gate
     tripped, 2 usage or configuration, 3 not enough or stale data, 4 storage or server unreachable.
     """
@@ -88,8 +99,10 @@ def report(
     )
     click.echo(f"monitor: {interval}", err=True)
     source = Source.find(options, clock)
-    scope = _Scope(interval, route, model, bool(more["exact"]), bool(more["offline"]))
-    found = _fetch(source, scope)
+    detail = form in _DETAILED
+    scope = _Scope(interval, route, model, bool(more["exact"]), bool(more["offline"]), detail)
+    with telling("reading the log"):
+        found = _fetch(source, scope)
     _write(found, form, output)
     return _exit_code(found, gates)
 
@@ -114,6 +127,7 @@ def _fetch(source: "Source", scope: _Scope) -> "Report":
         "route": scope.route,
         "model": scope.model,
         "exact": "true" if scope.exact else None,
+        "detail": "true" if scope.detail else None,
     }
     if scope.offline:
         return _read_archive(source, scope)
@@ -147,7 +161,9 @@ def _read(source: "Source", scope: _Scope, database: "Database") -> "Report":
     from monitors.windows import Window
     from storage.repository import Repository
 
-    query = ReportQuery(Window(*scope.interval), scope.route, scope.model, scope.exact)
+    query = ReportQuery(
+        Window(*scope.interval), scope.route, scope.model, scope.exact, scope.detail
+    )
     built = _build(Repository(database), query, source)
     lag = spool_lag_bytes(database, spool_dir(source.data_dir))
     notes = built.notes
@@ -180,7 +196,7 @@ def _read_archive(source: "Source", scope: _Scope) -> "Report":
     interval = scope.interval
     offline = open_offline(source.data_dir, from_us=interval.from_us, to_us=interval.to_us)
     try:
-        query = ReportQuery(Window(*interval), scope.route, scope.model, scope.exact)
+        query = ReportQuery(Window(*interval), scope.route, scope.model, scope.exact, scope.detail)
         built = _build(Repository(offline.database), query, source)
     finally:
         offline.database.close()
@@ -189,19 +205,7 @@ def _read_archive(source: "Source", scope: _Scope) -> "Report":
 
 
 def _write(found: "Report", form: str, output: Path | None) -> None:
-    if form == "json":
-        from monitors.report.as_json import encode_report
-
-        text = encode_report(found).decode()
-    else:
-        from monitors.report.text import render_text
-
-        colour = output is None and _wants_colour()
-        on_terminal = output is None and sys.stdout.isatty()
-        size = shutil.get_terminal_size((_WIDTH_OF_FILES, 24))
-        text = render_text(
-            found, width=size.columns if on_terminal else _WIDTH_OF_FILES, colour=colour
-        )
+    text = _rendered(found, form) if form != "table" else _table(found, output)
     if output is None:
         from gateway.cli.endings import quiet_ending
 
@@ -213,6 +217,34 @@ def _write(found: "Report", form: str, output: Path | None) -> None:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise click.FileError(str(output), str(error)) from error
+
+
+def _rendered(found: "Report", form: str) -> str:
+    if form == "json":
+        from monitors.report.as_json import encode_report
+
+        return encode_report(found).decode()
+    if form == "md":
+        from monitors.report.markdown import render_markdown
+
+        return render_markdown(found)
+    if form == "csv":
+        from monitors.report.as_csv import render_csv
+
+        return render_csv(found)
+    from monitors.report.page import render_html
+
+    return render_html(found)
+
+
+def _table(found: "Report", output: Path | None) -> str:
+    from monitors.report.text import render_text
+
+    colour = output is None and _wants_colour()
+    on_terminal = output is None and sys.stdout.isatty()
+    size = shutil.get_terminal_size((_WIDTH_OF_FILES, 24))
+    width = size.columns if on_terminal else _WIDTH_OF_FILES
+    return render_text(found, width=width, colour=colour)
 
 
 def _wants_colour() -> bool:

@@ -5,18 +5,20 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from support.report_log import BEFORE, HOUR, HOURS, START, fill, known_traffic, opened, steady
+from support.report_log import BEFORE, HOUR, HOURS, START, at, fill, known_traffic, opened, steady
 
 from monitors.asked import ReportQuery
 from monitors.config import MonitorsConfig
 from monitors.report.as_json import ReportUnreadable, decode_report, encode_report
 from monitors.report.build import build_report
 from monitors.report.model import Report
+from monitors.report.parts import Interval
 from monitors.schedule import MonitorRun
 from monitors.windows import Window
 from storage.database import Database
-from storage.records import Alert
+from storage.records import Alert, Feedback, Verdict
 from storage.repository import Repository
+from storage.writer import Batch, write_batch
 
 NOW = START + HOUR
 
@@ -283,3 +285,161 @@ def test_what_is_no_report_is_refused(text: bytes) -> None:
 def test_field_names_are_the_keys(known: dict[str, Any]) -> None:
     """JSON keys are the fields' names, all of them, so that scripts can rely on them."""
     assert set(known) == {field.name for field in msgspec.structs.fields(Report)}
+
+
+def parts_log(data_dir: Path) -> None:
+    """Fill a log with two variants of a route: the candidate answers slower, with scores."""
+    ends = [
+        at(
+            second,
+            second,
+            variant="primary" if second % 2 else "candidate",
+            latency_s=1.0 + second % 7 / 10 + (0.0 if second % 2 else 0.5),
+            status=200 if second % 2 or second % 8 else 502,
+            reason=None if second % 2 or second % 8 else "upstream_error",
+        )
+        for second in range(1, 401)
+    ]
+    fill(data_dir, [*ends, at(500, 999)])
+    given = [
+        Feedback(end.prediction.id, START, "default", score=4.0 + number % 3 - number % 2)
+        for number, end in enumerate(ends)
+    ]
+    batch = Batch((), (), given, (), ())
+    with opened(data_dir) as database, database.cursor() as cursor:
+        write_batch(cursor, batch, now_us=START)
+
+
+def test_variants_stand_side_by_side(tmp_path: Path) -> None:
+    """Each against the largest of its route: difference, interval and rows of every metric."""
+    parts_log(tmp_path)
+    found = {row.metric: row for row in report_of(tmp_path).differences}
+    assert {(row.variant, row.against) for row in found.values()} == {("candidate", "primary")}
+    latency, errors, score = found["latency_s"], found["error_share"], found["score"]
+    assert (latency.n, latency.n_before) == (200, 201)
+    assert latency.difference == pytest.approx(0.5, abs=0.02)
+    assert latency.low is not None
+    assert latency.low > 0.3
+    assert (errors.value, errors.value_before) == (0.25, 0.0)
+    assert (errors.low or 0.0) > 0.1
+    assert score.difference == pytest.approx(-1.0, abs=0.05)
+    assert (score.n, score.n_before) == (200, 200)
+
+
+def test_few_rows_have_no_interval(known: dict[str, Any]) -> None:
+    """Means of fewer than 20 rows are told without a difference."""
+    rows = {row["metric"]: row for row in known["differences"]}
+    latency = rows["latency_s"]
+    assert (latency["n_before"], latency["n"], latency["difference"]) == (5, 2, None)
+    assert latency["value"] == pytest.approx(7.0, rel=0.01)
+    assert rows["error_share"]["low"] < 0 < rows["error_share"]["high"]
+
+
+def test_details_come_when_asked_for(tmp_path: Path) -> None:
+    """The timeline adds up to the counts; histograms to the rows that were compared."""
+    fill(tmp_path, [*steady(2000, BEFORE, first=1), *steady(400, HOURS, first=5000, longer=2.0)])
+    with opened(tmp_path) as database:
+        monitor = MonitorRun(Repository(database), MonitorsConfig(), (), lambda _: None)
+        monitor.set_baseline("default", "chat", BEFORE, START)
+        plain = build(database, ReportQuery(HOURS))
+        report = build(database, ReportQuery(HOURS, detail=True))
+    assert (plain.timeline, {f.histogram for f in plain.drift}) == (None, {()})
+    assert report.timeline is not None
+    assert report.timeline.step_s == 300.0
+    assert [step.n for step in report.timeline.steps] == [34, *[33, 33, 34] * 3, 33, 33]
+    prompt = next(f for f in report.drift if f.feature == "prompt_tokens")
+    assert sum(one.reference for one in prompt.histogram) == 2000
+    assert sum(one.current for one in prompt.histogram) == 400
+    assert prompt.p_adjusted is not None
+    assert prompt.p_adjusted < 1e-10
+    (baseline,) = report.baselines
+    assert (baseline.name, baseline.source, baseline.rows) == ("default", "period", 2000)
+
+
+def verdict_of(monitor: str, feature: str, at_us: int, **facts: Any) -> Verdict:
+    """Return a stored verdict."""
+    given: dict[str, Any] = {
+        "verdict": "breach",
+        "details": {"cause": "why", "budget_left": 0.4, "open": True},
+        **facts,
+    }
+    return Verdict(
+        id=f"{monitor}:{feature}:{at_us}",
+        at=at_us,
+        monitor=monitor,
+        route="chat",
+        feature=feature,
+        kind="numeric",
+        severity="warning",
+        statistic="burn_rate",
+        value=6.5,
+        low=5.0,
+        high=8.0,
+        threshold=6.0,
+        n_reference=0,
+        n_current=1000,
+        window_from=at_us - HOUR,
+        window_to=at_us,
+        baseline="default@1",
+        **given,
+    )
+
+
+def test_the_last_verdicts_of_the_interval_count(tmp_path: Path) -> None:
+    """Of SLOs, quality, spend and segments; what was said before or after is left out."""
+    fill(tmp_path, known_traffic())
+    onset = {"onset_at": START + 5, "cause": "moved"}
+    verdicts = [
+        verdict_of("slo", "availability", START + 1, verdict="ok"),
+        verdict_of("slo", "availability", START + 2),
+        verdict_of("slo", "availability", START + HOUR, verdict="ok"),
+        verdict_of("slo", "old", START - 1),
+        verdict_of("quality", "input.age", START + 3),
+        verdict_of("spend", "usd_per_day", START + 4, verdict="ok"),
+        verdict_of(
+            "drift", "ttft_s", START + 4, verdict="drift", segment="variant=b", details=onset
+        ),
+        verdict_of("drift", "latency_s", START + 4, verdict="ok", segment="variant=b"),
+    ]
+    with opened(tmp_path) as database:
+        Repository(database).save_verdicts(verdicts)
+        report = build(database, ReportQuery(HOURS))
+    (slo,) = report.slos
+    assert (slo.subject, slo.verdict, slo.at) == ("availability", "breach", START + 2)
+    assert (slo.cause, slo.measurements) == ("why", {"budget_left": 0.4})
+    assert [check.subject for check in report.quality] == ["input.age"]
+    assert [check.verdict for check in report.spend] == ["ok"]
+    (segment,) = report.drift
+    assert (segment.segment, segment.feature, segment.onset_at) == (
+        "variant=b",
+        "ttft_s",
+        START + 5,
+    )
+    assert segment.window == Interval(START + 4 - HOUR, START + 4)
+
+
+def test_rollouts_of_the_interval_are_listed(tmp_path: Path) -> None:
+    """Oldest first, with who did it."""
+    fill(tmp_path, known_traffic())
+    statement = "INSERT INTO rollout_events VALUES (make_timestamp(?), ?, ?, 'operator', ?, '{}')"
+    with opened(tmp_path) as database:
+        with database.cursor() as cursor:
+            for at_us, route in ((START + 9, "chat"), (START + 1, "other"), (START - 1, "chat")):
+                cursor.execute(statement, [at_us, route, "step", "to 5 %"])
+        report = build(database, ReportQuery(HOURS))
+        narrowed = build(database, ReportQuery(HOURS, route="chat"))
+    assert [(r.at, r.route) for r in report.rollouts] == [(START + 1, "other"), (START + 9, "chat")]
+    assert [(r.event, r.actor, r.summary) for r in narrowed.rollouts] == [
+        ("step", "operator", "to 5 %")
+    ]
+
+
+def test_an_empty_interval_says_what_to_do(tmp_path: Path) -> None:
+    """Where the newest prediction is; without any, how to send one."""
+    later = Window(START + HOUR, START + 2 * HOUR)
+    fill(tmp_path / "some", known_traffic())
+    (note,) = report_of(tmp_path / "some", ReportQuery(later)).notes
+    assert "the newest one is of 2023-11-14T22:00:10Z" in note
+    fill(tmp_path / "none", [])
+    (note,) = report_of(tmp_path / "none", ReportQuery(later)).notes
+    assert "send traffic through the gateway" in note

@@ -2,12 +2,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.full_report import full_report
 from support.report_log import HOUR, HOURS, START, fill, known_traffic, opened
 
 from monitors.asked import ReportQuery
 from monitors.config import MonitorsConfig
 from monitors.report.build import build_report
 from monitors.report.gates import Gate, Outcome, check_gates, parse_gates
+from monitors.report.lower_bound import share_exceeds
 from monitors.report.model import Finding, Report
 from monitors.report.parts import Severity, Verdict
 from monitors.report.text import render_text
@@ -72,7 +74,18 @@ def test_gates_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "slo", "drift:", "drift:bad", "errors:", "errors:5", "errors:x", "drift,,errors"]
+    "text",
+    [
+        "",
+        "slo:",
+        "drift:",
+        "drift:bad",
+        "errors:",
+        "errors:5",
+        "errors:x",
+        "drift,,slo",
+        "quality:x",
+    ],
 )
 def test_what_is_no_gate_is_refused(text: str) -> None:
     """The message names the words that there are, or the range."""
@@ -82,10 +95,16 @@ def test_what_is_no_gate_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("gate", "expected"),
-    [("errors", "tripped"), ("errors:0.24", "tripped"), ("errors:0.25", "passed")],
+    [
+        ("errors", "tripped"),
+        ("errors:0.03", "tripped"),
+        ("errors:0.04", "unknown"),
+        ("errors:0.24", "unknown"),
+        ("errors:0.25", "passed"),
+    ],
 )
 def test_errors_trip_above_their_share(report: Report, gate: str, expected: str) -> None:
-    """A route's share must exceed the level; 2 of 8 is 0.25."""
+    """2 of 8 is 0.25, and its interval begins at 0.0319: between the two nobody can say."""
     assert outcome(report, gate) == [expected]
 
 
@@ -158,3 +177,49 @@ def test_words_and_numbers_stay_whole(report: Report, width: int) -> None:
         word for word in wide.split() if not word.startswith("\N{BOX DRAWINGS LIGHT HORIZONTAL}")
     }
     assert whole - set(narrow) == set()
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "level", "expected"),
+    [
+        # Clopper and Pearson's lower ends: 0.0084 of 1 in 3, 0.00493 of 100 in 16,500.
+        (1, 3, 0.0084, True),
+        (1, 3, 0.0085, False),
+        (0, 10, 0.0, False),
+        (1, 10_000_000, 0.0, True),
+        (100, 16_500, 0.0049, True),
+        (100, 16_500, 0.0050, False),
+        (5000, 100_000, 0.0486, True),
+        (5000, 100_000, 0.0488, False),
+    ],
+)
+def test_few_errors_show_little(hits: int, n: int, level: float, *, expected: bool) -> None:
+    """The exact interval decides; 1 of 3 does not show more than 1 %."""
+    assert share_exceeds(hits, n, level) is expected
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "gate", "expected"),
+    [
+        (["breach"], "slo", "tripped"),
+        (["ok"], "slo", "passed"),
+        (["ok"], "slo:availability", "passed"),
+        (["breach"], "slo:speed", "unknown"),
+        (["not_enough_data"], "slo", "unknown"),
+        ([], "slo", "unknown"),
+    ],
+)
+def test_service_levels_trip_by_their_last_verdict(
+    report: Report, verdicts: list[Verdict], gate: str, expected: str
+) -> None:
+    """All of them, or the one that is named; without any, nobody can tell."""
+    (one,) = full_report().slos
+    slos = tuple(msgspec.structs.replace(one, verdict=verdict) for verdict in verdicts)
+    assert outcome(msgspec.structs.replace(report, slos=slos), gate) == [expected]
+
+
+def test_quality_trips(report: Report) -> None:
+    """A breach trips the gate, and the message names the feature."""
+    found = msgspec.structs.replace(report, quality=full_report().quality)
+    (result,) = check_gates(found, parse_gates("quality"))
+    assert (result.outcome, "chat/input.age (warning)" in result.message) == ("tripped", True)

@@ -1,0 +1,163 @@
+"""What monitors found, as tables."""
+
+from collections.abc import Iterator, Sequence
+
+from monitors.report import words
+from monitors.report.model import Finding, Report, ReportedAlert
+from monitors.report.parts import BaselineInForce, Check, Difference, Rollout
+from monitors.report.section import Section, section
+
+_SECONDS = ("latency_s", "ttft_s")
+
+
+def monitor_sections(report: Report) -> Iterator[Section]:
+    """Yield the tables that have rows."""
+    if report.differences:
+        yield _differences_table(report.differences)
+    if report.drift:
+        yield _drift_table(report.drift)
+    if report.slos:
+        yield _slo_table(report.slos)
+    for key, title, checks in (
+        ("quality", "Quality of data", report.quality),
+        ("spend", "Spend", report.spend),
+    ):
+        if checks:
+            yield _checks_table(key, title, checks)
+    if report.rollouts:
+        yield _rollouts_table(report.rollouts)
+    if report.alerts:
+        yield _alerts_table(report.alerts)
+    if report.baselines:
+        yield _baselines_table(report.baselines)
+
+
+def in_unit(metric: str, value: float | None) -> str:
+    """Return a value of what variants are compared by."""
+    if metric == "error_share":
+        return words.share(value)
+    return words.seconds(value) if metric in _SECONDS else words.figure(value)
+
+
+def _differences_table(differences: Sequence[Difference]) -> Section:
+    columns = "route|variant|against|metric|n|before n|before|now|difference|95 %|verdict"
+    rows = [
+        (
+            *(row.route, row.variant, row.against, row.metric, str(row.n), str(row.n_before)),
+            in_unit(row.metric, row.value_before),
+            in_unit(row.metric, row.value),
+            in_unit(row.metric, row.difference),
+            words.span(in_unit(row.metric, row.low), in_unit(row.metric, row.high)),
+            difference_word(row),
+        )
+        for row in differences
+    ]
+    says = "These intervals hold at all looks together: it does no harm to look often."
+    return section("differences", "Variants side by side", columns, rows, [says])
+
+
+def difference_word(row: Difference) -> str:
+    """Say on which side of zero an interval lies."""
+    if row.low is None or row.high is None:
+        return "not enough data"
+    return "higher" if row.low > 0.0 else "lower" if row.high < 0.0 else "no difference seen"
+
+
+def _drift_table(drift: Sequence[Finding]) -> Section:
+    segments = any(row.segment for row in drift)
+    columns = f"route|{'segment|' if segments else ''}feature|verdict|psi|95 %|threshold|p"
+    columns += "|n|baseline n|baseline|began"
+    rows = [
+        (
+            row.route,
+            *((row.segment or "all",) if segments else ()),
+            row.feature,
+            words.verdict(row.verdict, row.severity),
+            words.psi(row.value),
+            words.span(words.psi(row.low), words.psi(row.high)),
+            words.psi(row.threshold),
+            words.chance(row.p_adjusted),
+            str(row.n_current),
+            str(row.n_reference),
+            row.baseline,
+            words.moment(row.onset_at),
+        )
+        for row in drift
+    ]
+    return section("drift", "Drift", columns, rows, tuple(_cause_lines(drift)))
+
+
+def _cause_lines(drift: Sequence[Finding]) -> Iterator[str]:
+    for row in drift:
+        if row.verdict != "ok":
+            segment = f" ({row.segment})" if row.segment else ""
+            yield f"{row.route}/{row.feature}{segment}: {row.cause}"
+
+
+def _slo_table(slos: Sequence[Check]) -> Section:
+    columns = "route|name|verdict|burn rate|95 %|threshold|budget left|n|at|summary"
+    rows = [
+        (
+            row.route,
+            row.subject,
+            words.verdict(row.verdict, row.severity),
+            words.figure(row.value),
+            words.span(words.figure(row.low), words.figure(row.high)),
+            words.figure(row.threshold),
+            words.share(row.measurements.get("budget_left")),
+            str(row.n),
+            words.moment(row.at),
+            row.cause,
+        )
+        for row in slos
+    ]
+    return section("slos", "Service levels", columns, rows)
+
+
+def _checks_table(key: str, title: str, checks: Sequence[Check]) -> Section:
+    columns = "route|name|verdict|statistic|value|95 %|threshold|n|at|summary"
+    rows = [
+        (
+            row.route,
+            row.subject,
+            words.verdict(row.verdict, row.severity),
+            row.statistic,
+            words.figure(row.value),
+            words.span(words.figure(row.low), words.figure(row.high)),
+            words.figure(row.threshold),
+            str(row.n),
+            words.moment(row.at),
+            row.cause,
+        )
+        for row in checks
+    ]
+    return section(key, title, columns, rows)
+
+
+def _rollouts_table(rollouts: Sequence[Rollout]) -> Section:
+    rows = [(words.moment(r.at), r.route, r.event, r.actor, r.summary) for r in rollouts]
+    return section("rollouts", "Rollouts", "at|route|event|by|summary", rows)
+
+
+def _alerts_table(alerts: Sequence[ReportedAlert]) -> Section:
+    columns = "severity|state|kind|route|opened|began|summary"
+    rows = [
+        (
+            *(a.severity, a.state, a.kind, a.route),
+            *(words.moment(a.opened_at), words.moment(a.onset_at), a.summary),
+        )
+        for a in alerts
+    ]
+    return section("alerts", "Alerts", columns, rows)
+
+
+def _baselines_table(baselines: Sequence[BaselineInForce]) -> Section:
+    rows = [
+        (
+            *(b.route, f"{b.name}@{b.version}", b.source, words.period(b.window)),
+            *(str(b.rows), str(b.features)),
+        )
+        for b in baselines
+    ]
+    columns = "route|baseline|source|rows from|rows|features"
+    return section("baselines", "Baselines in force", columns, rows)

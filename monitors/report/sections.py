@@ -1,0 +1,183 @@
+"""A report as titled tables of words and numbers: what the table, Markdown and HTML all show."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from monitors.report import words
+from monitors.report.model import DataQuality, Percentiles, Report, RouteTotal, Traffic
+from monitors.report.monitor_sections import monitor_sections
+from monitors.report.section import Section, section
+
+
+class Sections(NamedTuple):
+    """A report in the order in which it is read.
+
+    Attributes
+    ----------
+    quality : tuple of str
+        How far the numbers can be trusted, in lines.
+    notes : tuple of str
+        Sentences.
+    """
+
+    head: str
+    tables: tuple[Section, ...]
+    quality: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def sections_of(report: Report) -> Sections:
+    """Return everything a report says, worded."""
+    tables = (*_traffic_sections(report), *monitor_sections(report))
+    quality = tuple(_quality_lines(report.data_quality))
+    return Sections(_head(report), tables, quality, tuple(_notes(report)))
+
+
+def _head(report: Report) -> str:
+    narrowed = [
+        f"{name} {value}"
+        for name, value in (("route", report.route), ("model", report.model))
+        if value is not None
+    ]
+    scope = f", {', '.join(narrowed)}" if narrowed else ""
+    return f"driftgate report, {words.period(report.interval)}{scope}: {report.requests} requests"
+
+
+def _notes(report: Report) -> Iterator[str]:
+    if not report.exact:
+        yield (
+            f"percentiles are within {report.relative_error:.1%}, from counts; --exact reads the"
+            " rows. Counts and sums are exact."
+        )
+    yield from report.notes
+
+
+def _traffic_sections(report: Report) -> Iterator[Section]:
+    if report.traffic:
+        yield _traffic_table(report.traffic)
+        if any(row.reasons for row in report.traffic):
+            yield _reasons_table(report.traffic)
+        yield _latency_table(report)
+        yield _usage_table(report.traffic)
+    if report.upstreams:
+        columns = "upstream|role|tries|failed|share|retries|p50|p95"
+        rows = [
+            (
+                row.upstream,
+                row.role,
+                str(row.n),
+                str(row.failed),
+                words.share(row.failed_share),
+                str(row.retries),
+                words.seconds(row.latency_p50_s),
+                words.seconds(row.latency_p95_s),
+            )
+            for row in report.upstreams
+        ]
+        yield section("upstreams", "Upstreams", columns, rows)
+
+
+def _traffic_table(traffic: Sequence[Traffic]) -> Section:
+    columns = "route|variant|role|requests|errors|error share|95 %"
+    columns += "|refused|cache hits|fallbacks"
+    rows = [
+        (
+            row.route,
+            row.variant,
+            row.role,
+            str(row.n),
+            str(row.errors),
+            words.share(row.error_share),
+            words.span(words.share(row.error_low), words.share(row.error_high)),
+            str(row.refused),
+            words.share(row.cache_hit_share),
+            str(row.fallbacks),
+        )
+        for row in traffic
+    ]
+    return section("traffic", "Traffic", columns, rows)
+
+
+def _reasons_table(traffic: Sequence[Traffic]) -> Section:
+    rows = [
+        (row.route, row.variant, row.role, said.reason, str(said.status), str(said.n))
+        for row in traffic
+        for said in row.reasons
+    ]
+    return section("errors", "What went wrong", "route|variant|role|reason|status|n", rows)
+
+
+def _latency_table(report: Report) -> Section:
+    rows: list[Sequence[str]] = []
+    for row in report.traffic:
+        measures = {
+            "latency": row.latency_s,
+            "first token": row.ttft_s,
+            "overhead": row.overhead_s,
+        }
+        rows += [
+            (row.route, row.variant, row.role, name, str(measured.n), *_percentiles(measured))
+            for name, measured in measures.items()
+            if measured.n
+        ]
+    variants = [row.route for row in report.traffic if row.role == "primary"]
+    rows += [
+        (
+            *(total.route, "all", "primary", "latency", str(total.n - _interrupted(report, total))),
+            *(words.seconds(total.latency_p50_s), words.seconds(total.latency_p95_s), ""),
+        )
+        for total in report.routes
+        if variants.count(total.route) > 1
+    ]
+    return section("latency", "Latency", "route|variant|role|time|n|p50|p95|p99", rows)
+
+
+def _interrupted(report: Report, total: RouteTotal) -> int:
+    """Count the requests of a route that no percentile has."""
+    rows = (row for row in report.traffic if (row.route, row.role) == (total.route, "primary"))
+    return sum(row.interrupted for row in rows)
+
+
+def _percentiles(measured: Percentiles) -> tuple[str, str, str]:
+    found = measured.p50, measured.p95, measured.p99
+    p50, p95, p99 = (words.seconds(value) for value in found)
+    return p50, p95, p99
+
+
+def _usage_table(traffic: Sequence[Traffic]) -> Section:
+    columns = "route|variant|role|prompt tokens|response tokens|cached tokens"
+    columns += "|tokens unknown|cost USD|cost unknown|truncated"
+    rows = [
+        (
+            row.route,
+            row.variant,
+            row.role,
+            words.number(row.prompt_tokens),
+            words.number(row.response_tokens),
+            words.number(row.cached_tokens),
+            str(row.n - row.tokens_known),
+            words.dollars(row.cost_usd),
+            str(row.n - row.cost_known),
+            str(row.truncated),
+        )
+        for row in traffic
+    ]
+    return section("usage", "Tokens and cost", columns, rows)
+
+
+def _quality_lines(quality: DataQuality) -> Iterator[str]:
+    parts = [
+        f"{quality.interrupted} interrupted",
+        f"{quality.tokens_unknown} without token counts",
+        f"{quality.cost_unknown} without a cost",
+    ]
+    parts += [
+        f"{loss.kind} spool records {loss.n} times ({loss.frames} frames, {loss.bytes} bytes)"
+        for loss in quality.spool_losses
+    ]
+    if quality.spool_lag_bytes:
+        parts.append(f"{quality.spool_lag_bytes} bytes of the spool are not in the database yet")
+    yield f"Data quality: {'; '.join(parts)}"
+    missing = [f"{m.route}/{m.feature} {words.share(m.share)} of {m.n}" for m in quality.missing]
+    if missing:
+        yield f"Missing values: {', '.join(missing)}"
