@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from monitors.errors import BaselineInvalid, NoBaseline
-from monitors.references.rows import ColumnRows, CountedRows, FeatureRows
-from monitors.references.stored import HOURS, Plan, stored_form
+from monitors.references.rows import ColumnRows, CountedRows, FeatureRows, Groups
+from monitors.references.stored import HOURS, MOST_FEATURES, Plan, stored_form
 from monitors.signals.table import SIGNALS_BY_NAME, Kind
 from monitors.windows import Window
 from stats.arrays import CountArray, FloatArray
@@ -24,6 +24,18 @@ Column = npt.NDArray[Any] | Sequence[object]
 
 ReferenceColumn = Column | Mapping[str | None, int]
 """A reference's values: a row each, or rows by category."""
+
+
+INPUT = "input."
+"""What the names of models' inputs begin with."""
+
+
+class Columns(Protocol):
+    """Columns by name: a dictionary, a pandas DataFrame, ..."""
+
+    def items(self) -> Iterable[tuple[Any, Any]]:
+        """Return names and columns."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,12 +111,87 @@ def build_baseline(
     )
 
 
+def from_columns(
+    columns: Columns,
+    route: str,
+    created_at: int,
+    *,
+    name: str = "default",
+    started_at: npt.ArrayLike | None = None,
+) -> Baseline:
+    """Make a baseline of training data in memory: a DataFrame, or any mapping of arrays.
+
+    Parameters
+    ----------
+    columns : mapping of str to array_like of shape (rows,)
+        All of the same length. A name that is no signal becomes the input `input.<name>`. None,
+        NaN and pandas' NA are missing.
+    created_at : int
+        Microseconds since the epoch.
+    started_at : array_like of int64, shape (rows,), optional
+        Microseconds since the epoch of each row, in any order; without it the rows are taken to
+        be independent.
+
+    Raises
+    ------
+    BaselineInvalid
+        Columns differ in length or are too many, or no feature has enough rows.
+    """
+    found = {_feature_of(str(column)): _plain(values) for column, values in columns.items()}
+    lengths = {len(values) for values in found.values()}
+    if len(lengths) > 1 or len(found) > MOST_FEATURES:
+        raise BaselineInvalid(
+            f"{len(found)} columns of {sorted(lengths)} rows make no baseline; give at most"
+            f" {MOST_FEATURES}, all of the same length"
+        )
+    times = None if started_at is None else np.asarray(started_at, dtype=np.int64)
+    groups = Groups(started_at=times)
+    cells: dict[str, object] = {}
+    for feature, values in found.items():
+        rows = ColumnRows(_kind_of_feature(feature, values), values, groups)
+        stored = stored_form(rows, Plan())
+        if stored is not None:
+            cells[feature] = stored
+    if not cells:
+        raise BaselineInvalid(f"no column of {sorted(lengths)} rows can be used as a feature")
+    return Baseline(
+        name=name,
+        version=1,
+        created_at=created_at,
+        window_from=created_at - 1 if times is None else int(times.min()),
+        window_to=created_at if times is None else int(times.max()) + 1,
+        route=route,
+        rows=max(lengths),
+        cells=cells,
+        source={"kind": "columns"},
+    )
+
+
+def _feature_of(column: str) -> str:
+    known = column in SIGNALS_BY_NAME or column.startswith(INPUT)
+    return column if known else INPUT + column
+
+
+def _plain(values: object) -> Column:
+    """Return a column of numpy's numbers, or of objects in which None is missing."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise BaselineInvalid(f"a column of shape {array.shape} is none; give one value for a row")
+    if array.dtype.kind in "biuf":
+        return array
+    return [None if type(one).__name__ in {"NAType", "NaTType"} else one for one in array.tolist()]
+
+
 def rows_of_column(feature: str, column: ReferenceColumn) -> FeatureRows:
     """Return a column as rows; a feature that is no signal is a number if its values are."""
     if isinstance(column, Mapping):
         return CountedRows(column)
+    return ColumnRows(_kind_of_feature(feature, column), column)
+
+
+def _kind_of_feature(feature: str, column: Column) -> Kind:
     signal = SIGNALS_BY_NAME.get(feature)
-    return ColumnRows(_kind_of(column) if signal is None else signal.kind, column)
+    return _kind_of(column) if signal is None else signal.kind
 
 
 def _kind_of(column: Column) -> Kind:

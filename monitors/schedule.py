@@ -40,8 +40,12 @@ class Store(Protocol):
         """Return every version of every baseline of a route."""
         ...
 
-    def save_baseline(self, baseline: Baseline) -> None:
-        """Append a baseline; its version is a new one."""
+    def add_baseline(self, baseline: Baseline) -> Baseline:
+        """Append a baseline under the next version of its name; return it with that."""
+        ...
+
+    def drop_baseline(self, route: str, name: str, *, before_version: int | None = None) -> int:
+        """Remove versions of a baseline, the older ones or all; return how many there were."""
         ...
 
     def latest_verdicts(self, route: str | None, monitor: str) -> Sequence[Verdict]:

@@ -18,20 +18,11 @@ from storage.features.registry import all_schemas
 from storage.features.schema import NUMBER
 from storage.new_rows import signal_expression
 from storage.reader import Scope
+from storage.rollups.statements import SEGMENT_KEYS
 from storage.times import to_timestamp
 
 TAG_PREFIX = "tag:"
 """Of a dependence key that is told by a tag: `tag:session` is `session=...` or `session:...`."""
-
-KEYS: Mapping[str, str] = {
-    "variant": "variant",
-    "model": "coalesce(model_answered, model_asked)",
-    "version": "version",
-    "tenant": "tenant",
-    "language": "language",
-    "tag": "tags",
-}
-"""Key of a segment to its expression over `predictions`; `tag` is a list."""
 
 _CLUSTERS = {"user": "user_key", "tenant": "tenant"}
 
@@ -84,12 +75,11 @@ class Span(NamedTuple):
 def span_of(connection: duckdb.DuckDBPyConnection, scope: Scope) -> Span:
     """Count a scope's rows."""
     where, chosen = where_of(scope)
-    found = connection.execute(
+    (found,) = connection.execute(
         "SELECT count(*), epoch_us(min(started_at)), epoch_us(max(started_at))"  # noqa: S608 (names of this folder)
         f" FROM predictions WHERE {where}",
         chosen,
-    ).fetchone()
-    assert found is not None, "an aggregate has a row"
+    ).fetchall()
     return Span(*found)
 
 
@@ -106,7 +96,7 @@ def segment_values(
     where, chosen = where_of(scope)
     found = {}
     for key in keys:
-        value = f"unnest({KEYS[key]})" if key == "tag" else KEYS[key]
+        value = f"unnest({SEGMENT_KEYS[key]})" if key == "tag" else SEGMENT_KEYS[key]
         rows = connection.execute(
             f"SELECT value FROM (SELECT {value} AS value FROM predictions WHERE {where})"  # noqa: S608 (as above)
             f" WHERE value IS NOT NULL GROUP BY value ORDER BY count(*) DESC, value LIMIT {limit}",
@@ -135,8 +125,8 @@ def inputs_of(connection: duckdb.DuckDBPyConnection, scope: Scope) -> dict[str, 
             f'SELECT 1 FROM "{schema.table}" WHERE started_at >= $from AND started_at < $to'  # noqa: S608 (our names)
             " AND route = $route LIMIT 1",
             chosen,
-        ).fetchone()
-        if asked is not None:
+        ).fetchall()
+        if asked:
             for field in schema.fields:
                 name = INPUT + field.name
                 found[name] = found.get(name, False) or field.kind == NUMBER
@@ -257,7 +247,7 @@ def _bits(key: str, values: Sequence[str]) -> str:
         more = f"len(list_filter(tags, t -> NOT list_contains([{listed}]::VARCHAR[], t))) > 0"
         return f"({known} + CASE WHEN {more} THEN {other} ELSE 0 END)::BIGINT"
     cases = "".join(f" WHEN {quoted(value)} THEN {1 << n}" for n, value in enumerate(values))
-    value = KEYS[key]
+    value = SEGMENT_KEYS[key]
     if not cases:
         return "0::BIGINT"
     return f"CASE WHEN {value} IS NULL THEN 0 ELSE CASE {value}{cases} ELSE {other} END END::BIGINT"

@@ -241,12 +241,11 @@ class Repository:
     def add_baseline(self, baseline: Baseline) -> Baseline:
         """Append a baseline under the next version of its route and name; return it with that."""
         with self._transaction() as connection:
-            row = connection.execute(
+            ((version,),) = connection.execute(
                 "SELECT coalesce(max(version), 0) + 1 FROM baselines WHERE route = ? AND name = ?",
                 [baseline.route, baseline.name],
-            ).fetchone()
-            assert row is not None, "an aggregate has a row"
-            numbered = msgspec.structs.replace(baseline, version=int(row[0]))
+            ).fetchall()
+            numbered = msgspec.structs.replace(baseline, version=version)
             BASELINES.insert(connection, [numbered])
             note_baselines(connection)
         if self._on_state_change is not None:

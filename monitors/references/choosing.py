@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from monitors.baselines import choose_baseline, label
 from monitors.errors import BaselineInvalid, NoBaseline
 from monitors.options import MonitorOptions
-from monitors.references.making import DAY_US, SEASON_US, Period, Store, make
+from monitors.references.making import DAY_US, Period, Store, make
 from monitors.references.options import BaselineOptions
+from monitors.references.stored import SEASON_US
 from monitors.windows import SECOND_US, Window, from_us, to_us
 from storage import reference_reads as reads
 from storage.reader import Scope
@@ -20,6 +21,8 @@ AUTOMATIC = "automatic"
 """Name of the one that a route's first days become."""
 PREVIOUS = "previous"
 """Name of the one that `monitors.baseline: {previous: ...}` makes anew every day."""
+ROLLING_KEPT = 8
+"""Versions of a rolling baseline that are kept."""
 SETTLE_US = 60 * SECOND_US
 """Requests that started at the period's very end may still run, and are logged when they end."""
 
@@ -139,9 +142,12 @@ class _Making:
         if newest.window_to >= window.to_us or self._now_us < window.to_us + SETTLE_US:
             return newest
         try:
-            return self._make(newest.name, window, newest.source)
+            made = self._make(newest.name, window, newest.source)
         except BaselineInvalid:
             return newest  # A quiet week is no reference; the last busy one is.
+        oldest = made.version - ROLLING_KEPT + 1
+        self._store.drop_baseline(self._route, made.name, before_version=oldest)
+        return made
 
     def automatic(self) -> Baseline:
         """Make the first days the baseline once they are over, and say when that will be."""

@@ -1,16 +1,22 @@
 """References from the prediction log: a period, the newest rows, or another variant's rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 
 from monitors.errors import BaselineInvalid
 from monitors.options import MonitorOptions
 from monitors.references.rows import Groups, Members
-from monitors.references.stored import OTHER_VALUES, SEGMENT_VALUES, Plan, stored_form
+from monitors.references.stored import (
+    MOST_FEATURES,
+    OTHER_VALUES,
+    SEASON_US,
+    SEGMENT_VALUES,
+    Plan,
+    stored_form,
+)
 from monitors.signals.table import SIGNALS, Kind
 from monitors.windows import SECOND_US, Window, from_us
 from stats.arrays import CountArray, FloatArray
@@ -20,14 +26,7 @@ from storage.reader import Scope
 from storage.reader import Window as ReadWindow
 from storage.records import Baseline
 
-MOST_FEATURES = 250
-"""Features of a baseline; further inputs of models are left out, and it says how many."""
-SEASON_US = 14 * 86_400 * SECOND_US
-"""Every hour of the week twice."""
 DAY_US = 86_400 * SECOND_US
-
-Progress = Callable[[str, int, int], object]
-"""Takes a route, the features that are done, and all of them."""
 
 
 class Store(Protocol):
@@ -41,8 +40,12 @@ class Store(Protocol):
         """Return every version of every baseline of a route."""
         ...
 
-    def save_baseline(self, baseline: Baseline) -> None:
-        """Append a baseline; its version is a new one."""
+    def add_baseline(self, baseline: Baseline) -> Baseline:
+        """Append a baseline under the next version of its name; return it with that."""
+        ...
+
+    def drop_baseline(self, route: str, name: str, *, before_version: int | None = None) -> int:
+        """Remove versions of a baseline, the older ones or all; return how many there were."""
         ...
 
 
@@ -73,13 +76,7 @@ class Period(NamedTuple):
         return Scope(window, route=self.route, variant=self.variant)
 
 
-def make(
-    store: Store,
-    config: MonitorOptions,
-    period: Period,
-    now_us: int,
-    progress: Progress = lambda _route, _done, _all: None,
-) -> Baseline:
+def make(store: Store, config: MonitorOptions, period: Period, now_us: int) -> Baseline:
     """Build a reference from the log and save it as a new version.
 
     It holds every signal and every input of the route's models, disabled ones too.
@@ -90,21 +87,11 @@ def make(
         The period holds too few rows, or is too short for hours of the week.
     """
     with store.snapshot() as log:
-        built = build(log, config, period, now_us, progress)
-    return save_numbered(store, built)
+        built = build(log, config, period, now_us)
+    return store.add_baseline(built)
 
 
-def save_numbered(store: Store, built: Baseline) -> Baseline:
-    """Save a reference under the next number of its name: none is ever replaced."""
-    same = [b.version for b in store.load_baselines(built.route) if b.name == built.name]
-    numbered = msgspec.structs.replace(built, version=max(same, default=0) + 1)
-    store.save_baseline(numbered)
-    return numbered
-
-
-def build(
-    log: LogReader, config: MonitorOptions, period: Period, now_us: int, progress: Progress
-) -> Baseline:
+def build(log: LogReader, config: MonitorOptions, period: Period, now_us: int) -> Baseline:
     """Build version 1 of a reference; see `make`."""
     scope = period.scope
     span = reads.span_of(log.connection, scope)
@@ -116,13 +103,12 @@ def build(
     wanted = _features(inputs)
     plan = Plan(max(1, round(config.every * SECOND_US)), period.seasonal)
     cells: dict[str, object] = {}
-    for number, (feature, kind) in enumerate(wanted.items()):
+    for feature, kind in wanted.items():
         options = config.features.get(feature)
         declared = None if options is None else options.discrete
         stored = stored_form(_LogRows(log, scope, keys, (feature, kind), declared), plan)
         if stored is not None:
             cells[feature] = stored
-        progress(period.route, number + 1, len(wanted))
     if not cells:
         raise BaselineInvalid(
             f"baseline `{period.name}` of route `{period.route}`: its window holds {span.rows}"

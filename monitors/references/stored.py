@@ -18,6 +18,8 @@ SAMPLE_ROWS = 4096
 
 Evenly spaced ones: their distribution function is within 1 / (2 x 4096) of that of all rows.
 """
+MOST_FEATURES = 250
+"""Features of a baseline; further inputs of models are left out, and it says how many."""
 TOP = 200
 """Categories with a cell of their own."""
 SEGMENT_VALUES = 20
@@ -25,6 +27,8 @@ SEGMENT_VALUES = 20
 OTHER_VALUES = "(other)"
 HOURS = 168
 HOUR_US = 3_600_000_000
+SEASON_US = 2 * HOURS * HOUR_US
+"""Every hour of the week twice."""
 DISCRETE_VALUES = 30
 """Distinct values up to which a number that was not declared can be discrete."""
 DISCRETE_ROWS = 20
@@ -144,8 +148,9 @@ def _grouped(places: CountArray, cells: Cells, groups: Groups, plan: Plan) -> di
     segments = _segments(places, cells.size, groups)
     if segments:
         found["segments"] = segments
-    if plan.seasonal and groups.started_at is not None:
-        found["hours"] = _hours(places, cells.size, groups.started_at)
+    hours = _hours_of(groups.started_at)
+    if plan.seasonal and hours is not None:
+        found["hours"] = _by_hour(places, cells.size, hours)
     return found
 
 
@@ -159,8 +164,7 @@ def _segments(places: CountArray, size: int, groups: Groups) -> Mapping[str, lis
     return found
 
 
-def _hours(places: CountArray, size: int, started_at: CountArray) -> Mapping[str, list[int]]:
-    hours = (started_at // HOUR_US + _MONDAY) % HOURS
+def _by_hour(places: CountArray, size: int, hours: CountArray) -> Mapping[str, list[int]]:
     counts = np.bincount(hours * size + places, minlength=HOURS * size).reshape(HOURS, size)
     return {str(hour): counts[hour].tolist() for hour in range(HOURS) if counts[hour].any()}
 
@@ -173,13 +177,19 @@ def _dispersion(places: CountArray, cells: Cells, groups: Groups, plan: Plan) ->
         blocks = groups.started_at // plan.look_us
     elif groups.in_order:
         blocks = np.arange(places.size, dtype=np.int64) // _BLOCK_ROWS
+    # What comes back every week is no dependence where each hour has its own reference.
+    hours = _hours_of(groups.started_at) if plan.seasonal else None
     if groups.started_at is not None or groups.in_order:
-        found = dispersion(places, blocks, size=cells.size, ordered=ordered)
+        found = dispersion(places, blocks, size=cells.size, ordered=ordered, within=hours)
     if groups.clusters is None:
         return found
     # One number of both; that two pairs share one is as good as impossible.
     pairs = groups.clusters ^ (blocks * _MIX)
-    return max(found, dispersion(places, pairs, size=cells.size, ordered=ordered))
+    return max(found, dispersion(places, pairs, size=cells.size, ordered=ordered, within=hours))
+
+
+def _hours_of(started_at: CountArray | None) -> CountArray | None:
+    return None if started_at is None else (started_at // HOUR_US + _MONDAY) % HOURS
 
 
 def order_statistics(sample: Ecdf, limit: int = SAMPLE_ROWS) -> FloatArray:
