@@ -10,5 +10,12 @@ CREATE TABLE rollup_segments (
     cell INTEGER NOT NULL, n BIGINT NOT NULL)
 """
 
-VERSION_9: tuple[str, ...] = (SEGMENTS, "ALTER TABLE cell_edges ADD COLUMN segments VARCHAR[]")
-"""`segments` are those of the route's baseline, `key=value`; other values are `key=(other)`."""
+VERSION_9: tuple[str, ...] = (
+    SEGMENTS,
+    "ALTER TABLE cell_edges ADD COLUMN segments VARCHAR[]",
+    "ALTER TABLE cell_edges ADD COLUMN wanted_from TIMESTAMP",
+)
+"""`segments` are those of the route's baseline, `key=value`; other values are `key=(other)`.
+
+`counted_from` moves back to `wanted_from`, a slice of earlier rows with each batch.
+"""

@@ -7,8 +7,8 @@ import duckdb
 from storage.features.counting import count_inputs
 from storage.features.registry import all_schemas
 from storage.features.schema import Schema
-from storage.rollups.cell_statements import Watched, count_cells
-from storage.rollups.cells import count_new_baselines
+from storage.rollups.cell_statements import count_cells
+from storage.rollups.cells import watch_baselines
 from storage.rollups.state import RollupState, load_state
 from storage.rollups.statements import BATCHES, FROM_FACTS, Rollup, insert
 from storage.times import to_timestamp
@@ -39,13 +39,12 @@ def add_batches(
 ) -> RollupState:
     """Count the rows of consecutive batches, inside the caller's transaction."""
     state = load_state(connection)
-    if state.baselines != state.baselines_counted:
-        count_new_baselines(connection, state, before_batch=first)
+    watched = watch_baselines(connection, state, before_batch=first)
     hours = to_timestamp(state.rollup_hours_until)
     chosen = {"low": first, "high": last, "hours": hours}
     schemas = all_schemas(connection) if inputs is None else inputs
     for rollup, statement in _INSERTS.items():
         connection.execute(statement, chosen)
         count_inputs(connection, rollup, BATCHES, chosen, schemas)
-    count_cells(connection, BATCHES, chosen, Watched.of(connection))
+    count_cells(connection, BATCHES, chosen, watched)
     return state

@@ -51,25 +51,31 @@ class Watched(NamedTuple):
     inputs : tuple of (Schema, tuple of str, tuple of str)
         Tables of inputs that are counted, the features (`input.<name>`) and the routes whose
         rows are: those that watch any input of the table's model.
+    behind : str or None
+        A route whose earlier rows are still to be counted.
     """
 
     routes: frozenset[str]
     keys: tuple[str, ...]
     inputs: tuple[tuple[Schema, tuple[str, ...], tuple[str, ...]], ...]
+    behind: str | None = None
 
     @classmethod
     def of(cls, connection: duckdb.DuckDBPyConnection) -> "Watched":
         """Read what the baselines of now watch."""
-        rows = connection.execute("SELECT route, feature, segments FROM cell_edges").fetchall()
-        keys = {one.partition("=")[0] for _, _, segments in rows for one in segments or ()}
+        rows = connection.execute(
+            "SELECT route, feature, segments, counted_from > wanted_from FROM cell_edges"
+        ).fetchall()
+        keys = {one.partition("=")[0] for _, _, segments, _ in rows for one in segments or ()}
         names: dict[str, set[str]] = {}
-        for route, feature, _ in rows:
+        for route, feature, _, _ in rows:
             if feature.startswith(INPUT):
                 names.setdefault(route, set()).add(feature)
         return cls(
-            frozenset(route for route, _, _ in rows),
+            frozenset(route for route, *_ in rows),
             tuple(key for key in SEGMENT_KEYS if key in keys),
             _tables(all_schemas(connection), names) if names else (),
+            next((route for route, _, _, behind in rows if behind), None),
         )
 
 

@@ -6,6 +6,7 @@ Totals stay as they are, whenever this runs and however often.
 import duckdb
 
 from storage.rollups.adding import add_up
+from storage.rollups.cells import watch_baselines
 from storage.rollups.rebuild import recount
 from storage.rollups.state import SLOT_US, RollupState, load_state, save_state
 from storage.rollups.statements import ROLLUPS
@@ -26,6 +27,7 @@ def compact(connection: duckdb.DuckDBPyConnection, now_us: int) -> bool:
     try:
         state = load_state(connection)
         more = _recount_stale(connection, state)
+        more |= _watch(connection, state)
         _add_up_slots(connection, state, now_us)
         more |= _add_up_hours(connection, state, now_us)
         connection.commit()
@@ -33,6 +35,13 @@ def compact(connection: duckdb.DuckDBPyConnection, now_us: int) -> bool:
         connection.rollback()
         raise
     return more
+
+
+def _watch(connection: duckdb.DuckDBPyConnection, state: RollupState) -> bool:
+    # Where no batches come, nobody else would count the rows before a new baseline.
+    newest = connection.execute("SELECT value FROM log_state WHERE name = 'batch'").fetchone()
+    following = 1 + (int(newest[0]) if newest else 0)
+    return watch_baselines(connection, state, before_batch=following).behind is not None
 
 
 def _recount_stale(connection: duckdb.DuckDBPyConnection, state: RollupState) -> bool:

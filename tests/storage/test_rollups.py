@@ -319,6 +319,35 @@ def test_cells_follow_the_newest_baseline(database: Database) -> None:
     assert tables_of(database, 0, 2 * NOW) == before
 
 
+def test_earlier_rows_are_counted_in_slices(database: Database) -> None:
+    """A baseline over many rows is counted back batch by batch; late rows between are in once."""
+    log = Repository(database)
+    first = NOW - NOW % HOUR_US - 9 * HOUR_US
+    store(database, [end_of(0, started_at=first)])
+    with database.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO predictions SELECT predictions.* REPLACE (uuid() AS id,"
+            " started_at + INTERVAL 1 SECOND * (i // 2) AS started_at) FROM predictions,"
+            " range(1, 60000) numbers(i)"
+        )
+        rebuild_days(cursor, first, first + 9 * HOUR_US)
+    log.save_baseline(BASELINE)
+    young = Scope(Window(first + 6 * HOUR_US, NOW + HOUR_US), "chat")
+    whole = Scope(Window(first - HOUR_US, NOW + HOUR_US), "chat")
+    found = []
+    for number in range(1, 4):
+        store(database, [end_of(number), end_of(100 + number, started_at=first + number)])
+        found.append(
+            [
+                sum(log.cells(scope, "week@1").get("latency_s", {}).values())
+                for scope in (young, whole)
+            ]
+        )
+    assert found == [[16_801, 0], [16_802, 0], [16_803, 60_006]]
+    with database.cursor() as cursor:
+        assert not compact(cursor, first)
+
+
 def segmented(database: Database, listed: list[str], features: dict[str, object]) -> Repository:
     """Set a baseline whose features know some segments; return the log."""
     cells = {
@@ -360,7 +389,7 @@ def test_cells_are_counted_by_segment(database: Database) -> None:
 
 @given(records=logs(), cut=st.integers(0, 12), look=st.integers(0, 60))
 @settings(
-    max_examples=6,
+    max_examples=3,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
