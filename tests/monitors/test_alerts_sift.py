@@ -38,7 +38,7 @@ def waiting(id_: str, about: str = "a", word: str = "opened", **more: Any) -> De
 
 def silence(until_s: int = 60, **matchers: str) -> Silence:
     """Return a silence from now on."""
-    return Silence("s", NOW, NOW, NOW + until_s * S, "ann", "", matchers or {"route": "*"})
+    return Silence("s", NOW, NOW, NOW + until_s * S, "ann", "", {"route": "*", **matchers})
 
 
 def sifted(

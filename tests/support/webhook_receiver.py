@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 
 class Reply(NamedTuple):
-    """How a request is answered; `close` answers nothing at all."""
+    """How a request is answered; `close` answers nothing at all, `torn` a part of its head."""
 
     status: int = 200
     headers: Mapping[str, str] = {}
     body: bytes = b""
     close: bool = False
     delay_s: float = 0.0
+    torn: bool = False
 
 
 class Received(NamedTuple):
@@ -55,8 +56,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """Run a receiver."""
+def receiving(port: int = 0) -> Iterator[Receiver]:
+    """Run a receiver; on port 0 it finds a free one."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,8 +66,9 @@ def receiving() -> Iterator[Receiver]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = receiver.take(Received(self.path, headers, self.rfile.read(size)))
             time.sleep(reply.delay_s)
-            if reply.close:
+            if reply.close or reply.torn:
                 self.close_connection = True
+                self.wfile.write(b"HTTP/1.1 20" if reply.torn else b"")
                 return
             self.send_response(reply.status)
             for name, value in reply.headers.items():
@@ -78,7 +80,7 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = False
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
