@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stats.arrays import CountArray, FloatArray, Values, as_values
+from stats.arrays import CountArray, Values, as_values
 from stats.ecdf import Ecdf, as_weights
 from stats.errors import InvalidInput, NotEnoughSamples
 
@@ -115,18 +115,6 @@ class NumericCells:
         repeats = None if weights is None else as_weights(weights)
         return np.bincount(cell, weights=repeats, minlength=self.size).astype(np.int64)
 
-    def on_line(self, counts: CountArray) -> CountArray:
-        """Return the counts of the ordered cells.
-
-        Raises
-        ------
-        InvalidInput
-            If `counts` has another length than these cells.
-        """
-        if counts.shape != (self.size,):
-            raise InvalidInput(f"{counts.size} counts over {self.size} cells: not of this feature.")
-        return counts[: self.ordered]
-
     def labels(self) -> tuple[str, ...]:
         """Names of the cells for people, in the order of the counts."""
         edges = self.edges
@@ -152,11 +140,6 @@ class NumericCells:
         if not edges or any(a >= b for a, b in itertools.pairwise(edges)):
             raise InvalidInput("`edges` of numeric cells must be ascending and not empty.")
         return cls(edges=edges, **numbers)
-
-    def interior(self) -> tuple[FloatArray, FloatArray]:
-        """Left ends and widths of the bins between the first and the last edge."""
-        edges = np.asarray(self.edges)
-        return edges[:-1], np.diff(edges)
 
 
 _NUMBERS = ("median", "std", "iqr", "low", "high", "winsor_low", "winsor_high")

@@ -71,20 +71,6 @@ def newcombe(reference_hits: int, m: int, current_hits: int, n: int) -> Interval
     return Interval(max(-1.0, low), min(1.0, high))
 
 
-def mean_interval(mean: float, variance: float, n: int) -> Interval:
-    """Return the normal interval of a mean; `variance` is that of one row.
-
-    Raises
-    ------
-    NotEnoughSamples
-        If `n` is below two: one row has no variance.
-    """
-    if n < 2:
-        raise NotEnoughSamples(n, 2)
-    half = Z * math.sqrt(variance / n)
-    return Interval(mean - half, mean + half)
-
-
 def dkw_band(n: int, level: float = LEVEL) -> float:
     """Half width of a band that holds the whole distribution function, for any `n` and law.
 

@@ -1,13 +1,9 @@
-"""Kolmogorov-Smirnov distance, exact from rows and with bounds from cells."""
+"""Kolmogorov-Smirnov distance, exact from rows; `sketch_distance` has bounds from buckets."""
 
 import numpy as np
-import numpy.typing as npt
 
-from stats.arrays import CountArray, FloatArray, as_count_pair
-from stats.cells import NumericCells
 from stats.confidence import LEVEL, dkw_band
 from stats.ecdf import Sample, as_pair
-from stats.errors import NotEnoughSamples
 from stats.results import Interval, Ks
 
 
@@ -42,59 +38,6 @@ def ks(reference: Sample, current: Sample) -> Ks:
     d = float(gap[place])
     inside = ks_interval(d, before.n, now.n)
     return Ks(d, inside, before.n, now.n, bounds=Interval(d, d), at=float(points[place]))
-
-
-def ks_from_cells(cells: NumericCells, reference: npt.ArrayLike, current: npt.ArrayLike) -> Ks:
-    """Return D at the cells' edges, and the most that it can be between them.
-
-    Parameters
-    ----------
-    cells : NumericCells
-    reference, current : array_like of int, shape (cells.size,)
-        Counts; `invalid` and `missing` take no part.
-
-    Returns
-    -------
-    Ks
-        `value` never exceeds D of the rows, and falls short by less than the largest share of
-        a cell that holds more than one value; `bounds` has both ends.
-    """
-    before, now = line_pair(cells, reference, current)
-    f, g = line_shares(before), line_shares(now)
-    gap = np.abs(f - g)[1:-1]
-    place = int(np.argmax(gap))
-    d = float(gap[place])
-    most = np.maximum(f[1:] - g[:-1], g[1:] - f[:-1])
-    edges = np.asarray(cells.edges)
-    # Nothing lies between the edges of a cell with a single value; the guards are open.
-    several = np.concatenate(([True], np.nextafter(edges[:-1], np.inf) < edges[1:], [True]))
-    bounds = Interval(d, max(d, min(1.0, float(most[several].max()))))
-    m, n = int(before.sum()), int(now.sum())
-    return Ks(d, ks_interval(d, m, n), m, n, bounds=bounds, at=cells.edges[place])
-
-
-def line_pair(
-    cells: NumericCells, reference: npt.ArrayLike, current: npt.ArrayLike
-) -> tuple[CountArray, CountArray]:
-    """Check two count vectors and keep their ordered cells.
-
-    Raises
-    ------
-    NotEnoughSamples
-        If a window has only invalid and missing rows.
-    """
-    p, q = as_count_pair(reference, current)
-    before, now = cells.on_line(p), cells.on_line(q)
-    for counts, window in ((before, "reference"), (now, "current window")):
-        if not counts.sum():
-            raise NotEnoughSamples(0, 1, window)
-    return before, now
-
-
-def line_shares(counts: CountArray) -> FloatArray:
-    """Share of rows below each edge, with 0 before the first cell and 1 after the last."""
-    below = np.concatenate(([0], np.cumsum(counts)))
-    return np.asarray(below / below[-1], dtype=np.float64)
 
 
 def ks_interval(d: float, m: int, n: int) -> Interval:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from stats.arrays import FloatArray
+from stats.arrays import FloatArray, as_counts
 from stats.chi2_law import chi2_isf, chi2_sf
 from stats.confidence import local_interval
 from stats.errors import InvalidInput, NotEnoughSamples
@@ -13,6 +13,8 @@ from stats.shares import SMOOTHING, SharePair
 ROWS_PER_CELL = 10
 """Below this many current rows a cell the chi-square law is too rough: simulate."""
 DRAWS = 20_000
+LEAST_SIMULATED = 10.0 / DRAWS
+"""A chance that ten draws in all exceed."""
 
 
 def psi(reference: npt.ArrayLike, current: npt.ArrayLike) -> Psi:
@@ -90,9 +92,45 @@ def psi_p_value(value: float, cells: int, m: int, n: int) -> float:
     return chi2_sf(value / (1.0 / m + 1.0 / n), cells - 1)
 
 
-def needs_simulation(cells: int, n: int) -> bool:
-    """Whether `n` rows over `cells` cells are too few for `psi_threshold`."""
-    return n < ROWS_PER_CELL * cells
+def calibrated_threshold(alpha: float, reference: npt.ArrayLike, n: int) -> float:
+    """PSI that is exceeded with chance `alpha` without drift, by whichever law holds.
+
+    Parameters
+    ----------
+    alpha : float
+        In (0, 1); at least `LEAST_SIMULATED` where windows are small.
+    reference : array_like of int, shape (cells,)
+        Counts; at least two cells hold rows.
+    n : int
+        Rows of the current window.
+
+    Returns
+    -------
+    float
+        `psi_threshold` from `ROWS_PER_CELL` current rows a cell up, `simulated_threshold` with a
+        fixed seed below.
+
+    Raises
+    ------
+    InvalidInput
+        If `alpha` is too small to simulate.
+
+    Examples
+    --------
+    >>> round(calibrated_threshold(0.05, [500] * 10, 1000), 4)
+    0.0203
+    >>> round(calibrated_threshold(0.05, [500] * 10, 30), 2)
+    0.48
+    """
+    counts = as_counts(reference, "reference")
+    shares = counts[counts > 0].astype(np.float64)
+    if n >= ROWS_PER_CELL * shares.size:
+        return psi_threshold(alpha, shares.size, int(counts.sum()), n)
+    if 0.0 < alpha < LEAST_SIMULATED:
+        message = f"alpha is {alpha} and {n} rows are few; join cells or use `likelihood_ratio`."
+        raise InvalidInput(message)
+    generator = np.random.default_rng(0)
+    return simulated_threshold(alpha, shares, (int(counts.sum()), n), generator)
 
 
 def simulated_threshold(

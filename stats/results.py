@@ -63,7 +63,7 @@ class Ks(Measurement):
     Attributes
     ----------
     bounds : Interval
-        What D of the raw rows can be: equal ends from rows, wider from cells.
+        What D of the raw rows can be: equal ends from rows, wider from buckets.
     at : float
         Value at which the two distribution functions lie furthest apart.
     """
@@ -99,7 +99,7 @@ class Wasserstein(Measurement):
     scale : float
         What the raw distance was divided by; 1.0 for `raw`.
     bounds : Interval
-        What the distance of the raw rows can be: equal ends from rows, wider from cells.
+        What the distance of the raw rows can be: equal ends from rows, wider from buckets.
     clipped_at : Interval or None
         Range to which both windows were clipped, if they were.
     clipped_share : float

@@ -4,14 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from stats.arrays import FloatArray
-from stats.cells import NumericCells
 from stats.confidence import Z, doubtful_noise, weighted_std
 from stats.ecdf import Sample, as_pair
 from stats.errors import InvalidInput, NoScale
-from stats.ks import line_pair, line_shares
 from stats.results import Interval, Unit, Wasserstein
 
 CLIP_SHARES = (0.001, 0.999)
@@ -113,74 +110,6 @@ def wasserstein(
         clipped_at=clipped_at,
         clipped_share=share,
     )
-
-
-def wasserstein_from_cells(
-    cells: NumericCells, reference: npt.ArrayLike, current: npt.ArrayLike, *, unit: Unit = "raw"
-) -> Wasserstein:
-    """Return the distance of two count vectors, both clipped to the reference's range.
-
-    Rows beyond the reference count as lying at its end, since cells do not know how far out
-    they are: `clipped_share` says how many do. Within a cell rows are taken as spread evenly.
-
-    Parameters
-    ----------
-    cells : NumericCells
-        Their `std` and `iqr` are the units.
-    reference, current : array_like of int, shape (cells.size,)
-        Counts; `invalid` and `missing` take no part.
-
-    Returns
-    -------
-    Wasserstein
-        `bounds` holds the distance of the clipped rows, however they lie within their cells.
-
-    Raises
-    ------
-    NotEnoughSamples, NoScale
-        As `wasserstein`.
-    """
-    before, now = line_pair(cells, reference, current)
-    m, n = int(before.sum()), int(now.sum())
-    f, g = line_shares(before)[1:-1], line_shares(now)[1:-1]
-    left, width = cells.interior()
-    gap, signed = _between(f - g, width)
-    start = np.concatenate(([0.0], np.cumsum(signed)))
-    pooled = (m * f + n * g) / (m + n)
-    pieces = _Pieces(
-        gap=gap,
-        pooled=(pooled[:-1] + pooled[1:]) / 2.0,
-        width=width,
-        potential=np.concatenate(([0.0], start[:-1] + signed / 2.0, start[-1:])),
-        p=before / m,
-        q=now / n,
-    )
-    value, interval = _measure(pieces, m, n)
-    least = np.maximum(0.0, np.maximum(f[:-1] - g[1:], g[:-1] - f[1:]))
-    most = np.maximum(f[1:] - g[:-1], g[1:] - f[:-1])
-    scale = _scale(unit, {"sd": cells.std, "iqr": cells.iqr}, value)
-    return Wasserstein(
-        value=value / scale,
-        interval=Interval(interval.low / scale, interval.high / scale),
-        n_reference=m,
-        n_current=n,
-        unit=unit,
-        scale=scale,
-        bounds=Interval(float(least @ width) / scale, float(most @ width) / scale),
-        clipped_at=Interval(float(left[0]), float(cells.edges[-1])),
-        clipped_share=float(now[0] + now[-1]) / n,
-    )
-
-
-def _between(difference: FloatArray, width: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean |difference| of straight pieces, and their length with the sign of it."""
-    first, second = difference[:-1], difference[1:]
-    size = np.abs(first) + np.abs(second)
-    crossing = first * second < 0.0
-    safe = np.where(size > 0.0, size, 1.0)
-    gap = np.where(crossing, (first**2 + second**2) / (2.0 * safe), size / 2.0)
-    mixed = np.sign(first) * (np.abs(first) - np.abs(second)) / safe
-    return gap, np.where(crossing, mixed, np.sign(first + second)) * width
 
 
 def _measure(pieces: _Pieces, m: int, n: int) -> tuple[float, Interval]:

@@ -102,12 +102,6 @@ def test_damaged_stored_form_is_refused(damage: dict[str, object]) -> None:
         NumericCells.from_dict(stored)
 
 
-def test_counts_of_other_cells_are_refused() -> None:
-    """A count vector of the wrong length belongs to another feature."""
-    with pytest.raises(InvalidInput, match="not of this feature"):
-        NumericCells.from_reference(np.arange(10.0)).on_line(np.ones(3, dtype=np.int64))
-
-
 @settings(max_examples=60, deadline=None)
 @given(VALUES, st.integers(0, 50))
 def test_shards_add_up_to_the_whole(values: list[float | None], cut: int) -> None:

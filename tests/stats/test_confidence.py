@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ncx2
 
-from stats.confidence import EXACT_UP_TO, dkw_band, mean_interval, noncentrality, wilson
+from stats.confidence import EXACT_UP_TO, dkw_band, noncentrality, wilson
 from stats.errors import InvalidInput, NotEnoughSamples
 
 
@@ -23,19 +23,6 @@ def test_wilson_refuses_impossible_hits() -> None:
         wilson(3, 2)
     with pytest.raises(NotEnoughSamples):
         wilson(0, 0)
-
-
-def test_mean_interval_by_hand() -> None:
-    """Variance 4 over 100 rows: 1.96 times 0.2 on each side."""
-    found = mean_interval(10.0, 4.0, 100)
-    assert found.high - 10.0 == pytest.approx(0.3919928, rel=1e-6)
-    assert 10.0 - found.low == pytest.approx(0.3919928, rel=1e-6)
-
-
-def test_one_row_has_no_mean_interval() -> None:
-    """One row has no variance."""
-    with pytest.raises(NotEnoughSamples):
-        mean_interval(1.0, 0.0, 1)
 
 
 def test_dkw_by_hand() -> None:

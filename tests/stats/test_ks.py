@@ -4,10 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from stats.cells import NumericCells
 from stats.ecdf import Ecdf
 from stats.errors import InvalidInput, NotEnoughSamples
-from stats.ks import ks, ks_from_cells
+from stats.ks import ks
 from stats.ks_p import ks_p_value
 
 SMALL = st.lists(st.integers(-20, 20).map(float), min_size=2, max_size=40)
@@ -64,37 +63,6 @@ def test_all_missing_is_not_enough_samples() -> None:
     """A window without a finite row is an answer of its own."""
     with pytest.raises(NotEnoughSamples, match="current window has 0"):
         ks([1.0], [np.nan])
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.1, 1.0, 4.0])
-@pytest.mark.parametrize("bins", [4, 64])
-def test_bounds_from_cells_hold_the_distance_of_the_rows(shift: float, bins: int) -> None:
-    """D of the rows lies between the distance at the edges and the stated upper bound."""
-    generator = np.random.default_rng(2)
-    for _ in range(20):
-        before = generator.normal(size=200).round(2)
-        now = generator.normal(shift, 1.0, size=70).round(2)
-        cells = NumericCells.from_reference(before, bins=bins)
-        found = ks_from_cells(cells, cells.count(before), cells.count(now))
-        exact = ks(before, now).value
-        assert found.bounds.low - 1e-12 <= exact <= found.bounds.high + 1e-12
-        assert found.value == found.bounds.low
-
-
-def test_cells_are_exact_for_single_values() -> None:
-    """Where every cell holds one value, cells lose nothing."""
-    before, now = [0.0] * 60 + [1.0] * 40, [0.0] * 10 + [1.0] * 30
-    cells = NumericCells.from_reference(before)
-    found = ks_from_cells(cells, cells.count(before), cells.count(now))
-    assert found.value == pytest.approx(0.35, abs=1e-12)
-    assert found.bounds.high == pytest.approx(0.35, abs=1e-12)
-
-
-def test_cells_with_only_missing_rows_are_not_enough_samples() -> None:
-    """Missing rows are no distribution."""
-    cells = NumericCells.from_reference(np.arange(20.0))
-    with pytest.raises(NotEnoughSamples):
-        ks_from_cells(cells, cells.count(np.arange(20.0)), cells.count([None, None]))
 
 
 def test_interval_covers_the_population() -> None:

@@ -6,7 +6,7 @@ from scipy.stats import chi2, norm
 
 from stats.cells import NumericCells
 from stats.errors import InvalidInput, NotEnoughSamples
-from stats.psi import needs_simulation, psi, psi_p_value, psi_threshold, simulated_threshold
+from stats.psi import calibrated_threshold, psi, psi_p_value, psi_threshold, simulated_threshold
 
 QUANTILES = (np.arange(200_000) + 0.5) / 200_000
 NORMAL = norm.ppf(QUANTILES)
@@ -58,18 +58,6 @@ def test_law_without_drift_is_the_chi_square() -> None:
     assert 0.03 < float(np.mean(values > psi_threshold(0.05, 10, m, n))) < 0.07
 
 
-def test_material_level_is_no_evidence_on_small_windows() -> None:
-    """PSI > 0.1 holds for most undrifted windows of 50 rows, few of 200."""
-    generator = np.random.default_rng(12)
-    before = np.full(10, 500)
-    share = {
-        n: np.mean([psi(before, c).value > 0.1 for c in generator.multinomial(n, [0.1] * 10, 400)])
-        for n in (50, 200)
-    }
-    assert share[50] > 0.75
-    assert share[200] < 0.08
-
-
 def test_threshold_equals_scipy() -> None:
     """The closed form is the chi-square's upper quantile times (1/m + 1/n)."""
     expected = chi2.isf(0.001, 11) * (1 / 5000 + 1 / 200)
@@ -107,10 +95,18 @@ def test_simulation_is_repeatable() -> None:
     assert draws[0] == draws[1]
 
 
-def test_simulation_is_advised_below_ten_rows_a_cell() -> None:
-    """The chi-square law is left at fewer than ten rows a cell."""
-    assert needs_simulation(10, 99)
-    assert not needs_simulation(10, 100)
+def test_threshold_takes_the_law_that_holds() -> None:
+    """Chi-square from ten rows a cell up, simulation below; empty cells are none."""
+    reference = np.append(np.full(10, 500), 0)
+    assert calibrated_threshold(0.05, reference, 100) == psi_threshold(0.05, 10, 5_000, 100)
+    expected = simulated_threshold(0.05, np.ones(10), (5_000, 99), np.random.default_rng(0))
+    assert calibrated_threshold(0.05, reference, 99) == expected
+
+
+def test_a_chance_too_small_to_simulate_is_refused() -> None:
+    """Twenty thousand draws know nothing of one in a million."""
+    with pytest.raises(InvalidInput, match="likelihood_ratio"):
+        calibrated_threshold(1e-6, [50] * 10, 20)
 
 
 @pytest.mark.parametrize(("shift", "n"), [(0.0, 200), (0.25, 500), (1.0, 100)])

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm, wasserstein_distance
+from scipy.stats import wasserstein_distance
 
 from stats.cells import NumericCells
 from stats.errors import InvalidInput, NoScale, NotEnoughSamples
 from stats.results import Unit
-from stats.wasserstein import wasserstein, wasserstein_from_cells
+from stats.wasserstein import wasserstein
 
 SMALL = st.lists(st.floats(-100, 100), min_size=1, max_size=40)
 
@@ -99,53 +99,3 @@ def test_interval_covers_the_population(shift: float, least: float) -> None:
         for _ in range(300)
     ]
     assert np.mean([one.low <= shift <= one.high for one in found]) >= least
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.1, 0.5])
-def test_cells_come_close_to_the_rows(shift: float) -> None:
-    """With 64 cells the distance of clipped rows is met within 2 % of an sd, and bounded."""
-    generator = np.random.default_rng(6)
-    before, now = generator.normal(size=5_000), generator.normal(shift, 1.0, size=2_000)
-    cells = NumericCells.from_reference(before, bins=64)
-    found = wasserstein_from_cells(cells, cells.count(before), cells.count(now), unit="sd")
-    exact = wasserstein_distance(before, np.clip(now, cells.low, cells.high)) / np.std(before)
-    assert found.value == pytest.approx(exact, abs=0.02)
-    assert found.bounds.low - 1e-9 <= exact <= found.bounds.high + 1e-9
-
-
-def test_cells_are_exact_for_single_values() -> None:
-    """A move of 30 % from 0 to 2 is 0.6."""
-    before, now = [0.0] * 80 + [2.0] * 20, [0.0] * 50 + [2.0] * 50
-    cells = NumericCells.from_reference(before)
-    found = wasserstein_from_cells(cells, cells.count(before), cells.count(now))
-    assert found.value == pytest.approx(0.6, abs=1e-12)
-
-
-def test_cells_tell_how_many_rows_lie_outside() -> None:
-    """Rows beyond the reference count at its end, and their share is told."""
-    cells = NumericCells.from_reference(np.arange(101.0))
-    before, now = cells.count(np.arange(101.0)), cells.count([50.0, 1e9, -1e9, 1e9])
-    found = wasserstein_from_cells(cells, before, now)
-    assert found.clipped_share == 0.75
-    assert found.value < 101.0
-
-
-def test_cells_of_a_constant_reference_have_no_unit() -> None:
-    """The same answer from cells as from rows."""
-    cells = NumericCells.from_reference([3.0] * 20)
-    with pytest.raises(NoScale):
-        wasserstein_from_cells(cells, cells.count([3.0]), cells.count([4.0]), unit="sd")
-
-
-def test_cell_interval_covers_the_population() -> None:
-    """The interval from cells holds a shift of 0.3 sd."""
-    generator = np.random.default_rng(7)
-    before = norm.ppf((np.arange(5_000) + 0.5) / 5_000)
-    cells = NumericCells.from_reference(before, bins=64)
-    counts = cells.count(before)
-    held = 0
-    for _ in range(200):
-        now = cells.count(generator.normal(0.3, 1.0, size=400))
-        inside = wasserstein_from_cells(cells, counts, now).interval
-        held += inside.low <= 0.3 <= inside.high
-    assert held >= 184
