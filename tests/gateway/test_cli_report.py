@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 from support.api_server import State, build_app, leave_address, serving
@@ -166,6 +167,38 @@ def test_output_goes_to_a_file(run: Run, log: Path, tmp_path: Path) -> None:
     assert json.loads(target.read_bytes())["version"] == 1
 
 
+@pytest.mark.parametrize(
+    ("form", "begins", "holds"),
+    [
+        ("html", "<!doctype html>", "Requests over time"),
+        ("md", "# driftgate report, ", "| chat | candidate | primary | 2 | 0 |"),
+        ("csv", "section,route,variant,role,", "timeline.steps,chat,,,,,"),
+    ],
+)
+def test_other_formats_are_written(run: Run, log: Path, form: str, begins: str, holds: str) -> None:
+    """One document on stdout; those for charts and tables have the timeline."""
+    done = run("report", *PERIOD, "--format", form, "--data-dir", log)
+    assert (done.code, done.out[: len(begins)], holds in done.out) == (GOOD, begins, True)
+
+
+def test_a_server_makes_pages(server: str) -> None:
+    """`format=html` of the API is a page that may run and fetch nothing."""
+    answer = httpx2.get(
+        f"{server}/api/v1/report",
+        params={"since_us": HOURS.from_us, "until_us": HOURS.to_us, "format": "html"},
+    )
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none';")
+    assert "Requests over time" in answer.text
+
+
+def test_details_are_asked_of_the_server(run: Run, log: Path, server: str) -> None:
+    """A page has its charts, whoever has the rows."""
+    leave_address(log, server)
+    done = run("report", *PERIOD, "--format", "html", "--data-dir", log)
+    assert "Requests over time" in done.out
+
+
 def test_route_and_model_narrow(run: Run, log: Path) -> None:
     """Both are told in the report."""
     words = ("report", *PERIOD, "--format", "json", "--data-dir", log)
@@ -183,8 +216,9 @@ def test_route_and_model_narrow(run: Run, log: Path) -> None:
         (EMPTY, NOT_ENOUGH_DATA, "no predictions"),
         (("--since", "2100-01-01"), USAGE, "lies in the future"),
         (("--since", "x"), USAGE, "is no time"),
-        ((*PERIOD, "--fail-on", "slo"), USAGE, "`slo` is no gate"),
-        ((*PERIOD, "--format", "html"), USAGE, "html"),
+        ((*PERIOD, "--fail-on", "slo"), NOT_ENOUGH_DATA, "no running monitor looked"),
+        ((*PERIOD, "--fail-on", "weather"), USAGE, "`weather` is no gate"),
+        ((*PERIOD, "--format", "pdf"), USAGE, "pdf"),
         ((*PERIOD, "--config", "none.yaml"), USAGE, "none.yaml"),
         ((*PERIOD, "--data-dir", "nowhere"), UNREACHABLE, "does not exist"),
         ((*PERIOD, "--server", "http://127.0.0.1:1"), UNREACHABLE, "cannot be reached"),
