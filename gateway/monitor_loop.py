@@ -14,6 +14,7 @@ from monitors.alerts.pipeline import AlertPipeline
 from monitors.episodes import Change
 from monitors.schedule import MonitorRun, next_run_at
 from monitors.slo.run import SloRun
+from monitors.spend.run import SpendRun
 from router.clock import Clock
 from storage.records import Verdict
 from storage.repository import Repository
@@ -86,6 +87,7 @@ def build_monitors(
             min(every_s, _SLO_EVERY_S),
             is_urgent=True,
         ),
+        Planned("spend", SpendRun(repository, config, routes, on_look), every_s),
     )
     return Monitors(drift, planned)
 

@@ -9,7 +9,7 @@ from stats.errors import InvalidInput
 
 _STEPS = 10_000
 _TINY = 1e-300
-_ACCURACY = 1e-15
+_ACCURACY = 1e-14
 
 
 def binomial_tail(hits: int, n: int, share: float) -> float:
