@@ -1,11 +1,9 @@
 """What monitors, rollouts and time left in the log, as parts of a report."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from monitors.baselines import label
 from monitors.report.model import Finding, ReportedAlert
 from monitors.report.parts import (
     BaselineInForce,
@@ -128,22 +126,26 @@ def reported(alert: Alert) -> ReportedAlert:
 
 def in_force(baseline: Baseline) -> BaselineInForce:
     """Return what a report tells of a baseline."""
-    source: Any = baseline.source.get("kind", "period")
     return BaselineInForce(
         route=baseline.route,
         name=baseline.name,
         version=baseline.version,
         created_at=baseline.created_at,
-        source=str(source),
+        source=", ".join(_source(baseline.source)),
         window=Interval(baseline.window_from, baseline.window_to),
         rows=baseline.rows,
         features=len(baseline.cells),
     )
 
 
-def baselines_of(baselines: Sequence[Baseline], named: Sequence[str]) -> tuple[Baseline, ...]:
-    """Return the baselines that findings name: `route` and `name@version` in one word each."""
-    return tuple(b for b in baselines if f"{b.route} {label(b)}" in named)
+def _source(source: Mapping[str, object]) -> Iterator[str]:
+    """Yield the kind of a source, and what narrows it."""
+    yield str(source.get("kind", "period"))
+    for name in ("file", "variant"):
+        if source.get(name):
+            yield f"{name} {source[name]}"
+    if source.get("seasonal") is True:
+        yield "by hour of the week"
 
 
 def step_of(window: Window) -> int:

@@ -83,6 +83,7 @@ def notes_of(query: ReportQuery, reads: Reads) -> tuple[str, ...]:
     if reads.losses:
         notes.append("records were lost before they reached the database; see data quality")
     notes += [note for part in reads.drift for note in part.notes]
+    notes += _made_by_itself(reads.drift)
     return tuple(notes)
 
 
@@ -97,3 +98,12 @@ def _nothing(query: ReportQuery, newest: int | None) -> str:
         f"{period}, and none{named} at all: send traffic through the gateway (`monitor serve`"
         " prints its address, the base URL for your client), or see `monitor demo`"
     )
+
+
+def _made_by_itself(drift: Sequence[RouteDrift]) -> list[str]:
+    found = [part.baseline for part in drift if part.baseline is not None]
+    routes = [f"`{b.route}`" for b in found if b.source.get("kind") == "automatic"]
+    if not routes:
+        return []
+    note = f"the first days of {', '.join(routes)} became the baseline by themselves;"
+    return [f"{note} `monitor baseline set` chooses another period"]

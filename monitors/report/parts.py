@@ -105,7 +105,7 @@ class BaselineInForce(msgspec.Struct, frozen=True):
     Attributes
     ----------
     source : str
-        `period`, `file`, `previous`, `variant` or `automatic`.
+        `period`, `file`, `previous` or `automatic`, and what narrows it behind commas.
     window : Interval
         Of its rows.
     """
