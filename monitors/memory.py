@@ -39,9 +39,12 @@ class Memory:
 
     @classmethod
     def of(cls, previous: Verdict | None, baseline: str) -> "Memory":
-        """Read what a verdict remembers; one on another baseline counts for nothing."""
-        if previous is None or previous.baseline != baseline or not is_held(previous):
+        """Read what a verdict remembers; one on another baseline only ends what is shared."""
+        if previous is None:
             return cls()
+        shared = _is_shared(previous)
+        if previous.baseline != baseline or not is_held(previous):
+            return cls(shared=shared)
         details = previous.details
         is_open = details.get("open") is True
         critical = "critical" in {details.get("severity"), previous.severity}
@@ -52,7 +55,7 @@ class Memory:
             severity=("critical" if critical else "warning") if is_open else "none",
             opened_at=_whole(details.get("opened_at")),
             onset_at=_whole(details.get("onset_at")),
-            shared=details.get("shared") is True,
+            shared=shared,
             facts={name: details[name] for name in FACTS if name in details} if is_open else {},
         )
 
@@ -60,6 +63,13 @@ class Memory:
 def is_held(verdict: Verdict) -> bool:
     """Say whether an episode is open, or evidence latched, after a verdict."""
     return verdict.details.get("open") is True or verdict.details.get("latched") is True
+
+
+def _is_shared(verdict: Verdict) -> bool:
+    """Say whether the episode of all routes still waits for this one's end."""
+    details = verdict.details
+    waits = is_held(verdict) or (verdict.value is None and "ended" not in details)
+    return waits and details.get("shared") is True
 
 
 def _whole(value: object) -> int:

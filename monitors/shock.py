@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from monitors.windows import from_us
 from storage.log import CountRow
 from storage.records import Verdict
 
@@ -61,8 +60,8 @@ def marked(
         for route, names in opened.items()
         if len(names) >= max(LEAST, math.ceil(measured[route] / 2))
     }
-    quiet = {route for route, _, _ in {key for key, is_open in were_open.items() if is_open}}
-    together = opened.keys() - quiet
+    busy = {route for (route, _, _), is_open in were_open.items() if is_open}
+    together = opened.keys() - busy
     everywhere = together if len(together) >= LEAST else set()
     return [
         _with_marks(v, common=v.route in shocked, shared=v.route in everywhere)
@@ -120,8 +119,3 @@ def _shares(name: str, before: Mapping[str, float], after: Mapping[str, float]) 
         for value in order
         if abs(moved[value]) >= SHARE_MOVED
     ]
-
-
-def since(at_us: int, facts: Sequence[str]) -> str:
-    """Return one sentence part of what changed, empty without facts."""
-    return f"since {from_us(at_us)} {'; '.join(facts)}" if facts else ""

@@ -304,7 +304,7 @@ def _step(
             facts=was.facts,
         )
     if not (was.open or latched) or isinstance(decided.shown, TooFew):
-        return Memory()
+        return Memory(shared=was.shared)
     calm_looks = was.calm_looks + 1 if is_calm(decided.shown, levels) else 0
     if calm_looks >= look.clear_after:
         return Memory(shared=was.shared)
