@@ -46,6 +46,8 @@ class DeliveryStatistics(NamedTuple):
         Notifications not sent on purpose: grouped, silenced, taken back.
     errors : int
         Turns that raised, such as while the database could not be written.
+    waiting : int
+        Notifications in the outbox at the last turn, silenced ones included.
     unsaved : int
         Results that are not yet in the database; nothing is sent while there are any.
     """
@@ -57,6 +59,7 @@ class DeliveryStatistics(NamedTuple):
     keep_failed: int = 0
     withheld: int = 0
     errors: int = 0
+    waiting: int = 0
     unsaved: int = 0
 
 
@@ -203,6 +206,7 @@ class DeliveryLoop:
         """Save and sift what waits; return by channel what is sent now, and when to look again."""
         await self._save_unsaved()
         pending = await self._sifted()
+        self._counts = self._counts._replace(waiting=len(pending))
         now_us = self._clock.now_us()
         due = outbox.batches(pending, now_us, CONCURRENCY, self._rests_until)
         # What has just landed is not written yet: to the database it still waits.

@@ -193,6 +193,8 @@ class Telemetry:
             add(m.DELIVERIES, ("delivered",), statistics.delivered - before.delivered)
             add(m.DELIVERIES, ("failed",), statistics.failed - before.failed)
             add(m.DELIVERIES, ("dead",), statistics.dead - before.dead)
+            add(m.DELIVERIES, ("withheld",), statistics.withheld - before.withheld)
+            self._aggregates.set(m.DELIVERIES_WAITING, (), statistics.waiting)
             self._delivered = statistics
 
     def statistics(self) -> TelemetryStatistics:

@@ -180,8 +180,13 @@ SLO_BUDGET_LEFT = Metric(
     ("route", "slo"),
 )  # fmt: skip
 DELIVERIES = Metric(
-    "deliveries", "counter", "Tries to deliver notifications; `dead` are those given up.",
+    "deliveries", "counter",
+    "Tries to deliver notifications; `dead` are those given up, `withheld` those never sent.",
     ("state",),
+)  # fmt: skip
+DELIVERIES_WAITING = Metric(
+    "deliveries_waiting", "gauge",
+    "Notifications that wait for their time, their receiver or the end of a silence.",
 )  # fmt: skip
 INGESTED = Metric("ingested_records", "counter", "Records written to the database.")
 INGEST_LAG = Metric("ingest_lag_bytes", "gauge", "Bytes of the spool not yet in the database.")
@@ -233,9 +238,10 @@ METRICS: tuple[Metric, ...] = (
     ATTEMPTS, ATTEMPT_DURATION, REFUSED, IN_FLIGHT, WAITING, CONNECTIONS, LOOP_LAG, LOOP_LAG_MEAN,
     POOL, UPSTREAM_WAITING, BREAKER, SHADOWS_DROPPED, UNLOGGED, RETRIES_DENIED, CACHE_BYTES,
     CACHE_ENTRIES, DRIFT_EFFECT, DRIFT_LEVEL, DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT,
-    ALERTS_OPEN, SLO_BURN_RATE, SLO_BUDGET_LEFT, DELIVERIES, INGESTED, INGEST_LAG, INGEST_LAG_S,
-    INGEST_FAILURES, TEXT_LAG_S, ARCHIVE_LAG_S, SPOOL_LOSSES, SPOOL_BYTES, SPOOL_SHARE, SPOOL_FULL,
-    SPOOL_RESERVE, PAYLOADS_DROPPED, LATE_SYNCS, FAILED_SYNCS, SERIES_DROPPED, SCRAPE, BUILD,
+    ALERTS_OPEN, SLO_BURN_RATE, SLO_BUDGET_LEFT, DELIVERIES, DELIVERIES_WAITING,
+    INGESTED, INGEST_LAG, INGEST_LAG_S, INGEST_FAILURES, TEXT_LAG_S, ARCHIVE_LAG_S, SPOOL_LOSSES,
+    SPOOL_BYTES, SPOOL_SHARE, SPOOL_FULL, SPOOL_RESERVE, PAYLOADS_DROPPED, LATE_SYNCS, FAILED_SYNCS,
+    SERIES_DROPPED, SCRAPE, BUILD,
 )  # fmt: skip
 """Every metric of the gateway."""
 
@@ -251,7 +257,7 @@ LABELS = {
     "chosen": "as `variant`",
     "answered": "as `upstream`",
     "worker": "`w0`, `w1`, ...: one for each of `gateway.workers`",
-    "state": "connections: `in_use` or `idle`; deliveries: `delivered`, `failed` or `dead`",
+    "state": "connections: `in_use` or `idle`; tries: `delivered`, `failed`, `dead`, `withheld`",
     "feature": "a signal of `monitors`",
     "statistic": "`psi`, `ks`, `wasserstein_sd` or `js_distance`",
     "window": "`reference` or `current`",

@@ -73,6 +73,11 @@ def router(state: AlertsState) -> APIRouter:
         state.delivery.wake()
         return silence_model(silence, now_us)
 
+    _add_end(routes, state)
+    return routes
+
+
+def _add_end(routes: APIRouter, state: AlertsState) -> None:
     @routes.delete(
         "/silences/{silence_id}",
         summary="End a silence",
@@ -89,5 +94,3 @@ def router(state: AlertsState) -> APIRouter:
         state.repository.save_silence(over)
         state.delivery.wake()
         return silence_model(over, now_us)
-
-    return routes

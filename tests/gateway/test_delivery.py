@@ -199,7 +199,18 @@ def test_redirects_are_not_followed(repository: Repository, receiver: Receiver) 
     assert "redirects are not followed" in (after.last_error or "")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "2130706433",
+        "0x7f000001",
+        "127.1",
+    ],
+)
 def test_private_addresses_are_refused(
     repository: Repository, receiver: Receiver, host: str
 ) -> None:

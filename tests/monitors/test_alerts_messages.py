@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from monitors.alerts.address import allowed, is_public
 from monitors.alerts.alertmanager import event_body, expiring
 from monitors.alerts.channels import by_name, channel_name
+from monitors.alerts.config import ChannelConfig
 from monitors.alerts.payload import MAX_BYTES, webhook_body
 from monitors.alerts.signing import parse_secrets, signature
-from monitors.alerts.config import ChannelConfig
 from monitors.errors import AddressRefused, SecretInvalid
 from storage.records import Alert
 
@@ -50,6 +50,7 @@ def test_a_secret_needs_neither_prefix_nor_padding() -> None:
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::1", "::", "fe80::1%eth0",
         "fc00::1", "fec0::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::1",
+        "198.18.0.1", "192.0.0.1", "64:ff9b:1::7f00:1", "::ffff:0:7f00:1", "fd00:ec2::254",
         "::127.0.0.1", "2001:0:4136:e378:8000:63bf:80ff:fffe",
     ],
 )  # fmt: skip
