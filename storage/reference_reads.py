@@ -244,7 +244,7 @@ def _bits(key: str, values: Sequence[str]) -> str:
             ]
         )
         listed = ", ".join(quoted(value) for value in values)
-        more = f"len(list_filter(tags, t -> NOT list_contains([{listed}]::VARCHAR[], t))) > 0"
+        more = f"len(list_filter(tags, lambda t: NOT list_contains([{listed}]::VARCHAR[], t))) > 0"
         return f"({known} + CASE WHEN {more} THEN {other} ELSE 0 END)::BIGINT"
     cases = "".join(f" WHEN {quoted(value)} THEN {1 << n}" for n, value in enumerate(values))
     value = SEGMENT_KEYS[key]
@@ -258,7 +258,7 @@ def _cluster(dependence: str) -> str:
     if dependence.startswith(TAG_PREFIX):
         name = dependence.removeprefix(TAG_PREFIX)
         starts = " OR ".join(f"starts_with(t, {quoted(name + sign)})" for sign in "=:-")
-        value = f"list_filter(tags, t -> {starts})[1]"
+        value = f"list_filter(tags, lambda t: {starts})[1]"
     else:
         value = _CLUSTERS[dependence]
     return f"hash(coalesce({value}, p.id::VARCHAR))"

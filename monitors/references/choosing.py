@@ -7,7 +7,7 @@ from monitors.baselines import choose_baseline, label
 from monitors.errors import BaselineInvalid, NoBaseline
 from monitors.options import MonitorOptions
 from monitors.references.making import DAY_US, Period, Store, make
-from monitors.references.options import BaselineOptions
+from monitors.references.options import BaselineDefaults
 from monitors.references.stored import SEASON_US
 from monitors.windows import SECOND_US, Window, from_us, to_us
 from storage import reference_reads as reads
@@ -51,19 +51,8 @@ def ensure(
         The configured period holds too few rows, and there is no other baseline.
     """
     existing = store.load_baselines(route)
-    options = config.baseline
-    if options is None:
-        return choose_baseline(existing, route)
-    making = _Making(store, config, options, route, now_us)
-    if options.start is not None and options.end is not None:
-        window = Window(to_us(options.start), to_us(options.end))
-        return making.configured(window, existing)
-    newest = choose_baseline(existing, route) if existing else None
-    if options.previous is not None:
-        return making.rolling(options.previous, existing, newest, calm=calm)
-    if newest is not None:
-        return making.rolled(newest, calm=calm)
-    return making.automatic()
+    making = _Making(store, config, route, now_us)
+    return making.rolled(making.chosen(existing), calm=calm)
 
 
 def is_rolling(baseline: Baseline) -> bool:
@@ -80,19 +69,23 @@ def rolling_window(length_us: int, now_us: int) -> Window:
 class _Making:
     """What is made for one route at one time."""
 
-    def __init__(
-        self,
-        store: Store,
-        config: MonitorOptions,
-        options: BaselineOptions,
-        route: str,
-        now_us: int,
-    ) -> None:
+    def __init__(self, store: Store, config: MonitorOptions, route: str, now_us: int) -> None:
         self._store = store
         self._config = config
-        self._options = options
+        self._options = BaselineDefaults() if config.baseline is None else config.baseline
         self._route = route
         self._now_us = now_us
+
+    def chosen(self, existing: Sequence[Baseline]) -> Baseline:
+        """Return the baseline that holds, made if it was not there."""
+        options = self._options
+        if options.start is not None and options.end is not None:
+            return self.configured(Window(to_us(options.start), to_us(options.end)), existing)
+        if options.previous is not None:
+            return self.rolling(options.previous, existing)
+        if existing or self._config.baseline is None:
+            return choose_baseline(existing, self._route)
+        return self.automatic()
 
     def configured(self, window: Window, existing: Sequence[Baseline]) -> Baseline:
         """Build the configured baseline once its period has passed."""
@@ -114,13 +107,10 @@ class _Making:
                 raise
             return choose_baseline(existing, self._route)  # one set by hand serves as well
 
-    def rolling(
-        self, length_s: float, existing: Sequence[Baseline], newest: Baseline | None, *, calm: bool
-    ) -> Baseline:
+    def rolling(self, length_s: float, existing: Sequence[Baseline]) -> Baseline:
         """Make the configured rolling baseline; one that was set by hand later holds."""
         source = self._rolling_source(round(length_s * SECOND_US))
-        if newest is not None and newest.name == PREVIOUS and newest.source == source:
-            return self.rolled(newest, calm=calm)
+        newest = choose_baseline(existing, self._route) if existing else None
         if newest is not None and any(b.source == source for b in existing):
             return newest
         window = rolling_window(round(length_s * SECOND_US), self._now_us)
@@ -134,7 +124,7 @@ class _Making:
             ) from error
 
     def rolled(self, newest: Baseline, *, calm: bool) -> Baseline:
-        """Return a rolling baseline's version of the day; any other as it is."""
+        """Return a rolling baseline's version of the day; any other baseline as it is."""
         if not is_rolling(newest) or not calm:
             return newest
         length_us = newest.window_to - newest.window_from
