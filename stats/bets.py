@@ -18,12 +18,16 @@ Aspect = Literal["location", "spread", "skew", "shape", "rate"]
 
 POLYNOMIALS: tuple[Aspect, ...] = ("location", "spread", "skew", "shape")
 """Shifted Legendre polynomials 1 to 4 of the rank: what each of them reacts to."""
-POLYNOMIAL_SHARES = (0.24, 0.20, 0.13, 0.13)
+POLYNOMIAL_SHARES = (0.28, 0.20, 0.10, 0.12)
 """Prior weight of each; what is left of one is on rates."""
 STAKES = (-0.8, -0.5, -0.32, -0.2, -0.13, -0.08, -0.05, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8)
 """Weights are 1 + stake * polynomial; below one, so that no bet is ever lost for good."""
+STAKE_WEIGHTS = (0.8, 0.8, 1.0, 1.4, 1.4, 1.0, 0.6, 0.6, 1.0, 1.4, 1.4, 1.0, 0.8, 0.8)
+"""Prior weight of each, relative: most for shifts of a tenth to a quarter sd."""
 ODDS = (0.1, 0.4, 0.625, 0.8, 0.91, 1.1, 1.25, 1.6, 2.5, 5.0, 16.0, 64.0)
 """By how much the odds of a cell may have changed."""
+MORE_WEIGHTS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.5, 1.5, 1.5, 1.0)
+"""Prior weight of each, relative, where a cell was as good as empty and only more matters."""
 RANK_BETS = len(POLYNOMIALS) * len(STAKES)
 MOST_CELLS = 64
 """Rank bets lump neighbours where more cells than twice as many lie on a line."""
@@ -118,7 +122,7 @@ def bets_of(ordered: int, cells: int) -> Bets:
         top = cells - 3
         starts = named = (*range(top), top + 1, top + 2)
         ends = tuple(cell + 1 for cell in starts)
-        shares = (*(0.8 / max(top, 1),) * top, 0.1, 0.1)
+        shares = (*(0.8 / max(top, 1),) * top, 0.2, 0.1)
         only_more = (*(False,) * top, True, False)
     lumps = np.zeros(0, dtype=np.int64)
     if ordered > 2 * MOST_CELLS:
@@ -137,8 +141,9 @@ def bets_of(ordered: int, cells: int) -> Bets:
 def _log_prior(
     ranked: tuple[float, ...], shares: FloatArray, only_more: npt.NDArray[np.bool_]
 ) -> FloatArray:
-    ranks = np.repeat(ranked, len(STAKES)) / len(STAKES)
-    wanted = only_more[:, np.newaxis] <= (_ODDS > 1.0)
+    stakes, more = np.asarray(STAKE_WEIGHTS), np.asarray(MORE_WEIGHTS)
+    ranks = np.outer(ranked, stakes / stakes.sum()).ravel()
+    wanted = np.where(only_more[:, np.newaxis], more, 1.0)
     rates = wanted * (shares[:, np.newaxis] / wanted.sum(axis=1, keepdims=True))
     weights = np.concatenate((ranks, rates.ravel()))
     weights /= weights.sum()

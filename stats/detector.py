@@ -307,7 +307,7 @@ def _unseen(cells: Cells, counts: CountArray, singles: int | None) -> FloatArray
             top = len(cells.top)
             rare = len(cells.rest) ** 2 / max(float(counts[top]), 1.0)
             singles = round(min(rare, len(cells.rest))) + int(np.sum(counts[:top] == 1))
-        unseen[cells.new] = min(singles + 1.0, float(counts.sum())) if cells.complete else 0.0
+        unseen[cells.new] = min(singles + 0.5, float(counts.sum())) if cells.complete else 0.0
         # Nobody bets on `other`: it makes up for them, so that the sum stays that of all rows.
         unseen[len(cells.top)] = -unseen[cells.new]
     else:
