@@ -1,6 +1,7 @@
 """One notification over HTTP: a checked address, a signature, a bound, no redirects."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +23,8 @@ from monitors.alerts.pagerduty import pagerduty_body
 from monitors.alerts.signing import parse_secrets, signed_headers
 from monitors.alerts.slack import slack_body
 from router.clock import Clock
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 15.0
 _ADDRESSES_TRIED = 3
@@ -85,6 +88,9 @@ class AlertSender:
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             # ValueError: refused addresses and secrets, and names that no resolver takes.
             return Result(None, f"{type(error).__name__}: {error}")
+        except Exception as error:  # the webhook loop: one that cannot be sent stops no other
+            log.exception("notification %s cannot be sent", message_id)
+            return Result(None, f"{type(error).__name__}, see the log")
 
     def _prepared(self, channel: ChannelConfig, message_id: str, body: bytes) -> _Post:
         """Return what is posted; reads secrets of files, so it runs in a thread."""

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.alert_kit import MovingClock, Outbox, change
+import yaml
+from pydantic import ValidationError
+from support.alert_kit import SECRET, MovingClock, Outbox, change
 from support.empty_log import open_empty_log
 from support.webhook_receiver import Receiver, Reply, receiving
 
 from gateway.alert_sender import AlertSender
+from gateway.config_source import Source
+from gateway.settings import load_settings
 from monitors.alerts.channels import channel_name
-from monitors.alerts.config import ChannelConfig
+from monitors.alerts.config import KINDS, ChannelConfig
 from storage.repository import Repository
 
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "alerts"
 ROUTING_KEY = "R0UTINGKEY"
 
 
@@ -204,3 +210,45 @@ def test_apprise_that_hangs_is_ended(receiver: Receiver) -> None:
     channel = by_apprise(f"json://127.0.0.1:{receiver.port}/")
     result = asyncio.run(sender.send(channel, "id", body))
     assert "no answer within" in (result.error or "")
+
+
+def test_a_notification_that_cannot_be_put_into_words_is_told(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails like any other, and stops none."""
+    sender = AlertSender(MovingClock())
+    result = asyncio.run(sender.send(slack(receiver.url), "id", b'{"type":"x"}'))
+    assert result.error == "KeyError, see the log"
+    assert "notification id cannot be sent" in caplog.text
+    assert receiver.received == []
+
+
+def test_the_examples_are_good() -> None:
+    """One channel of each kind, with secrets from the environment; and an Alertmanager's file."""
+    environ = {
+        "WEBHOOK_SECRET": SECRET,
+        "SLACK_URL": "https://hooks.slack.com/services/T/B/X",
+        "PAGERDUTY_KEY": ROUTING_KEY,
+        "APPRISE_URL": "mailto://user:pass@example.com",
+    }
+    settings = load_settings(Source(EXAMPLES / "channels.yaml"), environ)
+    assert tuple(channel.kind for channel in settings.alerts) == KINDS
+    subprocess.run(["amtool", "check-config", EXAMPLES / "alertmanager.yml"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{slack: {url: 'ftp://h/'}}", "must be `http://HOST"),
+        ("{slack: {}}", "needs exactly one of `url` and `url_file`"),
+        ("{pagerduty: {}}", "needs exactly one of `routing_key` and `routing_key_file`"),
+        ("{apprise: {url: 'json://h', url_file: f}}", "needs exactly one of `url` and `url_file`"),
+        ("{pagerduty: {routing_key: k}, group_wait: 5s}", "which groups alerts itself"),
+        ("{slack: {url: 'https://h/'}, group_wait: 2h}", "less than or equal to 3600"),
+        ("{slack: {url: 'https://h/'}, min_severity: low}", "'warning' or 'critical'"),
+    ],
+)
+def test_a_channel_that_is_none_is_refused(text: str, why: str) -> None:
+    """With the configuration, not at the first alert."""
+    with pytest.raises(ValidationError, match=re.escape(why)):
+        ChannelConfig.model_validate(yaml.safe_load(text))
