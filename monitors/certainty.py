@@ -45,7 +45,9 @@ def could_change(
     if has_evidence(comparison):
         return most != least
     # D at the borders is the least it can be: the evidence may only grow.
-    p_value = ks_p_value(distance.bounds.high, distance.n_reference, distance.n_current)
+    rows = (distance.n_reference, distance.n_current)
+    m, n = (max(1, round(count / comparison.dispersion)) for count in rows)
+    p_value = ks_p_value(distance.bounds.high, m, n)
     return most and p_value < comparison.alpha / 2.0
 
 

@@ -5,7 +5,9 @@ every kind of change; Kolmogorov-Smirnov and Wasserstein-1 look at the reference
 statistics (`baselines.SAMPLE_ROWS`) and the window's rows, or buckets of them: then with bounds.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,11 +18,14 @@ from stats.arrays import CountArray
 from stats.categories import CategoryCells
 from stats.cells import NumericCells
 from stats.chi2 import chi2_homogeneity, new_rate
+from stats.confidence import noncentrality, wilson
 from stats.divergence import js_value, likelihood_ratio
 from stats.ks_p import ks_p_value
 from stats.missing import rate_change
 from stats.psi import ROWS_PER_CELL, psi, psi_p_value, psi_threshold
-from stats.results import Chi2, Ks, Measurement, Psi, RateChange, Wasserstein
+from stats.results import Chi2, Interval, Ks, Measurement, Psi, RateChange, Wasserstein
+
+_Measured = TypeVar("_Measured", RateChange, Wasserstein)
 
 TOP_CONTRIBUTIONS = 5
 UNIT_FACTORS = (1000.0, 0.001, 1e6, 1e-6, 100.0, 0.01, 60.0, 1.0 / 60.0)
@@ -76,6 +81,9 @@ class Comparison:
         Of the reference and the window, numbers only.
     psi_doubt : float
         What `psi` may miss where it is not over the baseline's own cells.
+    dispersion : float
+        Rows that depend on each other say less: variances are so many times those of independent
+        ones. Intervals, p-values and `threshold` are those of as many rows fewer.
     """
 
     feature: str
@@ -99,6 +107,7 @@ class Comparison:
     new_examples: tuple[str, ...] = ()
     medians: tuple[float, float] | None = None
     psi_doubt: float = 0.0
+    dispersion: float = 1.0
 
     @property
     def alpha_cells(self) -> float:
@@ -145,8 +154,47 @@ def compare(
         return TooFew(reference.feature, reference.kind, reference.rows, n, min_samples)
     seen = observe(reference, window, min_samples)
     if isinstance(seen.cells, NumericCells):
-        return _compare_numeric(reference, seen.cells, seen, alpha)
-    return _compare_categorical(reference, seen.cells, seen, alpha)
+        found = _compare_numeric(reference, seen.cells, seen, alpha)
+    else:
+        found = _compare_categorical(reference, seen.cells, seen, alpha)
+    return _dispersed(found, reference.dispersion) if reference.dispersion > 1.0 else found
+
+
+def _dispersed(found: Comparison, by: float) -> Comparison:
+    """Return what the same measurements mean where rows depend on each other."""
+    psi_unit = by * (1.0 / found.psi.n_reference + 1.0 / found.psi.n_current)
+    reach = noncentrality(found.psi.value / psi_unit, found.psi.cells - 1)
+    interval = Interval(reach.low * psi_unit, reach.high * psi_unit)
+    distance, new, share = found.ks, found.new, found.share
+    p_value = found.ks_p
+    if distance is not None:
+        m, n = (max(1, round(rows / by)) for rows in (distance.n_reference, distance.n_current))
+        p_value = ks_p_value(distance.value, m, n)
+    if new is not None:
+        n = max(1, round(new.n_current / by))
+        new = replace(new, interval=wilson(min(n, round(new.value * n)), n))
+    moved = found.wasserstein_sd
+    return replace(
+        found,
+        psi=replace(found.psi, interval=interval),
+        likelihood_p=_chance(found.likelihood / by, found.psi),
+        threshold=found.threshold * by,
+        missing=_wider(found.missing, by),
+        ks_p=p_value,
+        wasserstein_sd=None if moved is None else _wider(moved, by),
+        new=new,
+        share=None if share is None else replace(share, change=_wider(share.change, by)),
+        dispersion=by,
+    )
+
+
+def _wider(found: _Measured, by: float) -> _Measured:
+    """Return a measurement with an interval wider by the root of the dispersion."""
+    factor, value = math.sqrt(by), found.value
+    low = value - factor * (value - found.interval.low)
+    least = 0.0 if isinstance(found, Wasserstein) else -1.0
+    high = value + factor * (found.interval.high - value)
+    return replace(found, interval=Interval(max(least, low), high))
 
 
 def _compare_numeric(

@@ -8,7 +8,8 @@ from monitors.drift import Comparison
 def psi_noise(comparison: Comparison) -> float:
     """PSI that equal windows of these sizes show on average."""
     psi = comparison.psi
-    return (psi.cells - 1) * (1.0 / psi.n_reference + 1.0 / psi.n_current)
+    rows = 1.0 / psi.n_reference + 1.0 / psi.n_current
+    return comparison.dispersion * (psi.cells - 1) * rows
 
 
 def contributions(comparison: Comparison) -> list[dict[str, object]]:
@@ -31,6 +32,7 @@ def measurements(comparison: Comparison) -> Iterator[tuple[str, float]]:
     yield "likelihood_p", comparison.likelihood_p
     yield "psi_noise", psi_noise(comparison)
     yield "js_distance", comparison.js_distance
+    yield "dispersion", comparison.dispersion
     missing = comparison.missing
     yield "missing_rate", missing.current_rate
     yield "missing_rate_reference", missing.reference_rate

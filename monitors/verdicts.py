@@ -156,22 +156,30 @@ def is_calm(comparison: Comparison, levels: Levels) -> bool:
     that though nothing drifts (at a level of 0.1 sd, below some 9,000 rows in either); they are
     calm if they show no trace of drift, which an effect that passed the gates would leave.
     """
-    psi, moved = comparison.psi, comparison.wasserstein_sd
-    ends = [(psi.interval.high, _psi_reach(psi), levels.psi)]
-    if moved is not None:
-        reach = WASSERSTEIN_REACH * math.sqrt(1.0 / moved.n_reference + 1.0 / moved.n_current)
-        ends.append((moved.interval.high, reach, levels.wasserstein_sd))
-    for change in _changes(comparison):
-        high = max(-change.interval.low, change.interval.high)
-        ends.append((high, _share_reach(change), levels.share))
-    if comparison.new is not None:
-        high, reach = comparison.new.interval.high, wilson(0, comparison.new.n_current).high
-        ends.append((high, reach, levels.new_share))
+    ends = _ends(comparison, levels)
     if all(high < level / 2.0 for high, _, level in ends):
         return True
     if any(high >= level / 2.0 > REACH_MARGIN * reach for high, reach, level in ends):
         return False
     return all(p is None or p > SUSPICION for p in (comparison.likelihood_p, comparison.ks_p))
+
+
+def _ends(comparison: Comparison, levels: Levels) -> list[tuple[float, float, float]]:
+    """Return upper end of the interval, the same of equal windows, and level, of each effect."""
+    psi, moved, by = comparison.psi, comparison.wasserstein_sd, comparison.dispersion
+    ends = [(psi.interval.high, by * _psi_reach(psi), levels.psi)]
+    if moved is not None:
+        rows = by * (1.0 / moved.n_reference + 1.0 / moved.n_current)
+        ends.append(
+            (moved.interval.high, WASSERSTEIN_REACH * math.sqrt(rows), levels.wasserstein_sd)
+        )
+    for change in _changes(comparison):
+        high = max(-change.interval.low, change.interval.high)
+        ends.append((high, math.sqrt(by) * _share_reach(change), levels.share))
+    if comparison.new is not None:
+        reach = by * wilson(0, comparison.new.n_current).high
+        ends.append((comparison.new.interval.high, reach, levels.new_share))
+    return ends
 
 
 def _psi_reach(psi: Psi) -> float:

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from monitors.baselines import Column, Reference, build_baseline, read_references
 from monitors.drift import Comparison, TooFew, compare, likely_cause
+from monitors.verdicts import Levels, has_evidence, is_calm, severity_of
 from monitors.windows import Window
 
 WINDOW = Window(0, 1)
@@ -204,6 +207,38 @@ def test_the_order_of_rows_does_not_matter(rng: np.random.Generator) -> None:
     reference = reference_of("latency_s", rng.normal(size=3000))
     current = rng.normal(0.2, size=700)
     assert compared(reference, current) == compared(reference, rng.permutation(current))
+
+
+def by_users(rng: np.random.Generator, users: int) -> np.ndarray:
+    """Return ten rows of each user, correlated by 0.7: sums vary 7.3 times as much."""
+    mean = np.repeat(rng.normal(0.0, np.sqrt(0.7), users), 10)
+    return np.asarray(mean + rng.normal(0.0, np.sqrt(0.3), users * 10))
+
+
+def test_rows_of_the_same_users_are_no_evidence(rng: np.random.Generator) -> None:
+    """Undrifted windows of few users look far off, unless their dependence is known."""
+    alone = reference_of("latency_s", by_users(rng, 2_000))
+    known = replace(alone, dispersion=7.3)
+    windows = [by_users(rng, 60) for _ in range(60)]
+    fired = [
+        sum(has_evidence(compared(reference, window, alpha=1e-3)) for window in windows)
+        for reference in (alone, known)
+    ]
+    assert fired[0] > 4
+    assert fired[1] <= 1
+    shifted = compared(known, by_users(rng, 200) + 1.0, alpha=1e-5)
+    assert has_evidence(shifted)
+    assert severity_of(shifted, Levels(0.02, 0.1, 0.25)) != "none"
+    assert shifted.psi.interval.low > 0.02
+
+
+def test_calm_is_possible_where_rows_depend_on_each_other(rng: np.random.Generator) -> None:
+    """An episode of such a feature ends too."""
+    known = replace(reference_of("latency_s", by_users(rng, 2_000)), dispersion=7.3)
+    levels = Levels(0.02, 0.1, 0.25)
+    calm = [is_calm(compared(known, by_users(rng, 60)), levels) for _ in range(20)]
+    assert sum(calm) >= 15
+    assert not is_calm(compared(known, by_users(rng, 200) + 1.0), levels)
 
 
 def with_missing(rng: np.random.Generator, rows: int, share: float) -> list[float | None]:
