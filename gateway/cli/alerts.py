@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _SUMMARY_CHARS = 100
 _LIMIT = 100
+_OUTBOX = {
+    "pending": "notifications that wait",
+    "dead": "notifications given up; `monitor alerts replay ID`, or `--all-dead`, sends them again",
+}
 
 
 @click.group()
@@ -120,17 +124,27 @@ def _as_table(found: dict[str, Any]) -> str:
     lines = []
     for alert in found["alerts"]:
         ended = "still open" if alert["resolved_at"] is None else from_us(alert["resolved_at"])
+        times = alert["data"].get("reopened", 0)
+        again = f" (reopened {times} times)" if times else ""
         lines.append(
             f"{from_us(alert['opened_at'])}  {ended:<20}  {alert['severity']:<8}"
-            f"  {printable(alert['summary'][:_SUMMARY_CHARS])}"
+            f"  {printable(alert['summary'][:_SUMMARY_CHARS])}{again}"
         )
-    if not lines:
+    if lines:
+        lines.insert(0, f"{'opened':<20}  {'ended':<20}  {'severity':<8}  summary")
+    else:
         lines.append("no alerts in this period")
-    for state in ("pending", "dead"):
+    for state, title in _OUTBOX.items():
+        if found[state]:
+            lines += ["", f"{title}:"]
         for delivery in found[state]:
             why = printable(delivery["last_error"] or "not tried yet")
             lines.append(
-                f"{state}: {delivery['id']}  {delivery['event']} to {delivery['channel']},"
-                f" {delivery['tries']} tries: {why}"
+                f"  {delivery['id']}  {delivery['event']} to {delivery['channel']},"
+                f" {_tries(delivery['tries'])}: {why}"
             )
     return "\n".join(lines) + "\n"
+
+
+def _tries(tries: int) -> str:
+    return "1 try" if tries == 1 else f"{tries} tries"
