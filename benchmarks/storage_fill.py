@@ -15,7 +15,6 @@ import duckdb
 
 from gateway.api.baseline_jobs import Wanted, set_baselines
 from monitors.options import DEFAULTS
-from monitors.schedule import MonitorRun
 from monitors.windows import Window
 from router.clock import SystemClock
 from storage.archive.facts import FactArchive
@@ -181,9 +180,8 @@ def _insert(
 def _set_baselines(database: Database, from_us: int, to_us: int) -> None:
     """Set a baseline of a period for each route, as `monitor baseline set` would at its end."""
     repository = Repository(database)
-    monitor = MonitorRun(repository, DEFAULTS, (), lambda _: None)
-    wanted = Wanted("default", None, Window(from_us, to_us), DEFAULTS.min_samples)
-    set_baselines(monitor, repository, wanted, to_us)
+    wanted = Wanted("default", None, Window(from_us, to_us))
+    set_baselines(repository, DEFAULTS, wanted, to_us)
     with database.cursor() as cursor:
         cursor.begin()
         newest = cursor.execute("SELECT max(batch) FROM predictions").fetchall()[0][0]

@@ -55,6 +55,8 @@ class TrainingFile:
         described = self._run(f"DESCRIBE SELECT * FROM {self._table}").fetchall()  # noqa: S608 (quoted)
         self.columns: dict[str, ColumnKind] = {row[0]: _kind_of(row[1]) for row in described}
         ((self.rows,),) = self._run(f"SELECT count(*) FROM {self._table}").fetchall()  # noqa: S608 (quoted)
+        if not self.rows:
+            raise TrainingInvalid(f"{path} has no rows; name the file that the model learned from")
 
     def numbers(self, column: str) -> npt.NDArray[np.float64]:
         """Return a column of numbers; NaN is unknown."""
@@ -115,7 +117,7 @@ def open_training(path: Path) -> Iterator[TrainingFile]:
     Raises
     ------
     TrainingInvalid
-        It is absent, of another kind, or broken.
+        It is absent, of another kind, empty, or broken.
     """
     if not path.is_file():
         raise TrainingInvalid(f"there is no file {path}; name a Parquet or CSV file")

@@ -1,12 +1,21 @@
 """What the API says of baselines; light, since the command line reads it too."""
 
+from typing import Any
+
 import msgspec
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 
 class BaselineSummary(msgspec.Struct, frozen=True):
-    """A baseline without its cells; times are microseconds since the epoch."""
+    """A baseline without its cells; times are microseconds since the epoch.
+
+    Attributes
+    ----------
+    source : dict
+        Where its rows came from: `kind` is `period`, `automatic`, `previous`, `file` or `columns`;
+        `variant` and `seasonal` stand beside it where they were asked for.
+    """
 
     name: str
     version: int
@@ -16,6 +25,7 @@ class BaselineSummary(msgspec.Struct, frozen=True):
     window_to: int
     created_at: int
     features: list[str]
+    source: dict[str, Any] = {}
 
 
 class FeatureSummary(msgspec.Struct, frozen=True):
@@ -27,6 +37,10 @@ class FeatureSummary(msgspec.Struct, frozen=True):
         Of the kept sample; None for categories.
     categories : dict of str to float
         Most frequent categories and their share of the rows; empty for numbers.
+    segments : dict of str to int
+        Rows of each segment that has a reference of its own, `key=value`.
+    dispersion : float
+        Variance of sums over looks, over that of independent rows; at least 1.
     """
 
     feature: str
@@ -37,6 +51,8 @@ class FeatureSummary(msgspec.Struct, frozen=True):
     p50: float | None
     p95: float | None
     categories: dict[str, float]
+    segments: dict[str, int] = {}
+    dispersion: float = 1.0
 
 
 class BaselineDetail(msgspec.Struct, frozen=True):
@@ -58,6 +74,13 @@ class BaselinesSet(msgspec.Struct, frozen=True):
 
     baselines: list[BaselineSummary]
     refused: list[Refused]
+
+
+class BuiltAdded(msgspec.Struct, frozen=True):
+    """A baseline that was built elsewhere; `left_out` says which of its features it lost, why."""
+
+    baseline: BaselineSummary
+    left_out: dict[str, str]
 
 
 class Listed(msgspec.Struct, frozen=True):

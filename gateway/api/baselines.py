@@ -1,18 +1,31 @@
 """`/baselines`: set, list, show and drop the references of drift."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.baseline_jobs import Wanted, list_baselines, set_baselines, show_baseline
-from gateway.api.baseline_shapes import NAME_PATTERN, BaselineDetail, BaselinesSet, Listed
+from gateway.api.baseline_jobs import (
+    Wanted,
+    add_built,
+    list_baselines,
+    set_baselines,
+    show_baseline,
+)
+from gateway.api.baseline_shapes import (
+    NAME_PATTERN,
+    BaselineDetail,
+    BaselinesSet,
+    BuiltAdded,
+    Listed,
+)
 from gateway.api.errors import ERRORS, ErrorRoute
 from gateway.api.intervals import AskedInterval, window_of
 from gateway.api.shapes import answer_of
 from gateway.api.state import ApiState
 from monitors.errors import NoBaseline
+from storage.records import Baseline
 
 _TIME = "Microseconds since the epoch, UTC."
 _MAX_US = 253_402_300_800_000_000
@@ -33,6 +46,25 @@ class BaselineWanted(BaseModel):
     since: str | None = Field(None, max_length=64, description="`24h`, `7d`, ISO 8601, `today`.")
     until: str | None = Field(None, max_length=64, description="As `since`; default: now.")
     last: int | None = Field(None, ge=1, description="The newest rows instead of an interval.")
+    previous_s: float | None = Field(
+        None, gt=0, le=366 * 86_400, description="So long before midnight, made anew every day."
+    )
+    variant: str | None = Field(None, min_length=1, description="Rows of this variant alone.")
+    seasonal: bool = Field(False, description="By hour of the week; two weeks at least.")
+
+
+class BuiltBaseline(BaseModel):
+    """A baseline that was built elsewhere, such as of a training file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("default", pattern=NAME_PATTERN)
+    route: str = Field(min_length=1)
+    rows: int = Field(ge=1, le=2**53)
+    window_from: int = Field(ge=0, lt=_MAX_US, description=_TIME)
+    window_to: int = Field(ge=0, lt=_MAX_US, description=_TIME)
+    cells: dict[str, dict[str, Any]] = Field(description="As `Baseline.cells` has them.")
+    source: dict[str, Any]
 
 
 class Dropped(BaseModel):
@@ -46,6 +78,7 @@ def router(state: ApiState) -> APIRouter:
     routes = APIRouter(route_class=ErrorRoute, tags=["baselines"])
     _add_reads(routes, state)
     _add_writes(routes, state)
+    _add_built(routes, state)
     return routes
 
 
@@ -86,9 +119,17 @@ def _add_writes(routes: APIRouter, state: ApiState) -> None:
         asked = AskedInterval(wanted.since_us, wanted.until_us, wanted.since, wanted.until)
         # The newest rows may be of any age; of an interval, a day is the default.
         window = window_of(asked, now_us, default_since="1970-01-01" if wanted.last else "24h")
-        least = state.settings.monitors.min_samples
-        job = Wanted(wanted.name, wanted.route, window, least, wanted.last)
-        return _json(set_baselines(state.monitor, state.repository, job, now_us), 201)
+        job = Wanted(
+            wanted.name,
+            wanted.route,
+            window,
+            wanted.last,
+            wanted.previous_s,
+            wanted.variant,
+            wanted.seasonal,
+        )
+        made = set_baselines(state.repository, state.settings.monitors, job, now_us)
+        return _json(made, 201)
 
     @routes.delete(
         "/baselines/{name}",
@@ -101,6 +142,30 @@ def _add_writes(routes: APIRouter, state: ApiState) -> None:
         if not dropped:
             raise NoBaseline(f"route `{route}` has no baseline `{name}`")
         return Dropped(dropped=dropped)
+
+
+def _add_built(routes: APIRouter, state: ApiState) -> None:
+    @routes.post(
+        "/baselines/built",
+        summary="Add a baseline that was built elsewhere",
+        response_class=Response,
+        status_code=201,
+        responses={**ERRORS, 201: answer_of(BuiltAdded, "What was added, and what was not.")},
+    )
+    def add_one(built: BuiltBaseline) -> Response:
+        """Save a new version of a route, as far as it fits the inputs of its models."""
+        baseline = Baseline(
+            name=built.name,
+            version=1,
+            created_at=state.clock.now_us(),
+            window_from=built.window_from,
+            window_to=built.window_to,
+            route=built.route,
+            rows=built.rows,
+            cells=dict(built.cells),
+            source=built.source,
+        )
+        return _json(add_built(state.repository, baseline), 201)
 
 
 def _json(value: msgspec.Struct, status_code: int = 200) -> Response:

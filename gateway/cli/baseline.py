@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gateway.cli.answers import decode
 from gateway.cli.exits import NotEnoughDataError
 from gateway.cli.source_options import source_options
 
 if TYPE_CHECKING:
-    from gateway.api.baseline_shapes import BaselineDetail, BaselinesSet, BaselineSummary
-    from gateway.cli.since import Interval
+    from gateway.api.baseline_shapes import BaselineDetail, BaselineSummary
     from gateway.cli.source import Server, Source
     from storage.database import Database
     from storage.repository import Repository
 
 T = TypeVar("T")
-_FIRST = "1970-01-01"
 
 
 @click.group()
@@ -29,9 +28,14 @@ def baseline() -> None:
       monitor baseline set --since 24h
       monitor baseline set --name before-launch --since 2026-11-01 --until 2026-11-08 --route chat
       monitor baseline set --last 5000
+      monitor baseline set --previous 7d
+      monitor baseline set --since 28d --seasonal --route chat
+      monitor baseline set --since 7d --variant stable --route chat
+      monitor baseline set --file train.parquet --route churn --map tenure=input.tenure_months
       monitor baseline show default --route chat
 
-    The one set last is what a route is compared with; none is ever replaced.
+    The one set last is what a route is compared with; none is ever replaced. Without any, the
+    first three days of a route become one.
     """
 
 
@@ -40,34 +44,33 @@ def baseline() -> None:
 @click.option("--since", help="Start of the period: `24h`, `7d`, ISO 8601, `today`.  [24h]")
 @click.option("--until", help="End of the period.  [default: now]")
 @click.option("--last", type=click.IntRange(1), help="The newest rows instead of a period.")
+@click.option("--previous", metavar="DURATION", help="So long before midnight, anew every day.")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="A Parquet or CSV file.")
+@click.option("--map", "mapped", multiple=True, metavar="COLUMN=FEATURE", help="Of a file.")
+@click.option("--mapped-only", is_flag=True, help="Leave out the file's other columns.")
+@click.option("--variant", help="Rows of this variant alone; every variant is compared with them.")
+@click.option("--seasonal", is_flag=True, help="By hour of the week; two weeks at least.")
 @click.option("--route", help="Without it: every route with traffic.")
 @source_options
-def set_command(
-    *, name: str, since: str | None, until: str | None, last: int | None, **more: Any
-) -> None:
-    """Save a new version of a baseline, of one route or of each."""
-    from gateway.api.baseline_shapes import BaselinesSet
+def set_command(*, name: str, path: Path | None, **asked: Any) -> None:
+    """Save a new version of a baseline, of one route or of each.
 
-    if last is not None and since is not None:
-        raise click.UsageError("--last and --since exclude each other")
+    \b
+    A file's column is the signal of its name, or else the input `input.<name>`. --map names
+    another feature, `started_at` for the rows' times, or nothing (`--map id=`) to leave it out.
+    """
+    from gateway.cli.baseline_set import check_together, set_of_file, set_of_log
+
+    check_together(path, asked)
     _check_name(name)
-    source = _source(more)
-    interval = _interval(source, since or (_FIRST if last else "24h"), until)
-    route = more["route"]
-    shown = f"the last {last} rows" if last else str(interval)
-    click.echo(f"monitor: {shown}", err=True)
-    body = {"name": name, "route": route, "last": last}
-    body |= {"since_us": interval.from_us, "until_us": interval.to_us}
-
-    def read(repository: "Repository") -> "BaselinesSet":
-        return _set_here(source, repository, interval, body)
-
-    made = _use(
-        source,
-        lambda server: _decode(server.post("/baselines", body), BaselinesSet),
-        read,
-        writes=True,
-    )
+    source = _source(asked)
+    if path is not None:
+        added = _use(source, *set_of_file(source, path, {**asked, "name": name}), writes=True)
+        click.echo(f"{added.baseline.route}: {_one_line(added.baseline)}")
+        for column, why in added.left_out.items():
+            click.echo(f"monitor: `{column}` is left out: {why}", err=True)
+        return
+    made = _use(source, *set_of_log(source, {**asked, "name": name}), writes=True)
     for done in made.baselines:
         click.echo(f"{done.route}: {_one_line(done)}")
     for refused in made.refused:
@@ -91,7 +94,7 @@ def list_command(*, route: str | None, form: str, **more: Any) -> None:
 
     found = _use(
         _source(more),
-        lambda server: _decode(server.get("/baselines", {"route": route}), Listed),
+        lambda server: decode(server.get("/baselines", {"route": route}), Listed),
         read,
     )
     if form == "json":
@@ -124,7 +127,7 @@ def show_command(*, name: str, route: str, version: int | None, form: str, **mor
     params = {"route": route, "version": version}
     found = _use(
         _source(more),
-        lambda server: _decode(server.get(f"/baselines/{name}", params), BaselineDetail),
+        lambda server: decode(server.get(f"/baselines/{name}", params), BaselineDetail),
         read,
     )
     if form == "json":
@@ -146,7 +149,7 @@ def drop_command(*, name: str, route: str, **more: Any) -> None:
     _check_name(name)
     found = _use(
         _source(more),
-        lambda server: _decode(
+        lambda server: decode(
             server.delete(f"/baselines/{name}", {"route": route}), DroppedVersions
         ),
         lambda repository: DroppedVersions(repository.drop_baseline(route, name)),
@@ -157,35 +160,12 @@ def drop_command(*, name: str, route: str, **more: Any) -> None:
     click.echo(f"{route}: {name} dropped, {found.dropped} versions")
 
 
-def _set_here(
-    source: "Source", repository: "Repository", interval: "Interval", body: dict[str, Any]
-) -> "BaselinesSet":
-    from gateway.api.baseline_jobs import Wanted, set_baselines
-    from monitors.schedule import MonitorRun
-    from monitors.windows import Window
-
-    config = source.monitors
-    monitor = MonitorRun(repository, config, (), lambda _: None)
-    window = Window(*interval)
-    wanted = Wanted(body["name"], body["route"], window, config.min_samples, body["last"])
-    return set_baselines(monitor, repository, wanted, source.clock.now_us())
-
-
 def _source(more: dict[str, Any]) -> "Source":
     from gateway.cli.source import Source, SourceOptions
     from router.clock import SystemClock
 
     data_dir: Path | None = more["data_dir"]
     return Source.find(SourceOptions(more["config"], data_dir, more["server"]), SystemClock())
-
-
-def _interval(source: "Source", since: str, until: str | None) -> "Interval":
-    from gateway.cli.since import TimeRefused, parse_interval
-
-    try:
-        return parse_interval(since, until, source.clock.now_us())
-    except TimeRefused as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _use(
@@ -210,17 +190,6 @@ def _use(
         raise NotEnoughDataError(str(error)) from error
 
 
-def _decode(text: bytes, type_: type[T]) -> T:
-    import msgspec
-
-    from gateway.cli.source import ServerGone
-
-    try:
-        return msgspec.json.decode(text, type=type_)
-    except msgspec.MsgspecError as error:
-        raise ServerGone(f"its answer cannot be read: {error}") from error
-
-
 def _check_name(name: str) -> None:
     import re
 
@@ -236,8 +205,18 @@ def _one_line(summary: "BaselineSummary") -> str:
     from monitors.windows import from_us
 
     period = f"{from_us(summary.window_from)} to {from_us(summary.window_to)}"
-    features = len(summary.features)
-    return f"{summary.name}@{summary.version}, {summary.rows} rows, {features} features, {period}"
+    source = summary.source
+    if source.get("kind") in {"file", "columns"}:
+        period = str(source.get("file", "columns in memory"))
+    more = ", moves every day" if source.get("kind") == "previous" else ""
+    if "variant" in source:
+        more += f", variant {source['variant']}"
+    if source.get("seasonal"):
+        more += ", by hour of the week"
+    if source.get("kind") == "automatic":
+        more += ", the first days"
+    features = f"{len(summary.features)} features"
+    return f"{summary.name}@{summary.version}, {summary.rows} rows, {features}, {period}{more}"
 
 
 def _feature_lines(found: "BaselineDetail") -> Sequence[str]:

@@ -104,6 +104,16 @@ def test_every_route_gets_one(run: Run, anywhere: Path) -> None:
         (("set", "--since", "1h"), NOT_ENOUGH_DATA, "no predictions"),
         (("set", "--since", "2100-01-01"), USAGE, "future"),
         (("set", "--last", "9", "--since", "7d"), USAGE, "exclude"),
+        (("set", "--previous", "7d", "--last", "9"), USAGE, "exclude"),
+        (("set", "--previous", "soon"), USAGE, "write a duration"),
+        (("set", "--previous", "2h"), NOT_ENOUGH_DATA, "a day or longer"),
+        (("set", "--previous", "7d", "--route", "chat"), NOT_ENOUGH_DATA, "too few"),
+        (("set", *PERIOD, "--seasonal"), NOT_ENOUGH_DATA, "two weeks"),
+        (("set", *PERIOD, "--variant", "no", "--route", "chat"), NOT_ENOUGH_DATA, "of variant"),
+        (("set", "--map", "a=b"), USAGE, "--file"),
+        (("set", "--file", "none.csv"), USAGE, "needs --route"),
+        (("set", "--file", "none.csv", "--since", "7d"), USAGE, "exclude"),
+        (("set", "--file", "none.csv", "--route", "chat"), USAGE, "there is no file"),
         (("set", *PERIOD, "--name", "a/b"), USAGE, "is no name"),
         (("show", "none", "--route", "chat"), USAGE, "has no baseline `none`"),
         (("drop", "none", "--route", "chat"), USAGE, "has no baseline `none`"),
@@ -115,6 +125,65 @@ def test_refusals(
     """Each has its exit code and its reason, with a server and without."""
     done = run("baseline", *arguments, "--data-dir", anywhere)
     assert (done.code, said in done.err) == (code, True), done.err
+
+
+def test_a_variants_rows_make_a_baseline(run: Run, anywhere: Path) -> None:
+    """What it was made of is shown, and what each segment has."""
+    where = ("--data-dir", anywhere)
+    done = run("baseline", "set", *PERIOD, "--variant", "primary", "--route", "chat", *where)
+    assert (done.code, "variant primary" in done.out) == (GOOD, True), done.err
+    shown = run("baseline", "show", "--route", "chat", "--format", "json", *where)
+    found = json.loads(shown.out)
+    assert found["baseline"]["source"] == {"kind": "period", "variant": "primary"}
+    segments = {"variant=primary": 600, "variant=(other)": 600}
+    assert found["features"][0]["segments"] == segments
+
+
+def test_a_training_file_makes_a_baseline(run: Run, anywhere: Path, tmp_path: Path) -> None:
+    """Columns are signals and inputs by name, or as mapped; what is left out is told."""
+    path = tmp_path / "train.csv"
+    rows = [f"{i},{i % 7 * 0.1:.1f},{'ab'[i % 2]},2026-11-01" for i in range(100)]
+    path.write_text("\n".join(["id,latency_s,plan,day", *rows]) + "\n")
+    done = run(
+        *("baseline", "set", "--file", path, "--route", "churn", "--name", "train"),
+        *("--map", "id=", "--map", "plan=input.tariff", "--data-dir", anywhere),
+    )
+    assert (done.code, done.out) == (
+        GOOD,
+        "churn: train@1, 100 rows, 2 features, train.csv\n",
+    ), done.err
+    assert "`id` is left out: left out by its mapping" in done.err
+    assert "`day` is left out: neither numbers nor text" in done.err
+    shown = run("baseline", "show", "train", "--route", "churn", "--data-dir", anywhere)
+    assert "input.tariff" in shown.out
+    assert "a 50.0%, b 50.0%" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        ("a,b\n1,2\n", ("--map", "c=input.c"), "has no column `c`"),
+        ("a,b\n1,2\n", ("--map", "a=age"), "map `a` to `input.age`"),
+        ("a,b\n1,2\n", ("--map", "a"), "write COLUMN=FEATURE"),
+        ("a,b\n1,2\n", ("--map", "a=input.b"), "would both be `input.b`"),
+        ("a,b\n1,2\n", (), "no column that can be used"),
+        ("a,b\n,\n,\n", (), "no column that can be used"),
+        ("latency_s\nslow\nfast\n", (), "the column is categorical"),
+        ("a,b\n1,2\n", ("--seasonal",), "--map COLUMN=started_at"),
+        ("a,b\n2026-11-01,2\n", ("--seasonal", "--map", "a=started_at"), "less than two weeks"),
+        (",".join(f"c{i}" for i in range(300)) + "\n" + "1," * 299 + "1\n", (), "--mapped-only"),
+    ],
+)
+def test_files_that_make_none(
+    run: Run, log: Path, tmp_path: Path, content: str, options: tuple[str, ...], said: str
+) -> None:
+    """Each is refused with the way out, and leaves nothing."""
+    path = tmp_path / "train.csv"
+    path.write_text(content)
+    where = ("--route", "chat", "--data-dir", log)
+    done = run("baseline", "set", "--file", path, *options, *where)
+    assert (done.code, said in done.err) == (USAGE, True), done.err
+    assert run("baseline", "list", *where).out == ""
 
 
 def test_a_misspelt_folder_stays_empty(run: Run, tmp_path: Path) -> None:
