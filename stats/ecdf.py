@@ -1,5 +1,6 @@
 """A sample kept as its distinct values and their counts: sorted once, merged by adding."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,9 @@ class Ecdf:
             How often each value is repeated; default once.
         """
         array = as_values(values)
-        repeats = np.ones(array.size, dtype=np.int64) if weights is None else as_weights(weights)
+        if weights is None:
+            return cls._of_rows(array)
+        repeats = as_weights(weights)
         if repeats.shape != array.shape:
             raise InvalidInput(f"{array.size} values have {repeats.size} weights; give one each.")
         keep = np.isfinite(array) & (repeats > 0)
@@ -47,6 +50,16 @@ class Ecdf:
         # Sums of doubles are exact up to 2**53 rows.
         counts = np.bincount(place, weights=repeats[keep], minlength=support.size)
         return cls._build(support, counts.astype(np.int64))
+
+    @classmethod
+    def _of_rows(cls, array: FloatArray) -> "Ecdf":
+        known = np.isfinite(array)
+        rows = np.sort(array if known.all() else array[known])
+        # Adding zero makes one zero of both, as the sort does not.
+        rows += 0.0
+        first = np.append(True, rows[1:] != rows[:-1])[: rows.size]
+        starts = np.append(np.flatnonzero(first), rows.size)
+        return cls(rows[first], np.diff(starts), starts)
 
     @classmethod
     def _build(cls, support: FloatArray, counts: CountArray) -> "Ecdf":
@@ -76,7 +89,17 @@ class Ecdf:
 
     def clip(self, low: float, high: float) -> "Ecdf":
         """Move values outside of [low, high] to its ends."""
-        return Ecdf.of(np.clip(self.support, low, high), self.counts)
+        if low >= high:
+            return Ecdf._build(np.array([high]), np.array([self.n]))
+        start = int(np.searchsorted(self.support, low, side="right"))
+        end = max(start, int(np.searchsorted(self.support, high, side="left")))
+        below, above = int(self.cumulative[start]), self.n - int(self.cumulative[end])
+        support, counts = [self.support[start:end]], [self.counts[start:end]]
+        if below:
+            support, counts = [np.array([low]), *support], [np.array([below]), *counts]
+        if above:
+            support, counts = [*support, np.array([high])], [*counts, np.array([above])]
+        return Ecdf._build(np.concatenate(support), np.concatenate(counts))
 
     def std(self) -> float:
         """Return the standard deviation (divisor n), centred first so that 1e9 loses nothing."""
@@ -86,8 +109,10 @@ class Ecdf:
             return 0.0
         # Squares of what is at most one neither overflow nor vanish.
         scaled = centred / widest
-        mean = float(np.dot(scaled, self.counts)) / self.n
-        return widest * float(np.sqrt(np.dot((scaled - mean) ** 2, self.counts) / self.n))
+        # Not by BLAS, whose threads would take a second processor for nothing.
+        mean = float(np.einsum("i,i->", scaled, self.counts)) / self.n
+        square = float(np.einsum("i,i->", (scaled - mean) ** 2, self.counts)) / self.n
+        return widest * math.sqrt(square)
 
     def iqr(self) -> float:
         """Distance of the quartiles."""

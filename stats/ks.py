@@ -1,9 +1,8 @@
 """Kolmogorov-Smirnov distance, exact from rows; `sketch_distance` has bounds from buckets."""
 
-import numpy as np
-
 from stats.confidence import LEVEL, dkw_band
 from stats.ecdf import Sample, as_pair
+from stats.line import Line, measure
 from stats.results import Interval, Ks
 
 
@@ -32,12 +31,12 @@ def ks(reference: Sample, current: Sample) -> Ks:
     0.5
     """
     before, now = as_pair(reference, current)
-    points = np.union1d(before.support, now.support)
-    gap = np.abs(before.at(points) - now.at(points))
-    place = int(np.argmax(gap))
-    d = float(gap[place])
-    inside = ks_interval(d, before.n, now.n)
-    return Ks(d, inside, before.n, now.n, bounds=Interval(d, d), at=float(points[place]))
+    return ks_of(measure(before, now), before.n, now.n)
+
+
+def ks_of(line: Line, m: int, n: int) -> Ks:
+    """Return D of windows that were measured already."""
+    return Ks(line.gap, ks_interval(line.gap, m, n), m, n, Interval(line.gap, line.gap), line.at)
 
 
 def ks_interval(d: float, m: int, n: int) -> Interval:

@@ -1,40 +1,17 @@
 """Wasserstein-1 distance: how far rows moved on average, raw or in the reference's spread."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
-import numpy as np
-
-from stats.arrays import FloatArray
-from stats.confidence import Z, doubtful_noise, weighted_std
-from stats.ecdf import Sample, as_pair
+from stats.confidence import Z
+from stats.ecdf import Ecdf, Sample, as_pair
 from stats.errors import InvalidInput, NoScale
+from stats.line import Line, measure
 from stats.results import Interval, Unit, Wasserstein
 
 CLIP_SHARES = (0.001, 0.999)
 """Reference quantiles to which `winsorise` clips both windows."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pieces:
-    """The line cut into k pieces with k + 1 ends, and where the rows lie.
-
-    Attributes
-    ----------
-    gap, pooled, width : ndarray of float64, shape (k,)
-        Mean |F - G|, pooled distribution function, and length of each piece.
-    potential : ndarray of float64, shape (places,)
-        Value of the best 1-Lipschitz function at the places that hold rows.
-    p, q : ndarray of float64, shape (places,)
-        Shares of rows there.
-    """
-
-    gap: FloatArray
-    pooled: FloatArray
-    width: FloatArray
-    potential: FloatArray
-    p: FloatArray
-    q: FloatArray
 
 
 def wasserstein(
@@ -85,48 +62,28 @@ def wasserstein(
         share = float(now.counts[outside].sum()) / now.n
         before = before.clip(clipped_at.low, clipped_at.high)
         now = now.clip(clipped_at.low, clipped_at.high)
-    points = np.union1d(before.support, now.support)
-    f, g = before.at(points), now.at(points)
-    width = np.diff(points)
-    difference = (f - g)[:-1]
-    pieces = _Pieces(
-        gap=np.abs(difference),
-        pooled=((before.n * f + now.n * g) / (before.n + now.n))[:-1],
-        width=width,
-        potential=np.concatenate(([0.0], np.cumsum(np.sign(difference) * width))),
-        p=np.diff(f, prepend=0.0),
-        q=np.diff(g, prepend=0.0),
-    )
-    value, interval = _measure(pieces, before.n, now.n)
-    scale = _scale(unit, {"sd": before.std(), "iqr": before.iqr()}, value)
-    return Wasserstein(
-        value=value / scale,
-        interval=Interval(interval.low / scale, interval.high / scale),
-        n_reference=before.n,
-        n_current=now.n,
-        unit=unit,
-        scale=scale,
-        bounds=Interval(value / scale, value / scale),
-        clipped_at=clipped_at,
-        clipped_share=share,
-    )
+    found = wasserstein_of(measure(before, now), before, now.n, unit)
+    return replace(found, clipped_at=clipped_at, clipped_share=share)
 
 
-def _measure(pieces: _Pieces, m: int, n: int) -> tuple[float, Interval]:
-    value = float(pieces.gap @ pieces.width)
-    error = np.sqrt(np.maximum(0.0, pieces.pooled * (1.0 - pieces.pooled)) * (1.0 / m + 1.0 / n))
-    noise = doubtful_noise(pieces.gap, error, pieces.width)
-    before = weighted_std(pieces.p, pieces.potential) / math.sqrt(m)
-    half = Z * math.hypot(before, weighted_std(pieces.q, pieces.potential) / math.sqrt(n))
-    return value, Interval(max(0.0, value - noise - half), value + half)
+def wasserstein_of(line: Line, before: Ecdf, n: int, unit: Unit = "raw") -> Wasserstein:
+    """Return the distance of windows that were measured already; raises NoScale."""
+    value, scale = line.area, _scale(unit, before, line.area)
+    half = Z * math.hypot(line.spread_before / math.sqrt(before.n), line.spread_now / math.sqrt(n))
+    inside = Interval(max(0.0, value - line.noise - half) / scale, (value + half) / scale)
+    bounds = Interval(value / scale, value / scale)
+    return Wasserstein(value / scale, inside, before.n, n, unit, scale, bounds)
 
 
-def _scale(unit: Unit, known: dict[str, float], distance: float) -> float:
+def _scale(unit: Unit, before: Ecdf, distance: float) -> float:
     if unit == "raw":
         return 1.0
-    if unit not in known:
+    if unit not in _SCALES:
         raise InvalidInput(f"unit is {unit!r}; it is one of raw, sd, iqr.")
-    scale = known[unit]
+    scale = _SCALES[unit](before)
     if scale <= 0.0:
         raise NoScale(unit, distance)
     return scale
+
+
+_SCALES: dict[Unit, Callable[[Ecdf], float]] = {"sd": Ecdf.std, "iqr": Ecdf.iqr}
