@@ -4,21 +4,18 @@ Every function takes a `Moment`: slots, edges and the state that says where they
 transaction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 import duckdb
-import numpy as np
 
 from storage.features.counting import all_category_rows, all_value_rows, schemas_with
 from storage.log import (
     AttemptCounts,
-    Buckets,
     CategoryCounts,
     CountRow,
-    Counts,
     Coverage,
     TimelineRow,
     ValueCounts,
@@ -26,6 +23,7 @@ from storage.log import (
 from storage.reader import Scope, Window
 from storage.rollups import statements
 from storage.rollups.cell_statements import Watched, cell_rows, segment_rows
+from storage.rollups.series import SERIES, Asked, Bucketed, is_table, series_of, source_of, split
 from storage.rollups.state import SLOT_US, RollupState, load_state
 from storage.rollups.statements import (
     ATTEMPT_LATENCY,
@@ -37,11 +35,9 @@ from storage.rollups.statements import (
     COUNTS,
     SEGMENTS,
     VALUES,
-    Rollup,
-    Rows,
 )
 from storage.rollups.windows import cover
-from storage.times import HOUR_US, to_timestamp
+from storage.times import HOUR_US
 
 _GROUP = "route, variant, role"
 _FAILED = "reason NOT IN ('', 'client_closed') AND status NOT BETWEEN 400 AND 499"
@@ -62,34 +58,6 @@ class Moment(NamedTuple):
     def cover(self, window: Window, *, exact: bool = False) -> Coverage:
         """Split a window; see `storage.rollups.windows.cover`."""
         return cover(self.state, window, exact=exact)
-
-
-class _Bucketed(NamedTuple):
-    """Buckets, ascending, their rows, and the rows without a number."""
-
-    buckets: Buckets
-    counts: Counts
-    missing: int
-
-
-class Asked(NamedTuple):
-    """What a read selects: rows of a roll-up from a window, and further conditions.
-
-    Attributes
-    ----------
-    where : str
-        Over columns of the roll-up; `$name` are values of `chosen`.
-    raw : callable
-        Returns the same rows as a SELECT over the facts.
-    raw_sums : str
-        Columns that raw rows lack and roll-ups have.
-    """
-
-    rollup: Rollup
-    where: str
-    chosen: Mapping[str, object]
-    raw: Callable[[Rows], str]
-    raw_sums: str = ""
 
 
 def count_rows(moment: Moment, scope: Scope, *, exact: bool = False) -> list[CountRow]:
@@ -127,11 +95,13 @@ def value_counts(
         ),
         _ONE,
     )
-    source, values = source_of(asked, moment.cover(scope.window, exact=exact))
-    return [
-        ValueCounts._make((*key, *found))
-        for key, found in _bucketed(moment.connection, source, values, f"{_GROUP}, measure").items()
-    ]
+    coverage = moment.cover(scope.window, exact=exact)
+    if coverage.slots.from_us < coverage.slots.to_us and is_table(moment.connection, VALUES.table):
+        counted = series_of(moment.connection, asked, coverage)
+    else:
+        source, chosen = source_of(asked, coverage)
+        counted = _bucketed(moment.connection, source, chosen, SERIES)
+    return [ValueCounts._make((*key, *found)) for key, found in counted.items()]
 
 
 def category_counts(
@@ -215,7 +185,7 @@ def attempt_counts(moment: Moment, scope: Scope, *, exact: bool = False) -> list
     ).fetchall()
     latency = _of_measure(ATTEMPT_LATENCY, where, chosen)
     source, values = source_of(latency, coverage)
-    none, timed = _split(()), _bucketed(moment.connection, source, values, keys)
+    none, timed = split(()), _bucketed(moment.connection, source, values, keys)
     return [AttemptCounts._make((*row, *timed.get(row[:3], none)[:2])) for row in counted]
 
 
@@ -237,26 +207,8 @@ def timeline(moment: Moment, scope: Scope, step_us: int) -> list[TimelineRow]:
     latency = _of_measure("latency_s", where, chosen)
     source, values = source_of(latency, coverage)
     stepped = f"SELECT *, {keys.removesuffix(', route')} FROM ({source})"  # noqa: S608 (as above)
-    none, timed = _split(()), _bucketed(moment.connection, stepped, values, "step_at, route")
+    none, timed = split(()), _bucketed(moment.connection, stepped, values, "step_at, route")
     return [TimelineRow._make((*row, *timed.get(row[:2], none)[:2])) for row in counted]
-
-
-def source_of(asked: Asked, coverage: Coverage) -> tuple[str, dict[str, object]]:
-    """Return the SELECT of a window's rows of a roll-up, slots and edges, and its values."""
-    chosen = dict(asked.chosen)
-    slots = coverage.slots
-    within = '"at" >= $first AND "at" < $end'
-    parts = [f"SELECT * FROM {asked.rollup.table} WHERE {within} AND {asked.where}"]  # noqa: S608 (names of this folder)
-    chosen |= {"first": to_timestamp(slots.from_us), "end": to_timestamp(slots.to_us)}
-    for number, edge in enumerate(coverage.edges):
-        low, high = f"low_{number}", f"high_{number}"
-        raw = asked.raw(Rows(f"started_at >= ${low} AND started_at < ${high}"))
-        parts.append(f"SELECT *{asked.raw_sums} FROM ({raw}) WHERE {asked.where}")  # noqa: S608 (as above)
-        chosen |= {low: to_timestamp(edge.from_us), high: to_timestamp(edge.to_us)}
-    if coverage.edges:
-        # The slot of an edge's row is not looked at.
-        chosen["hours"] = to_timestamp(0)
-    return " UNION ALL BY NAME ".join(parts), chosen
 
 
 def _of_measure(measure: str, where: str, chosen: Mapping[str, object]) -> Asked:
@@ -280,7 +232,7 @@ def _among(column: str, chosen: dict[str, object], names: Sequence[str]) -> str:
 
 def _bucketed(
     connection: duckdb.DuckDBPyConnection, source: str, values: Mapping[str, object], keys: str
-) -> dict[tuple[object, ...], _Bucketed]:
+) -> dict[tuple[object, ...], Bucketed]:
     """Count by bucket for every key, in order of keys."""
     rows = connection.execute(
         f"SELECT {keys}, bucket, sum(n)::BIGINT FROM ({source}) GROUP BY ALL"  # noqa: S608 (names of this folder)
@@ -290,10 +242,4 @@ def _bucketed(
     groups: dict[tuple[object, ...], list[tuple[int | None, int]]] = {}
     for row in rows:
         groups.setdefault(row[:-2], []).append(row[-2:])
-    return {key: _split(groups[key]) for key in sorted(groups)}
-
-
-def _split(rows: Sequence[tuple[int | None, int]]) -> _Bucketed:
-    missing = rows[0][1] if rows and rows[0][0] is None else 0
-    counted = np.array(rows[1:] if missing else rows, dtype=np.int64).reshape(-1, 2)
-    return _Bucketed(counted[:, 0].astype(np.int32), counted[:, 1].copy(), missing)
+    return {key: split(groups[key]) for key in sorted(groups)}
