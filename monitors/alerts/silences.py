@@ -1,6 +1,6 @@
 """Silences: which alerts nobody wants to hear of for a while."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -51,14 +51,20 @@ def matches(silence: Silence, alert: Alert) -> bool:
     """Say whether an alert is what a silence names: all its patterns fit.
 
     `segment` and `feature` fit when they fit each feature of the alert's digest together: an alert
-    that is also about another feature, or about more than its digest shows, is not silenced.
+    that is also about another feature, or about more than its digest shows, is not silenced. So
+    `route` must fit each route of an alert about several.
     """
     patterns = {name: str(pattern) for name, pattern in silence.matchers.items()}
     outer = {name: p for name, p in patterns.items() if name not in _WITHIN}
-    if not all(fnmatchcase(str(getattr(alert, name)), p) for name, p in outer.items()):
+    if not all(fnmatchcase(text, p) for name, p in outer.items() for text in _texts(alert, name)):
         return False
     inner = {name: p for name, p in patterns.items() if name in _WITHIN}
     return not inner or _fits_features(alert.data, inner)
+
+
+def _texts(alert: Alert, name: str) -> Sequence[str]:
+    routes = alert.data.get("routes") if name == "route" else None
+    return routes if isinstance(routes, list) and routes else [str(getattr(alert, name))]
 
 
 def _fits_features(data: Mapping[str, Any], inner: Mapping[str, str]) -> bool:

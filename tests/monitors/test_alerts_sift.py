@@ -187,6 +187,14 @@ def test_all_patterns_must_fit(matchers: dict[str, Any], *, fits: bool) -> None:
     assert matches(silence(**matchers), found) is fits
 
 
+def test_an_alert_about_several_routes_needs_all_of_them_silenced() -> None:
+    """A shock that also hits another route is told."""
+    shock = alert(route="*", data={"routes": ["chat", "chat-2"]})
+    assert matches(silence(route="chat*"), shock)
+    assert matches(silence(route="*"), shock)
+    assert not matches(silence(route="chat"), shock)
+
+
 def test_an_alert_about_more_than_it_shows_is_not_silenced_by_feature() -> None:
     """Of six features the digest names five."""
     data: dict[str, object] = {"features": [{"feature": "x"}], "features_drifted": 6}
