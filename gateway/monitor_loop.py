@@ -12,6 +12,7 @@ from gateway.delivery import DeliveryLoop
 from gateway.telemetry import Telemetry
 from monitors.alerts.pipeline import AlertPipeline
 from monitors.episodes import Change
+from monitors.quality.run import QualityRun
 from monitors.schedule import MonitorRun, next_run_at
 from monitors.slo.run import SloRun
 from monitors.spend.run import SpendRun
@@ -87,6 +88,7 @@ def build_monitors(
             min(every_s, _SLO_EVERY_S),
             is_urgent=True,
         ),
+        Planned("quality", QualityRun(repository, config, routes, on_look), every_s),
         Planned("spend", SpendRun(repository, config, routes, on_look), every_s),
     )
     return Monitors(drift, planned)

@@ -54,9 +54,12 @@ class Standing:
     ----------
     monitor : str
         As verdicts name it.
+    keep_us : int
+        Microseconds after which a verdict is written though it says nothing new.
     """
 
-    def __init__(self, store: Store, monitor: str) -> None:
+    def __init__(self, store: Store, monitor: str, *, keep_us: int = KEEP_US) -> None:
+        self._keep_us = keep_us
         self._store = store
         self._monitor = monitor
         self._last: dict[StreamKey, Verdict] | None = None
@@ -86,7 +89,7 @@ class Standing:
 
     def _is_news(self, verdict: Verdict) -> bool:
         before = self._written.get(key_of(verdict))
-        if before is None or verdict.at - before.at >= KEEP_US:
+        if before is None or verdict.at - before.at >= self._keep_us:
             return True
         return _state(before) != _state(verdict)
 

@@ -1,6 +1,6 @@
 """Monitors of levels over a real prediction log, with the alerts that they raise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from typing import Any, Protocol
 
@@ -8,10 +8,7 @@ import msgspec
 from support.log_records import end_of, signals_of
 
 from monitors.alerts.pipeline import AlertPipeline
-from monitors.breaches import Store
 from monitors.config import MonitorsConfig
-from monitors.episodes import Change
-from monitors.options import MonitorOptions
 from storage.database import Database
 from storage.records import End, Signals, Verdict
 from storage.repository import Repository
@@ -45,8 +42,8 @@ class Run(Protocol):
         ...
 
 
-OnLook = Callable[[Sequence[Verdict], Sequence[Change]], None]
-MakeRun = Callable[[Store, MonitorOptions, Sequence[str], OnLook], Run]
+MakeRun = Callable[..., Run]
+"""Takes a store, options, routes and who is told of a look."""
 
 
 class Watch:
