@@ -1,4 +1,4 @@
-"""Notifications as people read them: one title, one line an alert or a feature."""
+"""Notifications as people read them: one title, one line an alert, a fact or a feature."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -42,7 +42,7 @@ def message_of(document: Mapping[str, Any]) -> Message:
         lines = tuple(_cut(f"{_headline(one['type'], one)}: {one['summary']}") for one in alerts)
     else:
         title = _headline(document["type"], data)
-        lines = (_cut(str(data["summary"])), *_features(data.get("features")))
+        lines = (_cut(str(data["summary"])), *_changed(data), *_features(data.get("features")))
     note = f"{document['timestamp']}, alert {data['alert_id']}"
     return Message(title[:_TITLE_CHARS], lines, _tone(document["type"], data), note)
 
@@ -61,6 +61,11 @@ def _tone(event: str, data: Mapping[str, Any]) -> Tone:
     return "failure" if data["severity"] == "critical" else "warning"
 
 
+def _changed(data: Mapping[str, Any]) -> list[str]:
+    changed = data.get("changed")
+    return [_cut(f"at the same time: {fact}") for fact in changed] if changed else []
+
+
 def _features(features: object) -> list[str]:
     chosen: Sequence[Any] = features[:_FEATURES] if isinstance(features, list) else ()
     return [_feature(one) for one in chosen if isinstance(one, dict) and "feature" in one]
@@ -68,12 +73,13 @@ def _features(features: object) -> list[str]:
 
 def _feature(feature: Mapping[str, Any]) -> str:
     segment = f" ({feature['segment']})" if feature.get("segment") else ""
+    since = f", since {feature['onset_at']}" if feature.get("onset_at") else ""
     value, low, high = (_number(feature.get(name)) for name in ("value", "low", "high"))
     interval = f" [{low}, {high}]" if low and high else ""
     effect = f" {feature.get('statistic', 'effect')} {value}{interval}" if value else ""
     rows = f", n = {feature['n_current']}" if feature.get("n_current") is not None else ""
     cause = f": {feature['cause']}" if feature.get("cause") else ""
-    return _cut(f"{feature['feature']}{segment}{effect}{rows}{cause}")
+    return _cut(f"{feature['feature']}{segment}{effect}{rows}{since}{cause}")
 
 
 def _number(value: object) -> str:

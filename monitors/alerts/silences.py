@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from monitors.episodes import TOP_FEATURES
 from monitors.errors import SilenceRefused
 from storage.monitor_records import Silence
 from storage.records import Alert
@@ -70,7 +71,11 @@ def _texts(alert: Alert, name: str) -> Sequence[str]:
 def _fits_features(data: Mapping[str, Any], inner: Mapping[str, str]) -> bool:
     features = data.get("features")
     found = features if isinstance(features, list) and features else [data]
-    if data.get("features_drifted", len(found)) != len(found):
+    shown = {(one.get("route"), one.get("feature")) for one in found if isinstance(one, dict)}
+    if data.get("features_drifted", len(shown)) != len(shown):
+        return False
+    # A full digest shows every feature then, but perhaps not every segment of each.
+    if "segment" in inner and len(found) >= TOP_FEATURES:
         return False
     return all(
         isinstance(one, dict)

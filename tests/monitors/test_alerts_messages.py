@@ -10,8 +10,10 @@ from monitors.alerts.address import allowed, is_public
 from monitors.alerts.alertmanager import event_body, expiring
 from monitors.alerts.channels import by_name, channel_name
 from monitors.alerts.config import ChannelConfig
+from monitors.alerts.messages import message_of
 from monitors.alerts.payload import MAX_BYTES, webhook_body
 from monitors.alerts.signing import parse_secrets, signature
+from monitors.alerts.slack import slack_body
 from monitors.errors import AddressRefused, SecretInvalid
 from storage.records import Alert
 
@@ -169,3 +171,35 @@ def test_a_worse_alert_ends_the_lesser_one() -> None:
     lesser, now = read(event_body(worse, ALERT))
     assert (lesser["labels"]["severity"], "endsAt" in lesser) == ("warning", True)
     assert (now["labels"]["severity"], "endsAt" in now) == ("critical", False)
+
+
+def test_words_tell_what_moved_by_how_much_and_since_when() -> None:
+    """A line a fact and a feature, after the summary."""
+    feature = {
+        "feature": "latency_s", "segment": "variant=b", "statistic": "psi", "value": 0.312345,
+        "low": 0.2, "high": 0.4, "n_current": 400, "onset_at": "2026-09-21T14:00:00Z",
+        "cause": "moved up",
+    }  # fmt: skip
+    data = {"features": [feature], "changed": ["version 2 began"]}
+    critical = msgspec.structs.replace(ALERT, severity="critical", data=data)
+    found = message_of(read(webhook_body("drift.escalated", critical, NOW)))
+    assert found.title == "[critical] drift escalated on route chat"
+    assert found.lines == (
+        "it drifted",
+        "at the same time: version 2 began",
+        "latency_s (variant=b) psi 0.312 [0.2, 0.4], n = 400, since 2026-09-21T14:00:00Z: moved up",
+    )
+    assert (found.tone, found.note) == ("failure", "2026-09-21T14:13:20Z, alert a1")
+
+
+@pytest.mark.parametrize("summary", ["x" * 10_000, "<" * 10_000, "&\n" * 5_000, "漂移" * 5_000])
+def test_a_message_for_slack_keeps_its_limits(summary: str) -> None:
+    """Whatever the summary, a header has 150 characters at most, a section 3,000."""
+    feature = {"feature": "<" * 10_000, "value": 1.0}
+    long = msgspec.structs.replace(
+        ALERT, route="r" * 300, summary=summary, data={"features": [feature] * 9}
+    )
+    header, section, _ = read(slack_body(read(webhook_body("drift.opened", long, NOW))))["blocks"]
+    assert len(header["text"]["text"]) <= 150
+    assert len(section["text"]["text"]) <= 3_000
+    assert "<" not in section["text"]["text"]

@@ -202,6 +202,16 @@ def test_an_alert_about_more_than_it_shows_is_not_silenced_by_feature() -> None:
     assert matches(silence(route="*"), alert(data=data))
 
 
+def test_segments_of_one_feature_are_one_feature() -> None:
+    """Two streams are silenced by their feature; of a full digest the segments are not known."""
+    features = [{"route": "chat", "feature": "x", "segment": f"variant={n}"} for n in range(5)]
+    few: dict[str, object] = {"features": features[:2], "features_drifted": 1}
+    full: dict[str, object] = {"features": features, "features_drifted": 1}
+    assert matches(silence(feature="x", segment="variant=*"), alert(data=few))
+    assert matches(silence(feature="x"), alert(data=full))
+    assert not matches(silence(segment="variant=*"), alert(data=full))
+
+
 def test_the_last_silence_to_end_counts() -> None:
     """Before its start and from its end on, none does."""
     silences = [silence(60), msgspec.structs.replace(silence(90), id="longer")]
