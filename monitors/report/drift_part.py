@@ -16,8 +16,10 @@ from monitors.report.family import FAMILY_LEVEL, share_level
 from monitors.report.histograms import histogram
 from monitors.report.history import measurements_of
 from monitors.report.model import Finding, MissingShare
-from monitors.schedule import watched
+from monitors.report.parts import Bin
+from monitors.seasons import of_window
 from monitors.signals.table import Signal
+from monitors.signals.watching import watched
 from monitors.verdicts import Levels, Look, judge, levels_for
 from monitors.windows import Window, from_us
 from storage.features.counting import INPUT
@@ -118,7 +120,7 @@ def _findings(
     compared: Sequence[_Seen],
 ) -> tuple[Finding, ...]:
     found = [seen.found for seen in compared if isinstance(seen.found, Comparison)]
-    shared = share_level(found)
+    shared = share_level(found, references)
     findings = []
     for seen in compared:
         one, adjusted = seen.found, None
@@ -127,11 +129,9 @@ def _findings(
         verdict = _judge(look, baseline, one, seen.levels)
         rows = rows_of(seen.window)
         finding = _finding(verdict, missing_of(seen.window) / rows if rows else None)
-        bins = (
-            histogram(references[seen.signal.name], seen.window, look.config.min_samples)
-            if look.detail and isinstance(one, Comparison)
-            else ()
-        )
+        bins: tuple[Bin, ...] = ()
+        if look.detail and isinstance(one, Comparison):
+            bins = histogram(*of_window(references[seen.signal.name], seen.window, look.window))
         findings.append(msgspec.structs.replace(finding, p_adjusted=adjusted, histogram=bins))
     return tuple(findings)
 
@@ -144,6 +144,7 @@ def _compare(
     if reference is None:
         return TooFew(signal.name, signal.kind, 0, rows_of(seen), config.min_samples)
     alpha = FAMILY_LEVEL / max(1, len(references))
+    reference, seen = of_window(reference, seen, look.window)
     return compare(reference, seen, alpha=alpha, min_samples=config.min_samples)
 
 

@@ -1,5 +1,7 @@
 """Histograms of a feature then and now, over the cells that were compared."""
 
+import sys
+
 from monitors.baselines import Reference
 from monitors.observed import Window, observe
 from monitors.report.parts import Bin
@@ -8,15 +10,13 @@ MOST_BINS = 16
 """Bins of a histogram; the smallest categories are thrown together."""
 
 
-def histogram(reference: Reference, window: Window, least_rows: int) -> tuple[Bin, ...]:
-    """Return rows by cell; cells that are empty in both are left out.
+_NO_DISTANCES = sys.maxsize
+"""More rows than any window has: distances along the line are left out."""
 
-    Parameters
-    ----------
-    least_rows : int
-        As `compare` takes it.
-    """
-    seen = observe(reference, window, least_rows)
+
+def histogram(reference: Reference, window: Window) -> tuple[Bin, ...]:
+    """Return rows by cell; cells that are empty in both are left out."""
+    seen = observe(reference, window, _NO_DISTANCES)
     labels = seen.cells.labels()
     bins = [
         Bin(name, before, now)

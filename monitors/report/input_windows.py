@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from monitors.baselines import Column, Reference
-from monitors.counted import CountedWindows, Features, RowWindows
+from monitors.counted import MOST_ROWS, CountedWindows, Features, RowWindows
 from monitors.observed import Window as Seen
 from monitors.signals.table import Signal
 from storage.features.counting import INPUT
@@ -33,7 +33,8 @@ class WithInputs:
 
     def prepare(self, route: str, baseline: str, references: Mapping[str, Reference]) -> None:
         """Count or read the inputs of a route's baseline."""
-        self._windows.prepare(route, baseline, references)
+        signals = {name: r for name, r in references.items() if not name.startswith(INPUT)}
+        self._windows.prepare(route, baseline, signals)
         asked = [name for name in references if name.startswith(INPUT)]
         names = known_inputs(self._log.connection, asked) if asked else []
         self._columns, self._features, self._cells = {}, _NONE, {}
@@ -62,4 +63,5 @@ class WithInputs:
             return self._windows.rows(route, feature)
         if self._few:
             return self._columns.get(feature)
-        return None
+        few_enough = self._features.rows(route, feature) <= MOST_ROWS
+        return self._windows.rows(route, feature) if few_enough else None

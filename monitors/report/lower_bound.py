@@ -2,10 +2,9 @@
 
 import math
 
-from stats.confidence import wilson
-
-TAIL = 0.025
-EXACT_UP_TO = 1000
+_TAIL = 0.025
+_Z = 1.959963984540054
+_EXACT_UP_TO = 1000
 """Hits from which Wilson's interval is as good."""
 
 
@@ -37,10 +36,11 @@ def share_exceeds(hits: int, n: int, level: float) -> bool:
         return False
     if level == 0.0:
         return True
-    if hits > EXACT_UP_TO:
-        return wilson(hits, n).low > level
+    if hits > _EXACT_UP_TO:
+        # Wilson's lower end is the level at which the score test just rejects.
+        return hits - n * level > _Z * math.sqrt(n * level * (1.0 - level))
     fewer = math.fsum(math.exp(_log_chance(k, n, level)) for k in range(hits))
-    return 1.0 - fewer < TAIL
+    return 1.0 - fewer < _TAIL
 
 
 def _log_chance(hits: int, n: int, share: float) -> float:
