@@ -7,10 +7,11 @@ from monitors.baselines import choose_baseline, label
 from monitors.errors import BaselineInvalid, NoBaseline
 from monitors.options import MonitorOptions
 from monitors.references.making import DAY_US, Period, Store, make
-from monitors.references.options import BaselineDefaults
+from monitors.references.options import BaselineDefaults, BaselineOptions
 from monitors.references.stored import SEASON_US
 from monitors.windows import SECOND_US, Window, from_us, to_us
 from storage import reference_reads as reads
+from storage.log_reader import LogReader
 from storage.reader import Scope
 from storage.reader import Window as ReadWindow
 from storage.records import Baseline
@@ -53,6 +54,19 @@ def ensure(
     existing = store.load_baselines(route)
     making = _Making(store, config, route, now_us)
     return making.rolled(making.chosen(existing), calm=calm)
+
+
+def awaited(log: LogReader, config: MonitorOptions, route: str, now_us: int) -> str | None:
+    """Say when a route's first days become its baseline; None where nobody promised that."""
+    options = config.baseline
+    if options is None or options.start is not None or options.previous is not None:
+        return None
+    ripe = _first_days(log, config, options, route, now_us)
+    if isinstance(ripe, str):
+        return ripe
+    return (
+        f"route `{route}`: its first days become its baseline as soon as the server looks; {_NOW}"
+    )
 
 
 def is_rolling(baseline: Baseline) -> bool:
@@ -141,37 +155,13 @@ class _Making:
 
     def automatic(self) -> Baseline:
         """Make the first days the baseline once they are over, and say when that will be."""
-        options = self._options
-        after_us = round(options.automatic.after * SECOND_US)
-        if options.seasonal:
-            after_us = max(after_us, SEASON_US)
-        needed = max(options.automatic.rows, self._config.min_samples)
-        rows, first, _ = self._span(0, self._now_us)
-        days = _duration(after_us)
-        if first is None:
-            raise NoBaseline(
-                f"route `{self._route}` has no rows yet; its first {days} become its baseline;"
-                f" once there are some, {_NOW}"
-            )
-        end = first + after_us
-        if self._now_us < end + SETTLE_US:
-            raise NoBaseline(
-                f"route `{self._route}`: the first {days} become its baseline at"
-                f" {from_us(end + SETTLE_US)}, nothing is compared before; {_NOW}"
-            )
-        if rows < needed:
-            raise NoBaseline(
-                f"route `{self._route}`: the first {needed} rows become its baseline, {rows} are"
-                f" there; nothing is compared before; {_NOW}"
-            )
-        # A log that is older than its program: its newest days are more like what comes.
-        window = Window(first, end)
-        if self._now_us >= end + after_us:
-            window = Window(self._now_us - after_us, self._now_us)
-        if self._span(window.from_us, window.to_us).rows < needed:
-            window = Window(first, self._now_us)
+        with self._store.snapshot() as log:
+            ripe = _first_days(log, self._config, self._options, self._route, self._now_us)
+        if isinstance(ripe, str):
+            raise NoBaseline(ripe)
+        after_us, needed = _patience(self._config, self._options)
         source = {"kind": AUTOMATIC, "after_s": after_us / SECOND_US, "rows": needed}
-        return self._make(AUTOMATIC, window, source)
+        return self._make(AUTOMATIC, ripe, source)
 
     def _rolling_source(self, length_us: int) -> dict[str, object]:
         source: dict[str, object] = {"kind": PREVIOUS, "length_s": length_us / SECOND_US}
@@ -181,11 +171,6 @@ class _Making:
         options = self._options
         found: dict[str, object] = {} if options.variant is None else {"variant": options.variant}
         return found | ({"seasonal": True} if options.seasonal else {})
-
-    def _span(self, from_: int, to: int) -> reads.Span:
-        scope = Scope(ReadWindow(from_, to), route=self._route, variant=self._options.variant)
-        with self._store.snapshot() as log:
-            return reads.span_of(log.connection, scope)
 
     def _make(self, name: str, window: Window, source: Mapping[str, object]) -> Baseline:
         whole = {**source, **({} if source.get("kind") == PREVIOUS else self._modifiers())}
@@ -208,6 +193,44 @@ class _Making:
             from_us(made.window_to),
         )
         return made
+
+
+def _patience(config: MonitorOptions, options: BaselineOptions) -> tuple[int, int]:
+    """Return the microseconds and the rows that a route's first days take at least."""
+    after_us = round(options.automatic.after * SECOND_US)
+    if options.seasonal:
+        after_us = max(after_us, SEASON_US)
+    return after_us, max(options.automatic.rows, config.min_samples)
+
+
+def _first_days(
+    log: LogReader, config: MonitorOptions, options: BaselineOptions, route: str, now_us: int
+) -> Window | str:
+    """Return the period that becomes a route's baseline now, or when it will."""
+    after_us, needed = _patience(config, options)
+    scope = Scope(ReadWindow(0, now_us), route=route, variant=options.variant)
+    rows, first, _ = reads.span_of(log.connection, scope)
+    days = _duration(after_us)
+    if first is None:
+        return (
+            f"route `{route}` has no rows yet; its first {days} become its baseline;"
+            f" once there are some, {_NOW}"
+        )
+    end = first + after_us
+    if now_us < end + SETTLE_US:
+        return (
+            f"route `{route}`: the first {days} become its baseline at"
+            f" {from_us(end + SETTLE_US)}, nothing is compared before; {_NOW}"
+        )
+    if rows < needed:
+        return (
+            f"route `{route}`: the first {needed} rows become its baseline, {rows} are there;"
+            f" nothing is compared before; {_NOW}"
+        )
+    # A log that is older than its program: its newest days are more like what comes.
+    begin, end = (now_us - after_us, now_us) if now_us >= end + after_us else (first, end)
+    enough = reads.span_of(log.connection, scope._replace(window=ReadWindow(begin, end)))
+    return Window(begin, end) if enough.rows >= needed else Window(first, now_us)
 
 
 def _text(value: object) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monitors.references.rows import FeatureRows, Groups
-from stats.arrays import CountArray, FloatArray
+from stats.arrays import BoolArray, CountArray, FloatArray
 from stats.categories import CategoryCells, Cells
 from stats.cells import NumericCells
 from stats.ecdf import Ecdf
@@ -34,6 +34,8 @@ DISCRETE_VALUES = 30
 DISCRETE_ROWS = 20
 """Rows that each of them then has on average: values that repeat, not a small sample."""
 
+BLOCKED_ROWS = 1_000_000
+"""Rows of which the dependence in time is read."""
 NOVELTY = 0.002
 """Share of rows with a new value from which a new value is nothing new."""
 LEAST_SINGLES = 5
@@ -180,12 +182,27 @@ def _dispersion(places: CountArray, cells: Cells, groups: Groups, plan: Plan) ->
     # What comes back every week is no dependence where each hour has its own reference.
     hours = _hours_of(groups.started_at) if plan.seasonal else None
     if groups.started_at is not None or groups.in_order:
-        found = dispersion(places, blocks, size=cells.size, ordered=ordered, within=hours)
+        chosen = _newest(groups.started_at)
+        found = dispersion(
+            places[chosen],
+            blocks[chosen],
+            size=cells.size,
+            ordered=ordered,
+            within=None if hours is None else hours[chosen],
+        )
     if groups.clusters is None:
         return found
     # One number of both; that two pairs share one is as good as impossible.
     pairs = groups.clusters ^ (blocks * _MIX)
     return max(found, dispersion(places, pairs, size=cells.size, ordered=ordered, within=hours))
+
+
+def _newest(started_at: CountArray | None) -> slice | BoolArray:
+    """Choose the rows of which dependence in time is read: the newest million is enough."""
+    if started_at is None or started_at.size <= BLOCKED_ROWS:
+        return slice(None)
+    first = started_at.size - BLOCKED_ROWS
+    return np.asarray(started_at >= np.partition(started_at, first)[first], dtype=np.bool_)
 
 
 def _hours_of(started_at: CountArray | None) -> CountArray | None:

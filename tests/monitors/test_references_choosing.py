@@ -10,7 +10,7 @@ from support.reference_log import DAY_US, HOUR_US, MONDAY, Rows, spread
 from monitors.baselines import label
 from monitors.config import MonitorsConfig
 from monitors.errors import NoBaseline
-from monitors.references.choosing import ROLLING_KEPT, SETTLE_US, ensure
+from monitors.references.choosing import ROLLING_KEPT, SETTLE_US, awaited, ensure
 from monitors.references.making import Period, make
 from monitors.windows import Window
 from storage.records import Baseline
@@ -181,3 +181,21 @@ def test_dependence_keys_are_checked(key: str) -> None:
     """`user`, `tenant` or `tag:NAME`."""
     with pytest.raises(ValidationError):
         MonitorsConfig.model_validate({"dependence": {"key": key}})
+
+
+def test_a_report_can_tell_what_the_server_waits_for(repository: Repository) -> None:
+    """The same words without making anything; nothing where nobody promised it."""
+    fill(repository, MONDAY, MONDAY + HOUR_US, 60)
+    now = MONDAY + 2 * HOUR_US
+    config = MonitorsConfig()
+    with repository.snapshot() as log:
+        assert awaited(log, config, "chat", now) == waiting(repository, now)
+        assert "as soon as the server looks" in str(
+            awaited(log, MonitorsConfig.model_validate(SOON), "chat", now + DAY_US)
+        )
+        for baseline in (None, {"previous": "1d"}):
+            other = MonitorsConfig.model_validate({"baseline": baseline})
+            assert awaited(log, other, "chat", now) is None
+
+
+SOON = {"baseline": {"automatic": {"after": "1h", "rows": 50}}}
