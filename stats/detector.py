@@ -226,7 +226,7 @@ def look(
     -----
     The pool grows by every look: against a frozen reference the reference's own sampling error
     becomes drift. The size of the reference bounds what can be found: m rows hold at most
-    m * d**2 / 4 nats against a shift of d sd, and ln(A) and some four more are needed.
+    m * d**2 / 2 nats against a shift of d sd, and ln(A) and some three more are needed.
 
     References
     ----------
