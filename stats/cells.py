@@ -115,6 +115,12 @@ class NumericCells:
         repeats = None if weights is None else as_weights(weights)
         return np.bincount(cell, weights=repeats, minlength=self.size).astype(np.int64)
 
+    def count_sample(self, sample: Ecdf, *, invalid: int = 0, missing: int = 0) -> CountArray:
+        """Count rows that are sorted already, in no time, and those that the sample leaves out."""
+        places = np.searchsorted(sample.support, np.asarray(self.edges), side="left")
+        below = np.concatenate(([0], sample.cumulative[places], [sample.n]))
+        return np.concatenate((np.diff(below), [invalid, missing])).astype(np.int64)
+
     def labels(self) -> tuple[str, ...]:
         """Names of the cells for people, in the order of the counts."""
         edges = self.edges

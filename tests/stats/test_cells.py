@@ -103,6 +103,16 @@ def test_damaged_stored_form_is_refused(damage: dict[str, object]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@given(VALUES)
+def test_sorted_rows_are_counted_alike(values: list[float]) -> None:
+    """Of a sample, with what it leaves out, as of its rows, edges included."""
+    cells = NumericCells.from_reference([0.0, 1.0, 1.0, 2.0, 5.0, *range(20)])
+    rows = [*values, 1.0, np.inf, np.nan, np.nan]
+    found = cells.count_sample(Ecdf.of(rows), invalid=int(np.isinf(rows).sum()), missing=2)
+    np.testing.assert_array_equal(found, cells.count(rows))
+
+
+@settings(max_examples=60, deadline=None)
 @given(VALUES, st.integers(0, 50))
 def test_shards_add_up_to_the_whole(values: list[float | None], cut: int) -> None:
     """Counts of any two shards add up to the counts of all rows, each row in one cell."""
