@@ -1,5 +1,6 @@
 """When to look, and one look: every route, every stream, against its baseline."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ from monitors.windows import SECOND_US, Window, window_ending
 from storage.log_reader import LogReader
 from storage.monitor_records import Detector
 from storage.records import Alert, Baseline, Verdict
+
+log = logging.getLogger(__name__)
 
 ALERTS_US = 30 * 86_400 * SECOND_US
 """Time over which the alerts of a route are counted beside its budget."""
@@ -183,6 +186,9 @@ class MonitorRun:
                 found = self._look_at(route, now_us)
             except MonitorError as error:
                 waiting[route] = str(error)
+                # Once, not at every look: when comparing begins, and how to begin sooner.
+                if self._statistics.waiting.get(route) != waiting[route]:
+                    log.warning("%s", error)
                 continue
             verdicts += found.verdicts
             streams[route] = found.streams

@@ -12,6 +12,7 @@ from monitors.config import MonitorsConfig
 from monitors.errors import NoBaseline
 from monitors.references.choosing import ROLLING_KEPT, SETTLE_US, awaited, ensure
 from monitors.references.making import Period, make
+from monitors.schedule import MonitorRun
 from monitors.windows import Window
 from storage.records import Baseline
 from storage.repository import Repository
@@ -196,6 +197,20 @@ def test_a_report_can_tell_what_the_server_waits_for(repository: Repository) -> 
         for baseline in (None, {"previous": "1d"}):
             other = MonitorsConfig.model_validate({"baseline": baseline})
             assert awaited(log, other, "chat", now) is None
+
+
+def test_what_is_awaited_is_logged_once(
+    repository: Repository, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the first look, and again when the words change, not every five minutes."""
+    fill(repository, MONDAY, THREE_DAYS, 1200)
+    monitor = MonitorRun(repository, MonitorsConfig(), ["chat"], lambda _: None)
+    for look in range(3):
+        assert monitor.run_once(MONDAY + HOUR_US + look) == []
+    assert len(caplog.messages) == 1
+    assert "become its baseline at" in caplog.messages[0]
+    monitor.run_once(THREE_DAYS + SETTLE_US)
+    assert "automatic@1 is its baseline now" in caplog.messages[1]
 
 
 SOON = {"baseline": {"automatic": {"after": "1h", "rows": 50}}}
