@@ -104,10 +104,7 @@ class PagerDutyConfig(Frozen):
 
 
 class AppriseConfig(Frozen):
-    """Any service that the library Apprise knows; needs the extra `notify`.
-
-    Its addresses are not checked: what an Apprise URL leads to is known to the library alone.
-    """
+    """Any service that the library Apprise knows; needs the extra `notify`; not checked where to."""
 
     url: SecretStr | None = None  # such as `mailto://...`; tokens stand in it
     url_file: str | None = None  # instead of `url`: a file that holds it, read at each try
@@ -133,7 +130,7 @@ class ChannelConfig(Frozen):
     min_severity: Literal["warning", "critical"] = "warning"  # critical: lesser alerts are not told
     kinds: tuple[str, ...] = ()  # such as [drift, slo]; empty: all
     group_wait: Wait | None = (
-        None  # what comes within it is one message; 5s for slack and apprise, else none
+        None  # such as `1m`: what comes in it is one message; `5s` for slack, apprise
     )
 
     @property
