@@ -115,9 +115,11 @@ def _fill(
         files = [f for f in files if not f.day or days[0] <= f.day <= days[1]]
         if table.kind in ("facts", "rollup"):
             _show(root, table, folder, files)
-        elif files:
-            source = read_files(folder, files, "union_by_name = true")
-            root.execute(f'INSERT INTO "{table.name}" BY NAME SELECT * FROM {source}')  # noqa: S608 (our names)
+        else:
+            # One by one: what files of an older schema do not have is the column's default.
+            for file in files:
+                source = read_files(folder, [file])
+                root.execute(f'INSERT INTO "{table.name}" BY NAME SELECT * FROM {source}')  # noqa: S608 (our names)
     make_views(root)
     root.commit()
 

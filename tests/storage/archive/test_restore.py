@@ -2,15 +2,19 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.log_archive import ArchivedLog
 from support.log_records import NOW, SECOND, SegmentWriter, begin_of, end_of, id_of
 
+from storage.archive.catalog import STATE_CATALOG, checksum_of, load_catalog, save_catalog
+from storage.archive.offline import open_offline
 from storage.archive.restore import fill_state
 from storage.database import FILE_NAME
 from storage.errors import DatabaseCorrupt
 from storage.frames import FrameKind
 from storage.records import Alert, Baseline, Delivery, Feedback, Verdict
+from storage.repository import Repository
 from storage.times import DAY_US
 
 CELLS: dict[str, object] = {"latency_s": {"edges": [0.1, 0.4, 0.6]}}
@@ -72,6 +76,34 @@ def test_a_lost_file_comes_back_as_it_was(log: ArchivedLog) -> None:
     spool.write(FrameKind.END, end_of(60))
     log.drain()
     assert log.rows("SELECT count(*) FROM predictions") == [(54,)]
+
+
+def test_verdicts_of_an_older_file_have_defaults(log: ArchivedLog) -> None:
+    """A file that lacks a column, beside one that has it, comes back with the column's default."""
+    write_state(log)
+    (verdict,) = log.repository.verdicts_between(0, 2 * NOW)
+    later = msgspec.structs.replace(verdict, id="v2", at=NOW + DAY_US, segment="variant=a")
+    log.repository.save_verdicts([later])
+    spool = SegmentWriter(log.spool)
+    spool.ends([1])
+    log.drain()
+    log.archive.archive_now()
+    log.archive.save_state()
+    folder = log.data_dir / "archive"
+    catalog = load_catalog(folder / STATE_CATALOG)
+    assert catalog is not None
+    old = catalog.of("verdicts")[0]
+    path = folder / old.name
+    log.rows(f"COPY (FROM verdicts SELECT * EXCLUDE segment LIMIT 1) TO '{path}' (FORMAT parquet)")
+    new = msgspec.structs.replace(old, bytes=path.stat().st_size, checksum=checksum_of(path))
+    files = tuple(new if file == old else file for file in catalog.files)
+    save_catalog(folder / STATE_CATALOG, msgspec.structs.replace(catalog, files=files))
+    offline = open_offline(log.data_dir)
+    shown = Repository(offline.database).verdicts_between(0, 2 * NOW)
+    offline.database.close()
+    log.lose_the_file()
+    found = log.repository.verdicts_between(0, 2 * NOW)
+    assert found == shown == [verdict, later]
 
 
 def test_the_segments_have_the_rest(log: ArchivedLog) -> None:
