@@ -104,7 +104,7 @@ class PagerDutyConfig(Frozen):
 
 
 class AppriseConfig(Frozen):
-    """Any service that the library Apprise knows; needs the extra `notify`; not checked where to."""
+    """Any service that the library Apprise knows: needs the extra `notify`, checks no address."""
 
     url: SecretStr | None = None  # such as `mailto://...`; tokens stand in it
     url_file: str | None = None  # instead of `url`: a file that holds it, read at each try
