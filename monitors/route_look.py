@@ -233,16 +233,16 @@ class RouteLook:
         Of evidence alone it begins at the estimated onset; of an open episode it is as long as
         the drift took to be found, so that what ends it was looked at as closely.
         """
-        memory, now_us = self._memory(key), self._look.at
-        if memory.open:
-            length_us = memory.opened_at - memory.onset_at
-        elif stream is not None and stream.alarm is not None:
-            length_us = now_us - stream.alarm.onset_at
-        else:
+        memory, own = self._memory(key), self._look.window
+        length_us = memory.opened_at - memory.onset_at
+        if not memory.open:
+            if stream is None or stream.alarm is None:
+                return None
+            length_us = own.to_us - stream.alarm.onset_at
+        elif length_us < own.to_us - own.from_us:
             return None
-        length_us = min(length_us, MOST_US)
-        own = self._look.window
-        return None if length_us <= own.to_us - own.from_us else Window(now_us - length_us, now_us)
+        window = Window(own.to_us - min(length_us, MOST_US), own.to_us)
+        return None if window == own else window
 
     def _windows_of(self, window: Window) -> RowWindows | CountedWindows:
         if window not in self._windows:

@@ -16,7 +16,7 @@ What a look must remember of the looks before stands in its verdict's `details` 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from monitors.drift import Comparison, TooFew, likely_cause
@@ -84,7 +84,8 @@ class StreamView:
     effect : Comparison, TooFew or None
         Over `window`; None where that is the look's own.
     window : Window or None
-        From the estimated onset on; of an open episode as long as it took to find it.
+        From the estimated onset on; of an open episode as long as it took to find it, but not
+        shorter than the look's own.
     """
 
     evidence: Evidence
@@ -214,18 +215,24 @@ class _Decided:
 
 
 def _decide(found: Found, levels: Levels, look: Look, stream: StreamView | None) -> _Decided:
-    by_window = isinstance(found, Comparison) and has_evidence(found)
-    severity = severity_of(found, levels) if isinstance(found, Comparison) else "none"
-    own = _Decided(found, look.window, "window" if by_window else "", severity)
+    own = _seen(found, look.window, levels)
+    if isinstance(found, Comparison) and has_evidence(found):
+        own = replace(own, source="window")
     if own.drifted or stream is None:
         return own
-    shown, window = stream.effect, stream.window
-    if shown is None or window is None or isinstance(shown, TooFew):
-        if stream.evidence.alarm is None or stream.effect is not None:
-            return own
-        shown, window = found, look.window
-    severity = severity_of(shown, levels) if isinstance(shown, Comparison) else "none"
-    return _Decided(shown, window, "detector" if stream.evidence.alarm else own.source, severity)
+    alarmed = stream.evidence.alarm is not None
+    seen = [own]
+    if stream.window is not None and isinstance(stream.effect, Comparison):
+        seen.insert(0, _seen(stream.effect, stream.window, levels))
+    if alarmed:
+        seen = [replace(one, source="detector") for one in seen]
+    # The onset is an estimate: what the look's own window shows counts as well.
+    return next((one for one in seen if one.drifted), replace(seen[0], source=seen[-1].source))
+
+
+def _seen(found: Found, window: Window, levels: Levels) -> _Decided:
+    severity = severity_of(found, levels) if isinstance(found, Comparison) else "none"
+    return _Decided(found, window, "", severity)
 
 
 def judge(
