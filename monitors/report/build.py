@@ -13,6 +13,7 @@ from monitors.report.drift_part import DriftLook, RouteDrift, look_at_route
 from monitors.report.history import (
     checks_of,
     in_force,
+    is_about,
     onsets_of,
     reported,
     rollouts_of,
@@ -108,7 +109,7 @@ def build_report(
         traffic=reads.traffic,
         upstreams=reads.upstreams,
         drift=_drift(reads),
-        alerts=tuple(reported(a) for a in alerts if query.route in {None, a.route}),
+        alerts=tuple(reported(a) for a in alerts if is_about(a, query.route)),
         data_quality=_data_quality(reads),
         notes=notes_of(query, reads),
         exact=reads.exact,

@@ -14,6 +14,8 @@ _SMALL = 380
 _DAY_S = 86_400.0
 _TICKS = 6
 _MARGIN = 52.0
+MOST_DISTANCES = 30
+"""Features whose distance is drawn; the table has all."""
 _LEVELS = (0.02, 0.1, 0.25, 1.0, 4.0, 16.0)
 
 
@@ -143,8 +145,10 @@ def spark(name: str, route: str, steps: Sequence[Step], axis: Axis) -> str:
 
 
 def distance_chart(drift: Sequence[Finding]) -> Chart:
-    """Draw the PSI of every feature with its interval and the evidence's threshold."""
-    shown = [f for f in drift if f.value is not None and f.low is not None and f.high is not None]
+    """Draw the PSI of features with its interval and the evidence's threshold, largest first."""
+    told = [f for f in drift if f.value is not None and f.low is not None and f.high is not None]
+    told.sort(key=lambda f: (f.verdict != "drift", -(f.value or 0.0)))
+    shown = told[:MOST_DISTANCES]
     most = max((f.high or 0.0 for f in shown), default=0.0)
     left, tall = 310.0, 24
     across = svg.Scale(0.0, max(0.3, most), left, _WIDE - 14.0, math.sqrt)
@@ -157,9 +161,10 @@ def distance_chart(drift: Sequence[Finding]) -> Chart:
     several = len({f.route for f in shown}) > 1
     for place, one in enumerate(shown):
         marks += _distance(one, across, 28.0 + tall * place, several=several)
-    drifted = [f.feature for f in shown if f.verdict == "drift"]
-    about = f"{len(drifted)} of {len(shown)} features drifted"
+    drifted = [f.feature for f in told if f.verdict == "drift"]
+    about = f"{len(drifted)} of {len(told)} features drifted"
     about += f": {', '.join(drifted)}." if drifted else "."
+    number = f"the {len(shown)} features that moved most" if len(shown) < len(told) else "features"
     rows = [
         (
             *(f.route, f.segment or "all", f.feature, words.verdict(f.verdict, f.severity)),
@@ -170,7 +175,7 @@ def distance_chart(drift: Sequence[Finding]) -> Chart:
         for f in shown
     ]
     return Chart(
-        caption="Distance (PSI) of every feature from its baseline, on a square-root scale",
+        caption=f"Distance (PSI) of {number} from the baseline, on a square-root scale",
         image=svg.figure("psi-chart", "PSI by feature", about, (_WIDE, height), marks),
         legend=(
             *(("bad", "drift"), ("before", "no drift")),

@@ -120,7 +120,7 @@ def _findings(
     compared: Sequence[_Seen],
 ) -> tuple[Finding, ...]:
     found = [seen.found for seen in compared if isinstance(seen.found, Comparison)]
-    shared = share_level(found, references)
+    shared = share_level(found)
     findings = []
     for seen in compared:
         one, adjusted = seen.found, None

@@ -2,39 +2,32 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from monitors.baselines import Reference
 from monitors.drift import Comparison
-from stats.ks_p import ks_p_value
-from stats.psi import psi_p_value, psi_threshold
+from stats.corrections import holm
+from stats.psi import psi_threshold
 
 FAMILY_LEVEL = 0.01
 """Chance that a report finds evidence in any feature of a route though none drifted."""
 
 
-def share_level(
-    found: Sequence[Comparison], references: Mapping[str, Reference]
-) -> dict[str, tuple[Comparison, float]]:
+def share_level(found: Sequence[Comparison]) -> dict[str, tuple[Comparison, float]]:
     """Return each comparison at the level that Holm leaves to it, with its adjusted p-value.
-
-    Rows that depend on each other count as fewer: evidence is read as if there were as many as
-    the baseline's dispersion leaves.
 
     References
     ----------
     S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
     Statistics 6 (1979) 65-70.
     """
+    adjusted = holm([_p_value(one) for one in found]).tolist()
+    ordered = sorted(zip(found, adjusted, strict=True), key=lambda pair: _p_value(pair[0]))
+    rejected = sum(1 for value in adjusted if value <= FAMILY_LEVEL)
     shared: dict[str, tuple[Comparison, float]] = {}
-    adjusted, alpha = 0.0, 0.0
-    ordered = sorted((_with_fewer_rows(one, references) for one in found), key=_p_value)
-    for rank, one in enumerate(ordered):
-        left = len(ordered) - rank
-        adjusted = max(adjusted, min(1.0, _p_value(one) * left))
-        # Behind the first feature without evidence nothing has any.
-        alpha = FAMILY_LEVEL / left if adjusted <= FAMILY_LEVEL or not rank else alpha
-        shared[one.feature] = _at_level(one, references, alpha), adjusted
+    for rank, (one, value) in enumerate(ordered):
+        # Behind the first feature without evidence no level grows.
+        alpha = FAMILY_LEVEL / (len(ordered) - min(rank, rejected))
+        shared[one.feature] = _at_level(one, alpha), value
     return shared
 
 
@@ -44,23 +37,10 @@ def _p_value(found: Comparison) -> float:
     return min(1.0, 2.0 * min(found.likelihood_p, found.ks_p))
 
 
-def _with_fewer_rows(found: Comparison, references: Mapping[str, Reference]) -> Comparison:
-    times = references[found.feature].dispersion
-    if times <= 1.0 or not math.isfinite(found.threshold):
-        return found
-    psi, distance = found.psi, found.ks
-    chance = psi_p_value(found.likelihood / times, psi.cells, psi.n_reference, psi.n_current)
-    ks_p = found.ks_p
-    if distance is not None and ks_p is not None:
-        rows = (max(1, round(n / times)) for n in (distance.n_reference, distance.n_current))
-        ks_p = ks_p_value(distance.value, *rows)
-    return dataclasses.replace(found, likelihood_p=chance, ks_p=ks_p)
-
-
-def _at_level(found: Comparison, references: Mapping[str, Reference], alpha: float) -> Comparison:
+def _at_level(found: Comparison, alpha: float) -> Comparison:
     moved = dataclasses.replace(found, alpha=alpha)
     if not math.isfinite(found.threshold):
         return moved
     psi = found.psi
     level = psi_threshold(moved.alpha_cells, psi.cells, psi.n_reference, psi.n_current)
-    return dataclasses.replace(moved, threshold=level * references[found.feature].dispersion)
+    return dataclasses.replace(moved, threshold=level * found.dispersion)

@@ -1,8 +1,9 @@
 """What monitors, rollouts and time left in the log, as parts of a report."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-
-import numpy as np
+from contextlib import suppress
+from datetime import datetime
 
 from monitors.report.model import Finding, ReportedAlert
 from monitors.report.parts import (
@@ -13,7 +14,7 @@ from monitors.report.parts import (
     Step,
     Timeline,
 )
-from monitors.windows import SECOND_US, Window
+from monitors.windows import SECOND_US, Window, to_us
 from stats.buckets import Sketch
 from storage.log import TimelineRow
 from storage.monitor_reads import RolloutEvent
@@ -95,11 +96,14 @@ def onsets_of(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], int]:
 
 
 def measurements_of(details: Mapping[str, object]) -> dict[str, float]:
-    """Return the finite numbers among a verdict's details."""
+    """Return the finite numbers among a verdict's details; times are none."""
     return {
         name: float(value)
         for name, value in details.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and not name.endswith("_at")
     }
 
 
@@ -120,8 +124,24 @@ def reported(alert: Alert) -> ReportedAlert:
         opened_at=alert.opened_at,
         resolved_at=alert.resolved_at,
         summary=alert.summary,
-        onset_at=_time(alert.data, "onset_at"),
+        onset_at=min(_onsets(alert.data), default=None),
     )
+
+
+def _onsets(data: Mapping[str, object]) -> Iterator[int]:
+    """Yield when the features of an alert began to drift."""
+    features = data.get("features")
+    for feature in features if isinstance(features, list) else ():
+        onset = feature.get("onset_at") if isinstance(feature, dict) else None
+        with suppress(ValueError):
+            yield to_us(datetime.fromisoformat(str(onset)))
+
+
+def is_about(alert: Alert, route: str | None) -> bool:
+    """Say whether an alert is about a route; those of several routes list them."""
+    routes = alert.data.get("routes")
+    named = isinstance(routes, list) and route in routes
+    return route is None or alert.route == route or named
 
 
 def in_force(baseline: Baseline) -> BaselineInForce:
@@ -175,4 +195,4 @@ def _cause(verdict: Verdict) -> str:
 
 def _time(details: Mapping[str, object], name: str) -> int | None:
     value = details.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and value > 0 else None

@@ -57,8 +57,10 @@ def chance(value: float | None) -> str:
 
 
 def psi(value: float | None) -> str:
-    """Return a distance with three decimals."""
-    return UNKNOWN if value is None else f"{value:.3f}"
+    """Return a distance with three decimals, small ones with four."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.4f}" if 0.0 < value < 0.0095 else f"{value:.3f}"
 
 
 def span(low: str, high: str) -> str:

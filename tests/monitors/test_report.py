@@ -257,13 +257,23 @@ def test_alerts_of_the_interval_are_listed(tmp_path: Path) -> None:
     old = Alert(
         "a", "drift.opened", "chat", "drift", "resolved", "warning", 0, 0, START - 1, "", {}
     )
+    began: dict[str, object] = {
+        "features": [{"onset_at": "2023-11-14T21:00:00Z"}, {"feature": "refusal"}]
+    }
     now = Alert(
-        "b", "drift.opened", "chat", "drift", "open", "critical", START, START, None, "s", {}
+        "b", "drift.opened", "chat", "drift", "open", "critical", START, START, None, "s", began
     )
+    routes: dict[str, object] = {"routes": ["chat", "mail"]}
+    both = Alert("c", "drift.opened", "*", "drift", "open", "warning", 0, 0, None, "s", routes)
     with opened(tmp_path) as database:
-        Repository(database).save_alerts([old, now])
-        report = build(database, ReportQuery(HOURS))
-    assert [(a.id, a.state, a.severity) for a in report.alerts] == [("b", "open", "critical")]
+        Repository(database).save_alerts([old, now, both])
+        report = build(database, ReportQuery(HOURS, route="chat"))
+        other = build(database, ReportQuery(HOURS, route="other"))
+    assert [(a.id, a.state, a.severity, a.onset_at) for a in report.alerts] == [
+        ("b", "open", "critical", START - HOUR),
+        ("c", "open", "warning", None),
+    ]
+    assert other.alerts == ()
 
 
 def test_json_is_read_back(tmp_path: Path) -> None:
