@@ -14,7 +14,7 @@ from monitors.endings import ended, has_ended
 from monitors.errors import MonitorError
 from monitors.memory import is_held
 from monitors.options import MonitorOptions
-from monitors.references.choosing import ensure
+from monitors.references.choosing import ensure, whole
 from monitors.references.making import Period, make
 from monitors.route_look import Looked, Prepared, RouteLook, look_of
 from monitors.shock import marked
@@ -39,8 +39,12 @@ class Store(Protocol):
         """Lend reads that all see the log as it is now."""
         ...
 
-    def load_baselines(self, route: str) -> Sequence[Baseline]:
-        """Return every version of every baseline of a route."""
+    def baseline_heads(self, route: str) -> Sequence[Baseline]:
+        """Return every version of every baseline of a route, without cells."""
+        ...
+
+    def load_baseline(self, route: str, name: str, version: int) -> Baseline | None:
+        """Return one version of a baseline, or None."""
         ...
 
     def add_baseline(self, baseline: Baseline) -> Baseline:
@@ -289,7 +293,8 @@ class MonitorRun:
         # Once dropped, a baseline's name and version may be taken by another one.
         origin, known = (label(chosen), chosen.created_at), self._prepared.get(route)
         if known is None or known.origin != origin:
-            known = Prepared.of(origin, read_references(chosen), self._signals, self._config)
+            references = read_references(whole(self._store, chosen))
+            known = Prepared.of(origin, references, self._signals, self._config)
             self._prepared[route] = known
         return known
 

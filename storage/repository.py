@@ -27,7 +27,15 @@ from storage.new_rows import Among, NewRows
 from storage.reader import Column, Record, Scope, Window
 from storage.records import Alert, Baseline, Delivery, Verdict
 from storage.rollups.cells import note_baselines
-from storage.state_rows import ALERTS, BASELINES, DELIVERIES, DETECTORS, SILENCES, VERDICTS
+from storage.state_rows import (
+    ALERTS,
+    BASELINE_HEADS,
+    BASELINES,
+    DELIVERIES,
+    DETECTORS,
+    SILENCES,
+    VERDICTS,
+)
 from storage.times import to_timestamp
 from storage.watermarks import Watermark, load_watermarks
 from storage.writer import Batch, append_batch
@@ -260,6 +268,25 @@ class Repository:
                 "WHERE $1 IS NULL OR route = $1 ORDER BY created_at, route, name, version",
                 [route],
             )
+
+    def baseline_heads(self, route: str | None = None) -> list[Baseline]:
+        """Return what `load_baselines` does, with empty `cells`, which are most of the bytes."""
+        with self.reading() as connection:
+            return BASELINE_HEADS.select(
+                connection,
+                "WHERE $1 IS NULL OR route = $1 ORDER BY created_at, route, name, version",
+                [route],
+            )
+
+    def load_baseline(self, route: str, name: str, version: int) -> Baseline | None:
+        """Return one version of a baseline, or None."""
+        with self.reading() as connection:
+            found = BASELINES.select(
+                connection,
+                "WHERE route = ? AND name = ? AND version = ?",
+                [route, name, version],
+            )
+        return found[0] if found else None
 
     def drop_baseline(self, route: str, name: str, *, before_version: int | None = None) -> int:
         """Remove all versions of a baseline, or the older ones; return how many there were."""

@@ -98,6 +98,13 @@ BASELINES = StateTable(
     times=("created_at", "window_from", "window_to"),
     documents=("cells", "source"),
 )
+BASELINE_HEADS = StateTable(
+    "(SELECT * REPLACE ('{}' AS cells) FROM baselines)",
+    Baseline,
+    times=("created_at", "window_from", "window_to"),
+    documents=("cells", "source"),
+)
+"""Baselines without their cells, which are most of their bytes; for reading alone."""
 ALERTS = StateTable(
     "alerts", Alert, times=("opened_at", "updated_at", "resolved_at"), documents=("data",)
 )

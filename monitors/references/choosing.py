@@ -36,7 +36,8 @@ def ensure(
 ) -> Baseline:
     """Return the baseline of a route; make what the configuration promises and is due.
 
-    The one that was created last holds, whoever made it. Whatever is made here is logged.
+    The one that was created last holds, whoever made it; whatever is made here is logged. It may
+    come without its cells, which `whole` reads: looks need them once.
 
     Parameters
     ----------
@@ -51,9 +52,25 @@ def ensure(
     BaselineInvalid
         The configured period holds too few rows, and there is no other baseline.
     """
-    existing = store.load_baselines(route)
+    existing = store.baseline_heads(route)
     making = _Making(store, config, route, now_us)
     return making.rolled(making.chosen(existing), calm=calm)
+
+
+def whole(store: Store, baseline: Baseline) -> Baseline:
+    """Return a baseline with its cells.
+
+    Raises
+    ------
+    NoBaseline
+        It was dropped meanwhile.
+    """
+    if baseline.cells:
+        return baseline
+    found = store.load_baseline(baseline.route, baseline.name, baseline.version)
+    if found is None:
+        raise NoBaseline(f"baseline `{label(baseline)}` of route `{baseline.route}` was dropped")
+    return found
 
 
 def awaited(log: LogReader, config: MonitorOptions, route: str, now_us: int) -> str | None:

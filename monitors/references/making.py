@@ -36,8 +36,12 @@ class Store(Protocol):
         """Lend reads that all see the log as it is now."""
         ...
 
-    def load_baselines(self, route: str) -> Sequence[Baseline]:
-        """Return every version of every baseline of a route."""
+    def baseline_heads(self, route: str) -> Sequence[Baseline]:
+        """Return every version of every baseline of a route, without cells."""
+        ...
+
+    def load_baseline(self, route: str, name: str, version: int) -> Baseline | None:
+        """Return one version of a baseline, or None."""
         ...
 
     def add_baseline(self, baseline: Baseline) -> Baseline:

@@ -10,7 +10,7 @@ from support.reference_log import DAY_US, HOUR_US, MONDAY, Rows, spread
 from monitors.baselines import label
 from monitors.config import MonitorsConfig
 from monitors.errors import NoBaseline
-from monitors.references.choosing import ROLLING_KEPT, SETTLE_US, awaited, ensure
+from monitors.references.choosing import ROLLING_KEPT, SETTLE_US, awaited, ensure, whole
 from monitors.references.making import Period, make
 from monitors.schedule import MonitorRun
 from monitors.windows import Window
@@ -33,7 +33,7 @@ def chosen(
 ) -> Baseline:
     """Return the baseline of `chat` under `monitors.baseline`."""
     config = MonitorsConfig.model_validate({} if baseline == "default" else {"baseline": baseline})
-    return ensure(repository, config, "chat", now_us, calm=calm)
+    return whole(repository, ensure(repository, config, "chat", now_us, calm=calm))
 
 
 def waiting(repository: Repository, now_us: int, baseline: Any = "default") -> str:
