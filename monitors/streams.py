@@ -16,7 +16,7 @@ import numpy as np
 
 from monitors.baselines import Column, Reference, numbers
 from monitors.evidence import Alarm
-from monitors.references.stored import hour_of_week
+from monitors.references.stored import HOUR_US, hour_of_week
 from monitors.windows import SECOND_US
 from stats.arrays import CountArray
 from stats.categories import Cells
@@ -48,10 +48,18 @@ class Source:
     counts: CountArray
     dispersion: float = 1.0
     hours: CountArray | None = None
+    singles: int | None = None
 
     def begin(self) -> "Stream":
         """Return the stream as it is after the baseline, before any row."""
-        return Stream(begin(self.cells, self.counts, dispersion=self.dispersion, hours=self.hours))
+        state = begin(
+            self.cells,
+            self.counts,
+            dispersion=self.dispersion,
+            singles=self.singles,
+            hours=self.hours,
+        )
+        return Stream(state)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,12 +102,14 @@ class Counted(NamedTuple):
         The newest batch of the log.
     at : int
         About when the first of the rows started, microseconds since the epoch; 0 without rows.
-    counts : mapping of StreamKey to ndarray of int64, shape (cells,)
+    counts : mapping of StreamKey to mapping of int to ndarray of int64, shape (cells,)
+        Rows by cell, apart by the hour they started in (its start) for streams that know hours of
+        the week; together, as hour 0, for the others.
     """
 
     batch: int
     at: int
-    counts: Mapping[StreamKey, CountArray]
+    counts: Mapping[StreamKey, Mapping[int, CountArray]]
 
 
 class _Body(msgspec.Struct, frozen=True):
@@ -129,7 +139,11 @@ def sources_of(
         for segment in _segments(reference, keys):
             counts = reference.segments[segment]
             if int(counts.sum()) >= least_rows:
-                found[segment, feature] = Source(reference.cells, counts, reference.dispersion)
+                share = int(counts.sum()) / reference.rows
+                singles = None if reference.singles is None else round(reference.singles * share)
+                found[segment, feature] = Source(
+                    reference.cells, counts, reference.dispersion, singles=singles
+                )
     return found
 
 
@@ -139,7 +153,7 @@ def _whole(reference: Reference) -> Source:
         fine = detector_cells(cells, reference.sample)
         counts = reference_counts(fine, cells, reference.counts, reference.sample)
         return Source(fine, counts, reference.dispersion)
-    return Source(cells, reference.counts, reference.dispersion, hours)
+    return Source(cells, reference.counts, reference.dispersion, hours, reference.singles)
 
 
 def _segments(reference: Reference, keys: Sequence[str]) -> Iterator[str]:
@@ -162,15 +176,16 @@ def count_new(
     """Count the rows of the batches behind `after`, each stream over its own cells."""
     features = sorted({feature for _, feature in sources})
     keys = sorted({segment.partition("=")[0] for segment, _ in sources if segment})
-    counts: dict[StreamKey, CountArray] = {}
+    counts: dict[StreamKey, dict[int, CountArray]] = {}
     starts: list[CountArray] = []
     batch = after
     for found in _read(log, route, (features, keys), after):
         batch = found.batch
         starts.append(found.requests.started_at)
         for rows in (found.requests, found.inputs):
-            for key, new in _count(rows, sources).items():
-                counts[key] = counts[key] + new if key in counts else new
+            for key, hour, new in _count(rows, sources):
+                known = counts.setdefault(key, {})
+                known[hour] = known[hour] + new if hour in known else new
     started = np.concatenate(starts)
     at = int(np.quantile(started, _EARLY, method="lower")) if started.size else 0
     return Counted(batch, at, counts)
@@ -186,22 +201,35 @@ def _read(
         more, after = found.more, found.batch
 
 
-def _count(rows: Rows, sources: Mapping[StreamKey, Source]) -> dict[StreamKey, CountArray]:
+def _count(
+    rows: Rows, sources: Mapping[StreamKey, Source]
+) -> Iterator[tuple[StreamKey, int, CountArray]]:
     if not rows.started_at.size:
-        return {}
+        return
     members = _members(rows, {segment for segment, _ in sources if segment})
-    found: dict[StreamKey, CountArray] = {}
-    for (segment, feature), source in sources.items():
-        column = rows.columns.get(feature)
-        chosen = members.get(segment) if segment else None
-        if column is None or (segment and chosen is None):
+    for key, source in sources.items():
+        column = rows.columns.get(key[1])
+        places = members.get(key[0]) if key[0] else None
+        if column is None or (key[0] and places is None):
             continue
-        if chosen is not None:
-            column = (
-                column[chosen] if isinstance(column, np.ndarray) else [column[i] for i in chosen]
-            )
-        found[segment, feature] = _over(source.cells, column)
-    return found
+        if source.hours is None:
+            yield key, 0, _over(source.cells, _chosen(column, places))
+            continue
+        for hour, within in _by_hour(rows, places):
+            yield key, hour, _over(source.cells, _chosen(column, within))
+
+
+def _chosen(column: Column, places: CountArray | None) -> Column:
+    if places is None:
+        return column
+    return column[places] if isinstance(column, np.ndarray) else [column[i] for i in places]
+
+
+def _by_hour(rows: Rows, places: CountArray | None) -> Iterator[tuple[int, CountArray]]:
+    chosen = np.arange(rows.started_at.size) if places is None else places
+    hours = rows.started_at[chosen] // HOUR_US
+    for hour in np.unique(hours).tolist():
+        yield hour * HOUR_US, chosen[hours == hour]
 
 
 def _over(cells: Cells, column: Column) -> CountArray:
@@ -249,10 +277,11 @@ def feed(
         stream = before.streams.get(key)
         if stream is None:
             stream = source.begin()
-        counts = new.counts.get(key)
-        rests = stream.alarm is not None or key in resting
-        if counts is not None and counts.any() and not rests:
-            stream = _look(stream, source, counts, (alarm_at(key[0]), new.at, now_us))
+        for hour, counts in sorted(new.counts.get(key, {}).items()):
+            rests = stream.alarm is not None or key in resting
+            if counts.any() and not rests:
+                at = max(new.at, hour)
+                stream = _look(stream, source, counts, (alarm_at(key[0]), at, now_us))
         streams[key] = stream
     return RouteStreams(before.origin, new.batch, streams)
 

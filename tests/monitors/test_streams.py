@@ -11,13 +11,16 @@ from support.watched_traffic import HOUR_US, NOW, REFERENCE, STEP_US, Traffic, W
 from monitors.baselines import Reference, build_baseline, read_references
 from monitors.evidence import Budget
 from monitors.options import DEFAULTS
+from monitors.references.stored import hour_of_week
 from monitors.schedule import MonitorRun
 from monitors.streams import (
     Counted,
     RouteStreams,
     Source,
     StreamKey,
+    count_new,
     feed,
+    head_of,
     restored,
     sources_of,
     stored,
@@ -213,7 +216,9 @@ class Fed:
         """Show one look's rows."""
         words = self.rng.choice(["stop", "length"], len(latency), p=[0.9, 0.1]).tolist()
         rows = {"latency_s": latency, "finish_reason": words}
-        counts = {key: source.cells.count(rows[key[1]]) for key, source in self.sources.items()}
+        counts = {
+            key: {0: source.cells.count(rows[key[1]])} for key, source in self.sources.items()
+        }
         at = (self.streams.batch + 1) * STEP_US
         new = Counted(self.streams.batch + 1, at, counts)
         self.streams = feed(
@@ -266,6 +271,27 @@ def test_streams_are_restored_as_they_were_stored() -> None:
     assert other is not None
     assert (other.batch, other.streams) == (fed.streams.batch, {})
     assert restored(kept, ORIGIN, 8 * 86_400_000_000) is None
+
+
+def test_rows_of_an_hour_are_ranked_in_its_pool(database: Database, traffic: Traffic) -> None:
+    """After a stop a look takes rows of several hours, each to the detector's own."""
+    repository = Repository(database)
+    traffic.write(40, Window(NOW - 2 * HOUR_US, NOW))
+    whole = read_references(repository.load_baselines()[0])["error"]
+    hours = np.tile(whole.counts, (168, 1))
+    key = ("", "error")
+    sources = {key: Source(whole.cells, whole.counts, hours=hours)}
+    with repository.snapshot() as log:
+        new = count_new(log, "chat", head_of(log, "chat") - 1, sources)
+    assert {hour: int(found.sum()) for hour, found in new.counts[key].items()} == {
+        NOW - 2 * HOUR_US: 20,
+        NOW - HOUR_US: 20,
+    }
+    after = feed(RouteStreams(ORIGIN, 0, {}), sources, new, lambda _: 1e6, (NOW, ()))
+    grown = after.streams[key].state.pools.sum(axis=1) - whole.rows
+    assert sorted(np.flatnonzero(grown > 10).tolist()) == sorted(
+        hour_of_week(hour) for hour in new.counts[key]
+    )
 
 
 def test_latched_streams_rest() -> None:
