@@ -88,6 +88,15 @@ def _section(path: str, model: type[BaseModel], *, depth: int) -> list[str]:
 
 def _comments(model: type[BaseModel]) -> dict[str, str]:
     """Return what the comment at the end of each field's lines says."""
+    found: dict[str, str] = {}
+    # A section may take its fields from another one.
+    for part in reversed(model.__mro__):
+        if issubclass(part, BaseModel) and part is not BaseModel:
+            found |= _comments_in(part)
+    return found
+
+
+def _comments_in(model: type[BaseModel]) -> dict[str, str]:
     lines = inspect.getsource(model).splitlines()
     (parsed,) = ast.parse("\n".join(lines)).body
     assert isinstance(parsed, ast.ClassDef)

@@ -43,7 +43,7 @@ class Stretch(NamedTuple):
 
 
 class PastReader:
-    """Reads the stretches of a look; the old ones, an hour long on their grid, once an hour.
+    """Reads the stretches of a look; the old ones whenever their grid moves on, every 5 minutes.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class PastReader:
     def read(self, log: LogReader, at_us: int) -> list[Stretch]:
         """Return the stretches of all windows that end at a time, the youngest first."""
         found = [self._stretch(log, window) for window in stretches(at_us)]
-        self._kept = {one.window: one for one in found if _is_old(one.window)}
+        self._kept = {one.window: one for one in found if _is_old(one.window, at_us)}
         return found
 
     def _stretch(self, log: LogReader, window: Window) -> Stretch:
@@ -152,5 +152,6 @@ def _slow(row: ValueCounts, most_s: float) -> Tally:
     return Tally(int(row.counts.sum()), slow)
 
 
-def _is_old(window: Window) -> bool:
-    return window.from_us % _HOUR_US == 0 and window.to_us % _HOUR_US == 0
+def _is_old(window: Window, at_us: int) -> bool:
+    """Say whether a stretch comes again, and what started in it has ended long ago."""
+    return window.to_us % _SLOT_US == 0 and window.to_us <= at_us - _HOUR_US
