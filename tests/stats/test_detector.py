@@ -260,3 +260,20 @@ def test_impossible_dispersion_is_refused(dispersion: float) -> None:
     cells = CategoryCells.from_reference(["a"])
     with pytest.raises(InvalidInput, match="dispersion"):
         begin(cells, [1, 0, 0, 0], dispersion=dispersion)
+
+
+@pytest.mark.parametrize("singles", [None, 0, 10**6])
+def test_pools_and_looks_of_any_size_have_finite_evidence(singles: int | None) -> None:
+    """One row or thousands, in the pool or in the look: no warning, no overflow."""
+    generator = np.random.default_rng(20)
+    for m in (1, 30):
+        names = [str(name) for name in generator.integers(0, 40, m)]
+        cells = CategoryCells.from_reference(names)
+        state = begin(cells, cells.count(names), singles=singles)
+        line = NumericCells.from_reference(generator.normal(size=m + 2), bins=2)
+        numbers = begin(line, line.count([0.0] * m))
+        for n in (1, 3_000, 1):
+            seen = look(state, cells.count([*names[:n], "x", None]), alarm_at=1e300, at=n)
+            ranked = look(numbers, line.count(np.full(n, 99.0)), alarm_at=1e300, at=n)
+            state, numbers = seen.state, ranked.state
+            assert np.isfinite([seen.log_evidence, ranked.log_evidence]).all()
