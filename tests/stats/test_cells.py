@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stats.arrays import as_values
 from stats.cells import NumericCells
 from stats.ecdf import Ecdf
 from stats.errors import InvalidInput, NotEnoughSamples
@@ -107,8 +108,9 @@ def test_damaged_stored_form_is_refused(damage: dict[str, object]) -> None:
 def test_sorted_rows_are_counted_alike(values: list[float]) -> None:
     """Of a sample, with what it leaves out, as of its rows, edges included."""
     cells = NumericCells.from_reference([0.0, 1.0, 1.0, 2.0, 5.0, *range(20)])
-    rows = [*values, 1.0, np.inf, np.nan, np.nan]
-    found = cells.count_sample(Ecdf.of(rows), invalid=int(np.isinf(rows).sum()), missing=2)
+    rows = as_values([*values, 1.0, np.inf, np.nan])
+    lost = {"invalid": int(np.isinf(rows).sum()), "missing": int(np.isnan(rows).sum())}
+    found = cells.count_sample(Ecdf.of(rows), **lost)
     np.testing.assert_array_equal(found, cells.count(rows))
 
 
