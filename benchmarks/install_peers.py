@@ -20,8 +20,9 @@ PYTHON = {
     "tensorzero": "tensorzero==2026.6.0",
     "litellm": "litellm[proxy]==1.106.2",
     "profiler": "py-spy==0.4.3",
+    "evidently": "evidently==0.7.23 pandas<3 pyarrow==26.0.1",
 }
-"""An environment each."""
+"""An environment each; requirements have spaces between them."""
 
 LIBRARIES = ("aiohttp==3.14.5", "pyarrow==26.0.1", "pyreqwest==0.15.1")
 """For `protocols.py` and `storage_bench.py`: a folder on the path of their interpreter."""
@@ -41,7 +42,7 @@ def commands(name: str) -> list[list[str]]:
         install = [uv, "pip", "install", "--quiet", "--python", sys.executable]
         return [[*install, "--target", str(folder), *LIBRARIES]]
     install = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python")]
-    return [[uv, "venv", "--quiet", "--clear", str(folder)], [*install, PYTHON[name]]]
+    return [[uv, "venv", "--quiet", "--clear", str(folder)], [*install, *PYTHON[name].split()]]
 
 
 def install(name: str) -> bool:
