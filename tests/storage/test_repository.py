@@ -67,6 +67,18 @@ def test_the_latest_verdict_of_each_feature(repository: Repository) -> None:
     assert len(repository.latest_verdicts()) == 3
 
 
+def test_a_new_baseline_is_numbered_where_it_is_written(repository: Repository) -> None:
+    """No two of a name share a version; heads tell them apart without their cells."""
+    made = [repository.add_baseline(BASELINE) for _ in range(3)]
+    assert [one.version for one in made] == [1, 2, 3]
+    assert made[2] == repository.load_baseline("chat", "week", 3)
+    heads = repository.baseline_heads("chat")
+    assert heads == [msgspec.structs.replace(one, cells={}) for one in made]
+    assert repository.drop_baseline("chat", "week", before_version=3) == 2
+    assert repository.load_baselines("chat") == made[2:]
+    assert repository.load_baseline("chat", "week", 1) is None
+
+
 def test_baselines_keep_every_version(repository: Repository) -> None:
     """A new version stands beside the old one until the name is dropped."""
     second = msgspec.structs.replace(BASELINE, version=2, created_at=NOW + 1)
