@@ -9,6 +9,7 @@ import msgspec
 from monitors.asked import ROWS_TO_READ, ReportQuery
 from monitors.counted import CountedWindows, Features, RowWindows
 from monitors.options import MonitorOptions
+from monitors.references.choosing import awaited
 from monitors.report.drift_part import DriftLook, RouteDrift, look_at_route
 from monitors.report.history import (
     checks_of,
@@ -94,8 +95,12 @@ def build_report(
         The log cannot be read.
     """
     baselines = repository.load_baselines(query.route)
-    look = DriftLook(now_us, query.window, config, query.detail)
     with repository.snapshot() if log is None else nullcontext(log) as snapshot:
+
+        def promised(route: str) -> str | None:
+            return awaited(snapshot, config, route, now_us)
+
+        look = DriftLook(now_us, query.window, config, promised, query.detail)
         reads = _read(snapshot, query, look, baselines, rows_to_read)
     alerts = repository.alerts_between(query.window.from_us, query.window.to_us)
     return Report(

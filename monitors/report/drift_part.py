@@ -1,6 +1,6 @@
 """The drift part of a report: one fresh look over the whole interval, feature by feature."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from monitors.baselines import Column, Reference, choose_baseline, label, read_references
 from monitors.certainty import could_change
 from monitors.drift import Comparison, TooFew, compare
-from monitors.errors import MonitorError
+from monitors.errors import MonitorError, NoBaseline
 from monitors.observed import Window as Seen
 from monitors.observed import missing_of, rows_of
 from monitors.options import MonitorOptions
@@ -52,11 +52,20 @@ class RouteDrift(NamedTuple):
 
 
 class DriftLook(NamedTuple):
-    """What routes are looked at with; `detail` asks for histograms."""
+    """What routes are looked at with.
+
+    Attributes
+    ----------
+    awaited : callable
+        Says when a route's first days become its baseline; None where nobody promised that.
+    detail : bool
+        Make histograms.
+    """
 
     at: int
     window: Window
     config: MonitorOptions
+    awaited: Callable[[str], str | None]
     detail: bool = False
 
 
@@ -82,7 +91,8 @@ def look_at_route(
         notes += _overlap(chosen, look.window)
         windows.prepare(route, label(chosen), references)
     except MonitorError as error:
-        notes.append(f"no drift was computed: {error}")
+        promised = look.awaited(route) if isinstance(error, NoBaseline) else None
+        notes.append(f"no drift was computed: {promised or error}")
         chosen = None
     compared: list[_Seen] = []
     missing: list[MissingShare] = []
