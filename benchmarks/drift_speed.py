@@ -76,7 +76,8 @@ def write(rows: int) -> tuple[Path, Path]:
             continue
         columns = ", ".join(f"{draw(name, shift)} AS {name}" for name in (*NUMBERS, *CATEGORIES))
         with duckdb.connect() as connection:
-            connection.execute("SET memory_limit = '1GB'; SELECT setseed(0.5)")
+            connection.execute("SET memory_limit = '1GB'")
+            connection.sql("SELECT setseed($seed)", params={"seed": 0.5 + shift}).fetchall()
             rows_of = connection.sql("SELECT * FROM range($rows)", params={"rows": rows})
             rows_of.project(columns).write_parquet(str(path))
     return paths

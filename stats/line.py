@@ -68,12 +68,13 @@ def steps(before: Ecdf, now: Ecdf) -> Iterator[Steps]:
         order = np.argsort(both, kind="stable")
         points = both[order]
         rows = np.cumsum(order < here.size)
-        kept = np.append(points[1:] != points[:-1], True)
-        if not kept.all():
-            points, rows = points[kept], rows[kept]
-            others = np.flatnonzero(kept) + 1 - rows
-        else:
+        last_of = points[1:] != points[:-1]
+        if last_of.all():
             others = np.arange(1, points.size + 1) - rows
+        else:
+            kept = np.append(np.flatnonzero(last_of), points.size - 1)
+            points, rows = points[kept], rows[kept]
+            others = kept + 1 - rows
         found = Steps(
             np.concatenate((last.points, points)),
             np.concatenate((last.f, before.cumulative[start_before + rows] / before.n)),
