@@ -30,6 +30,7 @@ from storage.database import Database
 from storage.monitor_records import Detector
 from storage.records import Verdict
 from storage.repository import Repository
+from storage.writer import Batch
 
 ORIGIN = ("b@1", 0)
 LATENCY = ("", "latency_s")
@@ -315,3 +316,31 @@ def test_streams_spend_the_budget_together() -> None:
             spent += segments * budget.looks / budget.alarm_at("variant=a")
         spent += 11 * budget.looks * budget.window_alpha
         assert spent == pytest.approx(0.8)
+
+
+def with_inputs(traffic: Traffic, rows: int, window: Window, age: float) -> None:
+    """Write predictions of a model that is asked with an age and a country."""
+    ends, signals = [], []
+    for at in np.linspace(window.from_us, window.to_us, rows, endpoint=False).astype(int).tolist():
+        end, signal = traffic.one(at)
+        asked = {
+            "age": float(traffic.rng.normal(age, 10.0)),
+            "country": str(traffic.rng.choice(["de", "fr"])),
+        }
+        ends.append(end)
+        signals.append(msgspec.structs.replace(signal, inputs=[asked]))
+    Repository(traffic.database).append(Batch(ends, signals, (), (), ()), now_us=NOW)
+
+
+def test_inputs_of_models_are_features(database: Database) -> None:
+    """What a predictive model is asked with drifts by name, at once and by the detector."""
+    traffic = Traffic(database)
+    with_inputs(traffic, 600, REFERENCE, 40.0)
+    watch = Watch(database)
+    watch.look(NOW)
+    with_inputs(traffic, 120, Window(NOW, NOW + HOUR_US), 55.0)
+    found = {v.feature: v for v in watch.monitor.run_once(NOW + HOUR_US) if not v.segment}
+    assert found["input.age"].verdict == "drift"
+    assert found["input.age"].details["latched"] is True
+    assert (found["input.country"].verdict, found["input.country"].kind) == ("ok", "categorical")
+    assert found["latency_s"].verdict == "ok"
