@@ -203,12 +203,6 @@ def _kind_of(column: Column) -> Kind:
     return "numeric"
 
 
-def next_version(baseline: Baseline, existing: Iterable[Baseline]) -> int:
-    """Return the number for a baseline that is saved beside `existing`: none is ever replaced."""
-    same = [b.version for b in existing if (b.name, b.route) == (baseline.name, baseline.route)]
-    return max(same, default=0) + 1
-
-
 def choose_baseline(
     baselines: Iterable[Baseline], route: str, name: str | None = None, version: int | None = None
 ) -> Baseline:

@@ -10,7 +10,6 @@ from monitors.baselines import (
     build_baseline,
     choose_baseline,
     label,
-    next_version,
     read_references,
 )
 from monitors.errors import BaselineInvalid, NoBaseline
@@ -92,14 +91,6 @@ def test_a_window_without_rows_is_refused() -> None:
     """The message names the baseline and the way out."""
     with pytest.raises(BaselineInvalid, match=r"baseline `b` of route `chat`.*choose a longer"):
         build_baseline("b", "chat", WINDOW, {"latency_s": [], "language": []}, 0)
-
-
-def test_versions_count_up_by_name_and_route() -> None:
-    """A baseline never takes a number that its namesake on the route has."""
-    built = a_baseline()
-    stored = [a_baseline(version=1), a_baseline(version=4), a_baseline(version=9, route="other")]
-    assert next_version(built, []) == 1
-    assert next_version(built, stored) == 5
 
 
 def test_the_latest_baseline_is_chosen_unless_one_is_named() -> None:
