@@ -7,6 +7,8 @@ from monitors.report.model import Finding, Report, ReportedAlert
 from monitors.report.parts import BaselineInForce, Check, Difference, Rollout
 from monitors.report.section import Section, section
 
+MOST_CHECKS = 25
+"""Checks that tables show beside every breach; JSON and CSV have all."""
 _SECONDS = ("latency_s", "ttft_s")
 
 
@@ -66,7 +68,8 @@ def difference_word(row: Difference) -> str:
 def _drift_table(drift: Sequence[Finding]) -> Section:
     segments = any(row.segment for row in drift)
     columns = f"route|{'segment|' if segments else ''}feature|verdict|psi|95 %|threshold|p"
-    columns += "|n|baseline n|baseline|began"
+    begins = any(row.onset_at is not None for row in drift)
+    columns += f"|n|baseline n|baseline{'|began' if begins else ''}"
     rows = [
         (
             row.route,
@@ -80,7 +83,7 @@ def _drift_table(drift: Sequence[Finding]) -> Section:
             str(row.n_current),
             str(row.n_reference),
             row.baseline,
-            words.moment(row.onset_at),
+            *((words.moment(row.onset_at),) if begins else ()),
         )
         for row in drift
     ]
@@ -116,6 +119,9 @@ def _slo_table(slos: Sequence[Check]) -> Section:
 
 def _checks_table(key: str, title: str, checks: Sequence[Check]) -> Section:
     columns = "route|name|verdict|statistic|value|95 %|threshold|n|at|summary"
+    shown = checks[: max(MOST_CHECKS, sum(1 for check in checks if check.verdict == "breach"))]
+    left = len(checks) - len(shown)
+    says = [f"{left} more were looked at; none is in breach."] if left else []
     rows = [
         (
             row.route,
@@ -129,9 +135,9 @@ def _checks_table(key: str, title: str, checks: Sequence[Check]) -> Section:
             words.moment(row.at),
             row.cause,
         )
-        for row in checks
+        for row in shown
     ]
-    return section(key, title, columns, rows)
+    return section(key, title, columns, rows, says)
 
 
 def _rollouts_table(rollouts: Sequence[Rollout]) -> Section:

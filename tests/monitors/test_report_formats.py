@@ -208,6 +208,18 @@ def test_a_report_of_nothing_is_a_page_too() -> None:
         assert "send traffic" in render(report)
 
 
+def test_many_checks_are_cut_behind_the_breaches() -> None:
+    """Breaches come first and are all shown; how many others there are is said."""
+    (one,) = full_report().quality
+    fine = msgspec.structs.replace(one, verdict="ok", severity="none")
+    checks = (*[one] * 30, *[fine] * 40)
+    report = msgspec.structs.replace(full_report(), quality=checks, spend=(fine,) * 30)
+    tables = {table.key: table for table in sections_of(report).tables}
+    assert [len(tables[key].rows) for key in ("quality", "spend")] == [30, 25]
+    assert tables["quality"].says == ("40 more were looked at; none is in breach.",)
+    assert tables["spend"].says == ("5 more were looked at; none is in breach.",)
+
+
 def test_json_holds_every_part() -> None:
     """What a server sends is what a client renders."""
     report = full_report()
