@@ -152,11 +152,11 @@ def quiet_months(job: tuple[int, int]) -> dict[str, tuple[int, float, float]]:
     stream, seed = INDEPENDENT[job[0]], job[1]
     generator = np.random.default_rng(seed)
     reference = stream.draw(generator, 1, REFERENCE).ravel()
-    looks = stream.draw(generator, MONTH, ROWS)
+    looks = stream.draw(generator, LOOKS_AN_HOUR + MONTH, ROWS)
     prepared = prepare(stream, reference, bins=FINE)
     found = {}
     for rule in _rules(stream):
-        number = measured(rule, prepared, reference, looks)
+        number = measured(rule, prepared, reference, looks)[LOOKS_AN_HOUR:]
         alarms = number >= rule.level
         found[rule.name] = episodes(alarms), float(alarms.mean()), float(number.max())
     return found
