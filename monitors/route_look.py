@@ -34,6 +34,8 @@ UNDECIDED = "counts leave the verdict open, and the rows are too many to read, o
 MOST_US = 7 * 86_400 * SECOND_US
 """How far back an effect is measured."""
 _INPUT = "input."
+_GRID = ((21_600 * SECOND_US, 3_600 * SECOND_US), (3_600 * SECOND_US, 300 * SECOND_US))
+"""Lengths of windows, and the steps that their starts are moved back to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -241,7 +243,7 @@ class RouteLook:
             length_us = own.to_us - stream.alarm.onset_at
         elif length_us < own.to_us - own.from_us:
             return None
-        window = Window(own.to_us - min(length_us, MOST_US), own.to_us)
+        window = Window(_on_grid(own.to_us - min(length_us, MOST_US), own.to_us), own.to_us)
         return None if window == own else window
 
     def _windows_of(self, window: Window) -> RowWindows | CountedWindows:
@@ -294,6 +296,14 @@ class RouteLook:
         return compare(
             reference, CellCounts(counts), alpha=alpha, min_samples=self._config.min_samples
         )
+
+
+def _on_grid(from_us: int, to_us: int) -> int:
+    """Return a start that streams of about the same onset share, so that one read serves them."""
+    for length_us, step_us in _GRID:
+        if to_us - from_us >= length_us:
+            return from_us // step_us * step_us
+    return from_us
 
 
 def _with(verdict: Verdict, **details: object) -> Verdict:

@@ -223,11 +223,12 @@ def _decide(found: Found, levels: Levels, look: Look, stream: StreamView | None)
     alarmed = stream.evidence.alarm is not None
     seen = [own]
     if stream.window is not None and isinstance(stream.effect, Comparison):
-        seen.insert(0, _seen(stream.effect, stream.window, levels))
+        effect = _seen(stream.effect, stream.window, levels)
+        # The onset is an estimate: a longer window counts as well; a shorter one is only noisier.
+        seen = [effect, own] if stream.window.from_us > look.window.from_us else [effect]
     if alarmed:
         seen = [replace(one, source="detector") for one in seen]
-    # The onset is an estimate: what the look's own window shows counts as well.
-    return next((one for one in seen if one.drifted), replace(seen[0], source=seen[-1].source))
+    return next((one for one in seen if one.drifted), seen[0])
 
 
 def _seen(found: Found, window: Window, levels: Levels) -> _Decided:

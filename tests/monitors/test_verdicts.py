@@ -8,8 +8,9 @@ from monitors.baselines import Column, Reference, build_baseline, read_reference
 from monitors.config import MonitorsConfig
 from monitors.drift import TooFew, compare
 from monitors.episodes import Change, EpisodeKey, EpisodeSeverity, episodes
-from monitors.evidence import per_look_alpha
-from monitors.verdicts import Levels, Look, judge, levels_for
+from monitors.evidence import Alarm, Budget, Evidence, per_look_alpha
+from monitors.options import DEFAULTS
+from monitors.verdicts import Levels, Look, StreamView, judge, levels_for
 from monitors.windows import Window
 from storage.records import Verdict
 
@@ -28,13 +29,13 @@ class Feature:
         self.looks = 0
         self.last: Verdict | None = None
 
-    def look(self, column: Column) -> Verdict:
+    def look(self, column: Column, stream: StreamView | None = None) -> Verdict:
         """Judge a window and remember the verdict as the database would."""
         self.looks += 1
         at = self.looks * STEP_US
         found = compare(self.reference, column, alpha=ALPHA, min_samples=50)
         look = Look(at, "chat", Window(at - STEP_US, at), self.baseline, clear_after=3)
-        self.last = stored(judge(found, LEVELS, look, self.last))
+        self.last = stored(judge(found, LEVELS, look, self.last, stream))
         return self.last
 
 
@@ -201,6 +202,56 @@ def test_the_same_look_has_the_same_id(rng: np.random.Generator) -> None:
     """A look that is repeated gives the same verdict under the same id."""
     values, window = rng.normal(size=1000), rng.normal(size=500)
     assert Feature(values).look(window) == Feature(values).look(window)
+
+
+def view(feature: Feature, effect: Column | None = None, alarm: Alarm | None = None) -> StreamView:
+    """Return what a stream shows: evidence, and an effect since its onset."""
+    evidence = Evidence(Budget.of(DEFAULTS, 11), log_evidence=14.0, alarm=alarm)
+    if effect is None:
+        return StreamView(evidence)
+    found = compare(feature.reference, effect, alpha=ALPHA, min_samples=50)
+    return StreamView(evidence, found, Window(0, 9 * STEP_US))
+
+
+ALARM = Alarm(at=STEP_US, onset_at=1, log_evidence=14.0, leading="location", rising=True)
+
+
+def test_latched_evidence_opens_once_the_effect_is_material(rng: np.random.Generator) -> None:
+    """A fifth of a deviation that no window test sees, measured since the onset."""
+    feature = Feature(rng.normal(size=5000))
+    few = rng.normal(0.2, size=60)
+    assert feature.look(few, view(feature, rng.normal(0.2, size=3000))).verdict == "ok"
+    verdict = feature.look(few, view(feature, rng.normal(0.2, size=3000), ALARM))
+    assert (verdict.verdict, verdict.details["evidence_source"]) == ("drift", "detector")
+    assert (verdict.n_current, verdict.window_from, verdict.details["onset_at"]) == (3000, 0, 1)
+
+
+def test_evidence_without_rows_in_the_window_is_no_silence(rng: np.random.Generator) -> None:
+    """With too few rows now the time since the onset decides."""
+    feature = Feature(rng.normal(size=5000))
+    assert feature.look([], view(feature, rng.normal(1.0, size=80), ALARM)).verdict == "drift"
+    assert feature.look([], view(feature, [], ALARM)).verdict == "stale"
+
+
+def test_latched_evidence_of_nothing_material_is_dropped(rng: np.random.Generator) -> None:
+    """It stays latched until the effect was calm for `clear_after` looks, and raises nothing."""
+    feature = Feature(rng.normal(size=50_000))
+    calm = rng.normal(0.01, size=40_000)
+    verdicts = [feature.look(calm[:1000], view(feature, calm, ALARM)) for _ in range(3)]
+    assert {v.verdict for v in verdicts} == {"ok"}
+    assert [v.details["latched"] for v in verdicts] == [True, True, False]
+
+
+def test_a_share_that_moved_is_material(rng: np.random.Generator) -> None:
+    """Three points of a category, or half a percent of a new one, once there is evidence."""
+    feature = Feature(["stop"] * 4500 + ["length"] * 500, "finish_reason")
+    moved = ["stop"] * 870 + ["length"] * 130
+    new = ["stop"] * 895 + ["length"] * 100 + ["tool_calls"] * 5
+    for effect in (moved, new):
+        assert feature.look(effect[:60], view(feature, effect, ALARM)).verdict == "drift"
+        feature.last = None
+    same = ["stop"] * 900 + ["length"] * 100
+    assert feature.look(same[:60], view(feature, same, ALARM)).verdict == "ok"
 
 
 def test_a_feature_may_have_its_own_levels() -> None:
