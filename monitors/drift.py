@@ -45,7 +45,11 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class ShareMove:
-    """The named category (`other` included) whose share of the rows moved most."""
+    """The cell whose share of the rows moved most.
+
+    Of the named categories, `other` included; of what lies outside a number's reference, and what
+    is infinite.
+    """
 
     cell: str
     change: RateChange
@@ -76,7 +80,7 @@ class Comparison:
     chi2, new : Chi2 and Measurement, or None
         Categories only: without new ones; the rate of new ones.
     share : ShareMove or None
-        Categories only.
+        What is told apart by its share alone.
     medians : tuple of float, or None
         Of the reference and the window, numbers only.
     psi_doubt : float
@@ -224,6 +228,7 @@ def _compare_numeric(
         ks=None if line is None else line.ks,
         ks_p=p_value,
         wasserstein_sd=None if line is None else line.wasserstein_sd,
+        share=_share(cells, seen.before, seen.now),
         medians=None if line is None else line.medians,
         psi_doubt=seen.psi_doubt,
     )
@@ -258,10 +263,14 @@ def _compare_categorical(
     )
 
 
-def _share(cells: CategoryCells, before: CountArray, now: CountArray) -> ShareMove:
-    named = len(cells.top) + 1
+def _share(cells: NumericCells | CategoryCells, before: CountArray, now: CountArray) -> ShareMove:
+    if isinstance(cells, NumericCells):
+        watched = [0, cells.ordered - 1, cells.ordered]
+    else:
+        watched = list(range(len(cells.top) + 1))
     m, n = int(before.sum()), int(now.sum())
-    most = int(np.argmax(np.abs(now[:named] / n - before[:named] / m)))
+    moved = np.abs(now[watched] / n - before[watched] / m)
+    most = watched[int(np.argmax(moved))]
     return ShareMove(cells.labels()[most], rate_change(int(before[most]), m, int(now[most]), n))
 
 

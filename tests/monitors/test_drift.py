@@ -241,6 +241,18 @@ def test_calm_is_possible_where_rows_depend_on_each_other(rng: np.random.Generat
     assert not is_calm(compared(known, by_users(rng, 200) + 1.0), levels)
 
 
+def test_rows_far_outside_the_reference_are_a_share(rng: np.random.Generator) -> None:
+    """Two rows of a hundred that lie where none ever did are material, whatever the distance."""
+    reference = reference_of("latency_s", rng.normal(size=5000))
+    found = compared(reference, np.where(rng.random(1000) < 0.02, 8.0, rng.normal(size=1000)))
+    assert found.share is not None
+    assert found.share.cell.startswith("from ")
+    assert found.share.change.interval.low > 0.0
+    assert severity_of(found, Levels(10.0, 10.0, 10.0)) == "warning"
+    same = compared(reference, rng.normal(size=1000))
+    assert severity_of(same, Levels(10.0, 10.0, 10.0)) == "none"
+
+
 def with_missing(rng: np.random.Generator, rows: int, share: float) -> list[float | None]:
     """Return normal values of which a share is None."""
     values = rng.normal(size=rows).tolist()
