@@ -40,7 +40,8 @@ def test_the_noncentrality_gives_its_share_back(degrees: int, share: float) -> N
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 33, 100, 140, 141, 500, 4096, 100_000, 500_000])
 def test_the_kolmogorov_tail_equals_scipy(n: int) -> None:
     """To 1e-9 of the chance itself, over the whole range and to 1e-280."""
-    for d in (*np.geomspace(0.3 / n, 0.9999, 60).tolist(), 0.5, 1.0 / n, 1.0):
+    points = 60 if n <= 4096 else 10
+    for d in (*np.geomspace(0.3 / n, 0.9999, points).tolist(), 0.5, 1.0 / n, 1.0):
         expected = float(kstwo.sf(d, n))
         if expected > 1e-280:
             assert ks_sf(d, n) == pytest.approx(expected, rel=1e-9)
