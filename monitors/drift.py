@@ -7,7 +7,7 @@ statistics (`baselines.SAMPLE_ROWS`) and the window's rows, or buckets of them: 
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -353,27 +353,45 @@ def _contributions(effect: Psi, cells: _Cells) -> tuple[Contribution, ...]:
     )
 
 
+class Cause(NamedTuple):
+    """What changed most: a closed word, and a sentence part for people who read an alert."""
+
+    kind: Literal["none", "missing", "new_category", "category", "unit", "median", "shape"]
+    text: str
+
+
 def likely_cause(comparison: Comparison) -> str:
     """Return one sentence part on what changed most, for people who read an alert."""
+    return cause_of(comparison).text
+
+
+def cause_of(comparison: Comparison) -> Cause:
+    """Return what changed most."""
     top = comparison.contributions[0] if comparison.contributions else None
     if top is None:
-        return "nothing changed"
+        return Cause("none", "nothing changed")
+    moved = f"went from {top.reference:.1%} to {top.current:.1%} of rows"
     if top.cell == "missing":
-        return f"missing values went from {top.reference:.1%} to {top.current:.1%} of rows"
+        return Cause("missing", f"missing values {moved}")
     if top.cell == "new":
         names = ", ".join(f"`{name}`" for name in comparison.new_examples)
-        return f"categories that the baseline never had, {top.current:.1%} of rows: {names}"
+        text = f"categories that the baseline never had, {top.current:.1%} of rows: {names}"
+        return Cause("new_category", text)
     if comparison.medians is not None:
         return _cause_of_number(comparison.medians, top)
-    return f"`{top.cell}` went from {top.reference:.1%} to {top.current:.1%} of rows"
+    return Cause(
+        "category" if comparison.kind == "categorical" else "shape", f"`{top.cell}` {moved}"
+    )
 
 
-def _cause_of_number(medians: tuple[float, float], top: Contribution) -> str:
+def _cause_of_number(medians: tuple[float, float], top: Contribution) -> Cause:
     before, now = medians
     ratio = now / before if before else 0.0
     for factor in UNIT_FACTORS:
         if abs(ratio / factor - 1.0) < UNIT_TOLERANCE:
-            return f"values are {factor:g} times what they were: the unit may have changed"
+            text = f"values are {factor:g} times what they were: the unit may have changed"
+            return Cause("unit", text)
     if now != before:
-        return f"the median went from {before:g} to {now:g}"
-    return f"the shape changed: {top.cell} holds {top.current:.1%}, was {top.reference:.1%} of rows"
+        return Cause("median", f"the median went from {before:g} to {now:g}")
+    text = f"the shape changed: {top.cell} holds {top.current:.1%}, was {top.reference:.1%} of rows"
+    return Cause("shape", text)

@@ -82,14 +82,18 @@ def _with_marks(verdict: Verdict, *, common: bool, shared: bool) -> Verdict:
 def what_changed(before: Span, after: Span) -> list[str]:
     """Return what else changed between two spans of a route, a sentence part each.
 
-    Models and variants whose share of the requests moved by a fifth, or that are new or gone, and
-    the request rate.
+    Models, variants, upstreams, cached answers and those of a fallback whose share of the requests
+    moved by a fifth, or that are new or gone, and the request rate.
     """
     if not before.rows or not after.rows:
         return []
     found: list[str] = []
     for name in ("model", "variant", "upstream"):
-        found += _shares(name, _by(before.rows, name), _by(after.rows, name))
+        found += shares_moved(name, _by(before.rows, name), _by(after.rows, name))
+    hits = _by(before.rows, "cache").get("hit", 0.0), _by(after.rows, "cache").get("hit", 0.0)
+    found += _moved("answers from the cache", *hits)
+    others = _by(before.rows, "fallback"), _by(after.rows, "fallback")
+    found += _moved("answers of a fallback", *(by.get("True", 0.0) for by in others))
     rate = sum(row.n for row in after.rows) / after.length_s
     was = sum(row.n for row in before.rows) / before.length_s
     if not 1.0 / RATE_MOVED < rate / was < RATE_MOVED:
@@ -107,15 +111,21 @@ def _by(rows: Iterable[CountRow], name: str) -> dict[str, float]:
     return {value: n / total for value, n in counts.items()}
 
 
-def _shares(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+def shares_moved(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+    """Return the values of `name` whose share of the requests moved by a fifth, a part each."""
     moved = {
         value: after.get(value, 0.0) - before.get(value, 0.0)
         for value in before.keys() | after.keys()
     }
     order = sorted(moved, key=lambda value: (-abs(moved[value]), value))
     return [
-        f"{name} `{value}` went from {before.get(value, 0.0):.0%} to {after.get(value, 0.0):.0%}"
-        " of requests"
+        part
         for value in order
-        if abs(moved[value]) >= SHARE_MOVED
+        for part in _moved(f"{name} `{value}`", before.get(value, 0.0), after.get(value, 0.0))
     ]
+
+
+def _moved(what: str, before: float, after: float) -> list[str]:
+    if abs(after - before) < SHARE_MOVED:
+        return []
+    return [f"{what} went from {before:.0%} to {after:.0%} of requests"]
