@@ -95,7 +95,7 @@ def test_the_whole_show_happens_and_the_server_stays(tmp_path: Path, temporary: 
         assert re.search(r"the embedded engine answered [1-9]\d*, no client saw an error", told)
         assert re.search(r"webhook after \d+\.\d s, signature verified", told)
         assert re.search(r"drift\.opened .* route `chat`", told)
-        assert re.search(r"^ chat +language +drift", demo.report, re.MULTILINE)
+        assert re.search(r"^ chat +(all +)?language +drift", demo.report, re.MULTILINE)
         page = re.search(r"web page +(http://\S+)", told)
         assert page is not None
         assert httpx2.get(page[1]).status_code == 200
