@@ -8,6 +8,7 @@ import msgspec
 from gateway.client_call import ClientCall
 from gateway.errors import InvalidRequest
 from gateway.exchange import Exchange
+from gateway.protocols.passing import asked_of_model
 from gateway.protocols.peeking import check_model
 from gateway.protocols.protocol import Operation
 from gateway.protocols.table import find_operation
@@ -108,6 +109,8 @@ async def _read(exchange: Exchange, operation: Operation, max_bytes: int) -> Req
     body = await read_body(exchange, operation, max_bytes)
     if operation.model_in == "query":
         body.peek.model = _model_in(exchange.query)
+    elif operation.model_in == "path":
+        body.peek.model = check_model(asked_of_model(exchange.path))
     return body
 
 

@@ -21,6 +21,7 @@ from gateway.protocols.openai_typed import (
     read_response,
     read_token_count,
 )
+from gateway.protocols.passing import asked_of_model
 from gateway.protocols.protocol import AnswerReader, Operation, Texts, WireProtocol
 
 PREFIX = "/v1/"
@@ -119,6 +120,8 @@ class OpenAI:
         first = path[len(PREFIX) :].partition("/")[0]
         if first.partition(";")[0] in _REFUSED:
             raise NotFound(f"There is no path `{path}` here.")
+        if first == "models" and method == "POST" and asked_of_model(path):
+            return None
         return self._families.get(first)
 
     def is_error(self, body: bytes) -> bool:

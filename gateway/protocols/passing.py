@@ -1,5 +1,8 @@
 """Whatever else lies below `/v1`: passed as it comes, recorded with what can be seen of it."""
 
+import re
+from urllib.parse import unquote
+
 from gateway.errors import error_body
 from gateway.protocols.openai import peek_lax
 from gateway.protocols.openai_text import OpenAITexts
@@ -10,6 +13,18 @@ _NAMED = ("systemone", "decisions")
 _OTHER = "other"
 _READING = frozenset({"GET", "HEAD"})
 _OURS = "/v1/feedback/"  # nothing lies below this gateway's own path
+# KServe's protocol v1, TensorFlow Serving, and the Open Inference Protocol of an upstream whose
+# base ends in `/v2`.
+_PREDICT = re.compile(
+    r"/v1/models/(?P<model>[^/:]+)(?:/(?:versions|labels)/[^/:]+)?"
+    r"(?::(?:predict|classify|regress|explain)|/infer)"
+)
+
+
+def asked_of_model(path: str) -> str:
+    """Return the model that a path asks for a prediction, "" where it asks for none."""
+    found = _PREDICT.fullmatch(path)
+    return "" if found is None else unquote(found["model"])
 
 
 class PassThrough:
@@ -31,6 +46,9 @@ class PassThrough:
             for name in (*_NAMED, _OTHER)
             for repeatable in (True, False)
         }
+        self._predict = Operation(
+            name="predict", protocol=self, body="unknown", model_in="path", peek=peek_lax
+        )
 
     def find(self, method: str, path: str) -> Operation | None:
         """Return the operation of a path that is known by name, else the one of all others.
@@ -39,6 +57,8 @@ class PassThrough:
         """
         if not path.startswith("/v1/") or path.startswith(_OURS):
             return None
+        if method == "POST" and asked_of_model(path):
+            return self._predict
         name = path[len("/v1/") :]
         if name in _NAMED:
             return self._operations[name, method == "POST"]

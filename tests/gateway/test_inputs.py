@@ -113,13 +113,20 @@ def test_inputs_are_those_of_answered_requests() -> None:
     assert inputs("openai") == []
 
 
-def test_a_request_through_the_gateway_has_inputs(tmp_path: Path, a: FakeUpstream) -> None:
-    """What a client sends to a path that no protocol claims is found in the record."""
+@pytest.mark.parametrize("path", ["predict", "models/churn:predict", "models/churn/infer"])
+def test_a_request_through_the_gateway_has_inputs(
+    tmp_path: Path, a: FakeUpstream, path: str
+) -> None:
+    """What a client sends to a model's path, or to one that no protocol claims, is recorded."""
     a.script(lambda _: [whole(200, b'{"predictions": [1]}')])
-    config = f'upstreams:\n  a: {{url: "{a.url}"}}\nroutes:\n  "*": {{split: {{a: 1.0}}}}\n'
-    body = {"model": "churn", "instances": [{"age": 30}]}
+    split = "{split: {a: 1.0}}"
+    config = f'upstreams:\n  a: {{url: "{a.url}"}}\nroutes:\n  "*": {split}\n  churn: {split}\n'
+    named = "churn" if path == "predict" else "elsewhere"
+    body = {"model": named, "instances": [{"age": 30}]}
     with RunningWorker(tmp_path, config) as worker:
-        httpx2.post(f"{worker.url}/v1/predict", json=body, timeout=20).raise_for_status()
+        httpx2.post(f"{worker.url}/v1/{path}", json=body, timeout=20).raise_for_status()
         worker.stop()
-        (found,) = enrich(worker.records())
+        (record,) = worker.records()
+        (found,) = enrich([record])
     assert list(found.inputs) == [{"age": 30}]
+    assert (record.prediction.route, a.requests[0].target.endswith(path)) == ("churn", True)
