@@ -1,30 +1,17 @@
-"""`POST /v1/feedback`: what became of a prediction, joined to it by its id, however late."""
-
-import re
+"""`POST /v1/feedback`: what became of predictions, joined to them by their ids, however late."""
 
 import msgspec
 
 from gateway.errors import InvalidRequest, MethodNotAllowed
 from gateway.exchange import Exchange
-from storage.records import Feedback
+from gateway.feedback_rows import FeedbackBody, FeedbackInvalid, checked, record_of
 from storage.spool import Spool
 
 PATH = "/v1/feedback"
-MAX_LABEL_CHARS = 256
-MAX_COMMENT_CHARS = 4096
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MAX_ROWS = 1_000
+"""Pieces of feedback in one request."""
 
-
-class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body: the prediction's id, and at least one of score, label and comment."""
-
-    id: str
-    score: float | None = None
-    label: str | None = None
-    comment: str | None = None
-
-
-_decode = msgspec.json.Decoder(FeedbackBody).decode
+_decode = msgspec.json.Decoder(FeedbackBody | list[FeedbackBody]).decode
 
 
 async def take_feedback(exchange: Exchange, tenant: str, spool: Spool, *, now_us: int) -> None:
@@ -38,25 +25,20 @@ async def take_feedback(exchange: Exchange, tenant: str, spool: Spool, *, now_us
     if exchange.method != "POST":
         raise MethodNotAllowed(f"`{PATH}` takes POST, not {exchange.method}.")
     found = parse_feedback(await exchange.body())
-    spool.feedback(
-        Feedback(
-            prediction_id=found.id,
-            given_at=now_us,
-            tenant=tenant,
-            score=found.score,
-            label=found.label,
-            comment=found.comment,
-        )
-    )
+    rows = found if isinstance(found, list) else [found]
+    for number, row in enumerate(rows):
+        # The later of two rows of a list is the newer one.
+        spool.feedback(record_of(row, tenant, now_us + number))
     logged = await spool.flushed()
-    body = msgspec.json.encode({"id": found.id, "logged": logged})
+    told = {"rows": len(rows)} if isinstance(found, list) else {"id": found.id}
+    body = msgspec.json.encode({**told, "logged": logged})
     headers = [(b"Content-Type", b"application/json")]
     exchange.start(202 if logged else 503, headers, length=len(body))
     exchange.finish(body)
 
 
-def parse_feedback(body: bytes) -> FeedbackBody:
-    """Check a body.
+def parse_feedback(body: bytes) -> FeedbackBody | list[FeedbackBody]:
+    """Check a body: a piece of feedback, or a list of them.
 
     Raises
     ------
@@ -64,18 +46,17 @@ def parse_feedback(body: bytes) -> FeedbackBody:
     """
     try:
         found = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The feedback is wrong: {error}") from error
-    if _ID.fullmatch(found.id) is None:
-        raise InvalidRequest(
-            f"`id` is `{found.id[:64]}`; it must be the `x-driftgate-id` of an answer", param="id"
-        )
-    if found.score is None and found.label is None and found.comment is None:
-        raise InvalidRequest("Feedback needs at least one of `score`, `label` and `comment`.")
-    for name, text, limit in (
-        ("label", found.label, MAX_LABEL_CHARS),
-        ("comment", found.comment, MAX_COMMENT_CHARS),
-    ):
-        if text is not None and len(text) > limit:
-            raise InvalidRequest(f"`{name}` is longer than {limit} characters.", param=name)
-    return found
+    if not isinstance(found, list):
+        return _checked(found)
+    if not 1 <= len(found) <= MAX_ROWS:
+        raise InvalidRequest(f"The list has {len(found)} rows; send 1 to {MAX_ROWS} at once.")
+    return [_checked(row, f"Row {number}: ") for number, row in enumerate(found)]
+
+
+def _checked(found: FeedbackBody, where: str = "") -> FeedbackBody:
+    try:
+        return checked(found)
+    except FeedbackInvalid as error:
+        raise InvalidRequest(f"{where}{error}", param=error.param) from error

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.feedback import MAX_ROWS
 from gateway.protocols.protocol import MAX_MODEL_CHARS, Operation
 from gateway.protocols.table import ANTHROPIC, find_operation
 from gateway.version import VERSION
@@ -255,7 +256,8 @@ def _own_headers() -> Json:
 def _service_paths() -> Json:
     models = {"$ref": "#/components/schemas/Models"}
     feedback = {"$ref": "#/components/schemas/Feedback"}
-    taken = {"type": "object", "required": ["id", "logged"]}
+    asked = {"oneOf": [feedback, {"type": "array", "items": feedback, "maxItems": MAX_ROWS}]}
+    taken = {"type": "object", "required": ["logged"]}
     return {
         "/healthz": {"get": _service("health", "Say that the process answers", {})},
         "/readyz": {"get": _service("ready", "Say whether requests would be served", {})},
@@ -264,8 +266,8 @@ def _service_paths() -> Json:
             "post": {
                 "operationId": "feedback",
                 "tags": ["driftgate"],
-                "summary": "Tell what became of a prediction",
-                "requestBody": {"required": True, "content": {_PLAIN: {"schema": feedback}}},
+                "summary": "Tell what became of a prediction, or of a list of them",
+                "requestBody": {"required": True, "content": {_PLAIN: {"schema": asked}}},
                 "responses": {
                     "202": {
                         "description": "It is in the log.",

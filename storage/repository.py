@@ -10,6 +10,7 @@ import msgspec
 from storage.browse import LogFilter, Page, Position
 from storage.database import Database
 from storage.expiry import remove_before
+from storage.feedback import Added, add_feedback
 from storage.log import (
     AttemptCounts,
     CategoryCounts,
@@ -25,7 +26,7 @@ from storage.log_reader import LogReader
 from storage.monitor_records import Detector, Silence
 from storage.new_rows import Among, NewRows
 from storage.reader import Column, Record, Scope, Window
-from storage.records import Alert, Baseline, Delivery, Verdict
+from storage.records import Alert, Baseline, Delivery, Feedback, Verdict
 from storage.rollups.cells import note_baselines
 from storage.state_rows import (
     ALERTS,
@@ -180,6 +181,11 @@ class Repository:
         """Remove what is older than the cut-offs, in one transaction."""
         with self._transaction() as connection:
             return remove_before(connection, cutoffs)
+
+    def add_feedback(self, given: Sequence[Feedback]) -> Added:
+        """Append feedback, all or none; say how much of it is about predictions in the log."""
+        with self._transaction() as connection:
+            return add_feedback(connection, given)
 
     def save_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Append verdicts, all or none."""

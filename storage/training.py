@@ -51,7 +51,7 @@ class TrainingFile:
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._table = _READERS[path.suffix.lower()].format(quoted(_unglobbed(path)))
+        self._table = _READERS[path.suffix.lower()].format(quoted(unglobbed(path)))
         described = self._run(f"DESCRIBE SELECT * FROM {self._table}").fetchall()  # noqa: S608 (quoted)
         self.columns: dict[str, ColumnKind] = {row[0]: _kind_of(row[1]) for row in described}
         ((self.rows,),) = self._run(f"SELECT count(*) FROM {self._table}").fetchall()  # noqa: S608 (quoted)
@@ -128,7 +128,7 @@ def open_training(path: Path) -> Iterator[TrainingFile]:
         yield TrainingFile(connection, path)
 
 
-def _unglobbed(path: Path) -> str:
+def unglobbed(path: Path) -> str:
     """Return a path of which DuckDB takes every character for itself."""
     return "".join(f"[{one}]" if one in "*?[" else one for one in str(path.resolve()))
 

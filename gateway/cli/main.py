@@ -19,6 +19,7 @@ COMMANDS = {
     "export": ("gateway.cli.export", "Write a table of the log as Parquet, CSV or JSON Lines."),
     "sql": ("gateway.cli.sql", "Run one SELECT over the log."),
     "baseline": ("gateway.cli.baseline", "Set, list, show or drop the reference of drift."),
+    "feedback": ("gateway.cli.feedback", "Tell what became of predictions: scores, labels."),
     "alerts": ("gateway.cli.alerts", "List alerts and deliveries; test a channel; replay."),
     "db": ("gateway.cli.db", "Look at the data directory; compact, back up, forget."),
     "doctor": ("gateway.cli.doctor", "Check that everything is there and keeps up."),
