@@ -18,6 +18,8 @@ from storage.monitor_records import Silence
 from storage.records import Alert, Delivery
 
 _HELD = "silenced until "
+_CLOCKS_DIFFER_US = 60 * SECOND_US
+"""What a clock may be set back by without anything being queued anew."""
 
 
 class Quiet(NamedTuple):
@@ -57,13 +59,23 @@ def sift(
         Start of the process that sends. What was queued before may have been sent without a note
         of it: it keeps its id and its body.
     """
-    changed = {d.id: d for d in _taken_back(pending)}
-    rest = [d for d in pending if d.id not in changed]
-    changed |= {d.id: d for d in _hushed(rest, quiet, now_us)}
+    changed = {d.id: d for d in _queued_now(pending, now_us)}
+    pending = [changed.get(d.id, d) for d in pending]
+    changed |= {d.id: d for d in _taken_back(pending)}
+    rest = [d for d in pending if changed.get(d.id, d).state == "pending"]
+    changed |= {d.id: d for d in _hushed(rest, quiet, channels, now_us)}
     rest = [changed.get(d.id, d) for d in pending]
     rest = [d for d in rest if d.state == "pending" and not is_held(d)]
     changed |= {d.id: d for d in _grouped(rest, channels, now_us, since_us)}
     return list(changed.values())
+
+
+def _queued_now(pending: Sequence[Delivery], now_us: int) -> Iterator[Delivery]:
+    """Take what was queued before the clock was set back for queued now: it would wait for that."""
+    for delivery in pending:
+        if delivery.created_at > now_us + _CLOCKS_DIFFER_US and not is_held(delivery):
+            wait_us = max(0, delivery.next_at - delivery.created_at)
+            yield msgspec.structs.replace(delivery, created_at=now_us, next_at=now_us + wait_us)
 
 
 def _taken_back(pending: Sequence[Delivery]) -> Iterator[Delivery]:
@@ -81,26 +93,47 @@ def _taken_back(pending: Sequence[Delivery]) -> Iterator[Delivery]:
             last = delivery if word == "resolved" and not delivery.tries else None
 
 
-def _hushed(pending: Sequence[Delivery], quiet: Quiet, now_us: int) -> Iterator[Delivery]:
+def _hushed(
+    pending: Sequence[Delivery],
+    quiet: Quiet,
+    channels: Mapping[str, ChannelConfig],
+    now_us: int,
+) -> Iterator[Delivery]:
     for group in _episodes(pending):
         alert = quiet.alerts.get(group[0].alert_id)
         silence = None if alert is None else silence_of(alert, quiet.silences, now_us)
-        if alert is None or silence is None:
-            yield from _let_go(group, now_us, is_open=alert is not None)
+        if alert is None:
+            yield from _over(group, channels)
+        elif silence is None:
+            yield from _let_go(group, now_us)
         else:
             # The end of what was told goes out at once: it pages nobody, and closes incidents.
             told = (d for d in group if event_of(d.event)[1] != "resolved")
             yield from (_held(d, silence) for d in told if not _is_under(d, silence))
 
 
-def _let_go(group: Sequence[Delivery], now_us: int, *, is_open: bool) -> Iterator[Delivery]:
-    """Send what was held, or nothing of an episode that came and went under a silence."""
+def _over(group: Sequence[Delivery], channels: Mapping[str, ChannelConfig]) -> Iterator[Delivery]:
+    """Send nothing of an episode that came and went under a silence; of one told of, its end."""
     held = [d for d in group if is_held(d)]
-    if held and not is_open:
-        yield from (withheld(d, "the episode ended while it was silenced") for d in group)
-        return
-    for delivery in held:
-        yield msgspec.structs.replace(delivery, created_at=now_us, next_at=now_us, last_error=None)
+    untold = any(_tells_first(d, channels) for d in held)
+    why = "the episode ended while it was silenced"
+    yield from (withheld(d, why) for d in (group if untold else held))
+
+
+def _tells_first(delivery: Delivery, channels: Mapping[str, ChannelConfig]) -> bool:
+    """Say whether a channel hears of an episode by this: of critical ones alone, when it rises."""
+    channel, word = channels.get(delivery.channel), event_of(delivery.event)[1]
+    is_rise = word == "escalated" and channel is not None and channel.min_severity == "critical"
+    return word == "opened" or is_rise
+
+
+def _let_go(group: Sequence[Delivery], now_us: int) -> Iterator[Delivery]:
+    """Send what was held."""
+    for delivery in group:
+        if is_held(delivery):
+            yield msgspec.structs.replace(
+                delivery, created_at=now_us, next_at=now_us, last_error=None
+            )
 
 
 def _held(delivery: Delivery, silence: Silence) -> Delivery:

@@ -151,6 +151,27 @@ def test_what_came_and_went_under_a_silence_is_never_told() -> None:
     assert "ended while it was silenced" in (found["2"].last_error or "")
 
 
+@pytest.mark.parametrize(
+    ("min_severity", "ends"), [("warning", "pending"), ("critical", "withheld")]
+)
+def test_the_end_of_what_got_worse_under_a_silence_is_told(min_severity: str, ends: str) -> None:
+    """The opening was told before; a channel of critical alerts never heard of it."""
+    channel = CHANNEL.model_copy(update={"min_severity": min_severity})
+    worse, end = waiting("1", word="escalated"), waiting("2", word="resolved")
+    (held,) = sift([worse], quiet(alert()), {NAME: channel}, NOW)
+    found = sift([held, end], quiet(), {NAME: channel}, NOW + 20 * S)
+    state = {d.id: d.state for d in (end, *found)}
+    assert state == {"1": "withheld", "2": ends}
+
+
+def test_what_was_queued_before_the_clock_was_set_back_does_not_wait_for_it() -> None:
+    """Its tries begin anew; a second is no step."""
+    ahead = {"created_at": NOW + 86_400 * S, "next_at": NOW + 86_410 * S}
+    found = sifted([waiting("1", **ahead), waiting("2", "b", created_at=NOW + S)], at_s=0)
+    assert list(found) == ["1"]
+    assert (found["1"].created_at, found["1"].next_at) == (NOW, NOW + 10 * S)
+
+
 def test_the_end_of_what_was_told_goes_out_under_a_silence() -> None:
     """An incident that somebody works on is closed."""
     assert sifted([waiting("1", word="resolved")], quiet=quiet(alert())) == {}
