@@ -14,6 +14,7 @@ from gateway.api import (
     baselines,
     data_plane_document,
     db,
+    drift,
     export,
     feedback,
     health,
@@ -77,7 +78,7 @@ def build_app(state: ControlState) -> FastAPI:
     _add_own_routes(app, state)
     app.include_router(health.router(state))
     app.include_router(data_plane_document.router(), prefix="/api/v1")
-    for module in (report, baselines, status, alerts, logs, feedback, export, sql, db):
+    for module in (report, drift, baselines, status, alerts, logs, feedback, export, sql, db):
         app.include_router(module.router(state), prefix="/api/v1")
     _add_errors(app)
     _add_auth(app, state)

@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": ("gateway.cli.serve", "Start the gateway: data plane, control plane, engine."),
     "demo": ("gateway.cli.demo", "Show everything on real traffic, in under two minutes."),
     "report": ("gateway.cli.report", "Report traffic, latency, cost and drift of a period."),
+    "drift": ("gateway.cli.drift", "Show what drifts; explain what moved, since when and where."),
     "logs": ("gateway.cli.logs", "Show the prediction log, follow it, or one prediction whole."),
     "export": ("gateway.cli.export", "Write a table of the log as Parquet, CSV or JSON Lines."),
     "sql": ("gateway.cli.sql", "Run one SELECT over the log."),

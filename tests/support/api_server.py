@@ -13,7 +13,7 @@ import msgspec
 import uvicorn
 from fastapi import FastAPI
 
-from gateway.api import baselines, health, report, status
+from gateway.api import baselines, drift, health, report, status
 from gateway.config import Settings
 from gateway.ingest_progress import IngestProgress
 from gateway.loops import WorkLoop
@@ -44,7 +44,7 @@ def build_app(state: State) -> FastAPI:
     """Return the API as the control plane mounts it."""
     app = FastAPI()
     app.include_router(health.router(state))
-    for module in (report, baselines, status):
+    for module in (report, drift, baselines, status):
         app.include_router(module.router(state), prefix="/api/v1")
     return app
 

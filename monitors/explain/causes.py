@@ -1,0 +1,144 @@
+"""What may have caused a change, and what else changed within the hour."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from monitors.drift import Comparison, cause_of
+from monitors.explain import decompose
+from monitors.explain.model import Cause, Related
+from monitors.explain.rows import FeatureRows
+from monitors.shock import Span, shares_moved, what_changed
+from monitors.windows import SECOND_US, Window, from_us
+from storage import cell_tables
+from storage.cell_tables import Asked, CellForm
+from storage.monitor_reads import RolloutEvent
+from storage.reader import Scope
+from storage.reader import Window as ReadWindow
+from storage.records import Verdict
+
+HOUR_US = 3_600 * SECOND_US
+NEAR_US = 600 * SECOND_US
+"""How far from the onset's range a step of a rollout may lie to be named."""
+MOST_EVENTS = 3
+MOST_RELATED = 12
+_ONE_CELL = CellForm(3)
+"""Cells of a category of which nothing is known: every row is new or missing."""
+
+
+class Moment(NamedTuple):
+    """When a change began: the slot, its range, and the end of the interval."""
+
+    at: int
+    first: int
+    last: int
+    until: int
+
+
+def causes_of(
+    comparison: Comparison | None,
+    carriers: Sequence[decompose.Carrier],
+    events: Sequence[RolloutEvent],
+    changed: Sequence[str],
+) -> tuple[Cause, ...]:
+    """Return what may have caused a change: what the values show, who carries it, what else."""
+    found: list[Cause] = []
+    if comparison is not None:
+        found.append(Cause(*cause_of(comparison)))
+    found += [Cause(one.kind, carrier_text(one)) for one in carriers]
+    found += [
+        Cause("rollout", f"rollout at {from_us(one.at)}: {one.summary or one.event}")
+        for one in events
+    ]
+    found += [Cause("traffic", text) for text in changed]
+    return tuple(found)
+
+
+def carrier_text(one: decompose.Carrier) -> str:
+    """Return what a carrier is, in a sentence part."""
+    if one.kind == "mix":
+        return (
+            f"the mix of {one.key} carries {min(1.0, one.share):.0%} of the change:"
+            f" `{one.key}={one.value}` has another share of the requests"
+        )
+    return (
+        f"`{one.key}={one.value}` carries {one.share:.0%} of the change"
+        f" with {one.weight:.0%} of the rows: its own values changed"
+    )
+
+
+def rollouts_near(events: Sequence[RolloutEvent], moment: Moment) -> list[RolloutEvent]:
+    """Return the steps of rollouts about the onset, the nearest first."""
+    near = [e for e in events if moment.first - NEAR_US <= e.at <= moment.last + NEAR_US]
+    near.sort(key=lambda e: (abs(e.at - moment.at), e.at))
+    return near[:MOST_EVENTS]
+
+
+def changed_then(rows: FeatureRows, moment: Moment) -> list[str]:
+    """Return what else of the route's traffic changed between the hour before and since."""
+    before = Window(moment.at - HOUR_US, moment.at)
+    after = Window(moment.at, max(moment.at + 1, min(moment.until, moment.at + HOUR_US)))
+    route = rows.baseline.route
+    spans = [
+        Span(rows.log.counts(Scope(ReadWindow(w.from_us, w.to_us), route=route)), w.length_s)
+        for w in (before, after)
+    ]
+    found = what_changed(*spans)
+    if not (rows.has_facts(before) and rows.has_facts(after)):
+        return found
+    shares = [_shares_of(rows, window) for window in (before, after)]
+    for key in ("version", "tenant"):
+        if all(one[key] for one in shares):
+            found += shares_moved(key, shares[0][key], shares[1][key])
+    return found
+
+
+def _shares_of(rows: FeatureRows, window: Window) -> dict[str, dict[str, float]]:
+    asked = Asked(ReadWindow(window.from_us, window.to_us), rows.baseline.route, "error", _ONE_CELL)
+    counted = cell_tables.key_counts(rows.log.connection, asked, ("version", "tenant"))
+    return {key: _as_shares(values) for key, values in counted.items()}
+
+
+def _as_shares(values: Mapping[str, np.typing.NDArray[np.int64]]) -> dict[str, float]:
+    total = sum(int(counts.sum()) for counts in values.values())
+    return {value: int(counts.sum()) / total for value, counts in values.items()}
+
+
+def related_to(
+    verdicts: Sequence[Verdict], stream: tuple[str, str, str], moment: Moment
+) -> tuple[Related, ...]:
+    """Return what other monitors found that began within an hour of the onset, nearest first."""
+    found = []
+    for verdict in verdicts:
+        since = began(verdict)
+        itself = (verdict.monitor, verdict.segment, verdict.feature) == ("drift", *stream[1:])
+        if itself or verdict.route not in {stream[0], "*"} or since is None:
+            continue
+        if not moment.first - HOUR_US <= since <= moment.last + HOUR_US:
+            continue
+        found.append(
+            Related(
+                monitor=verdict.monitor,
+                feature=verdict.feature,
+                segment=verdict.segment,
+                verdict=verdict.verdict,
+                severity=verdict.severity,
+                began_at=since,
+                cause=str(verdict.details.get("cause", "")),
+            )
+        )
+    found.sort(key=lambda one: (abs(one.began_at - moment.at), one.monitor, one.feature))
+    return tuple(found[:MOST_RELATED])
+
+
+def began(verdict: Verdict) -> int | None:
+    """Return when what a verdict tells of began; None where it tells of nothing."""
+    details = verdict.details
+    if details.get("open") is not True and verdict.verdict not in {"drift", "breach"}:
+        return None
+    for name in ("onset_at", "opened_at"):
+        at = details.get(name)
+        if isinstance(at, int) and at:
+            return at
+    return verdict.window_from
