@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from gateway.inputs import inputs_of
+from gateway.predictions import NOTHING, predicted_of
+from gateway.protocols.asked import Asked
 from gateway.protocols.protocol import Texts
 from gateway.protocols.table import protocol_named
-from monitors.signals.extract import extract
+from monitors.signals.extract import Answered, extract
 from storage.records import End, Signals
 
 
@@ -19,16 +21,34 @@ def enrich(ends: Sequence[End]) -> list[Signals]:
 
 
 def _with_inputs(end: End, signals: Signals) -> Signals:
-    inputs = inputs_of(end)
-    return replace(signals, inputs=inputs) if inputs else signals
+    inputs, told = inputs_of(end), predicted_of(end)
+    if not inputs and told is NOTHING:
+        return signals
+    prediction, confidence = told
+    return replace(signals, inputs=inputs, prediction=prediction, confidence=confidence)
 
 
 def _signals(end: End, texts: Texts) -> Signals:
     payload, prediction = end.payload, end.prediction
     if payload is None:
         return extract(None, None, prediction)
-    prompt = None if payload.request_truncated else texts.prompt(payload.request)
+    asked = None if payload.request_truncated else texts.asked(payload.request)
+    prompt = None if asked is None else asked.prompt
     failed = prediction.status >= 400 or prediction.reason is not None
-    failed = failed or payload.response_truncated
-    answer = None if failed else texts.answer(payload.response, payload.response_type)
-    return extract(prompt, answer, prediction)
+    if failed or payload.response_truncated:
+        return extract(prompt, None, prediction)
+    answer = texts.answer(payload.response, payload.response_type)
+    schema = None if asked is None else asked.schema()
+    answered = Answered(schema, _unknown_tool(end, texts, asked))
+    return extract(prompt, answer, prediction, answered)
+
+
+def _unknown_tool(end: End, texts: Texts, asked: Asked | None) -> bool | None:
+    """Say whether an answer calls what the request did not lend."""
+    calls, payload = end.prediction.tool_calls, end.payload
+    if calls == 0:
+        return False
+    if calls is None or asked is None or payload is None:
+        return None
+    called = texts.called(payload.response, payload.response_type)
+    return not called <= asked.offered() if called else None

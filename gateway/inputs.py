@@ -22,7 +22,8 @@ VECTOR = 256
 _FIELDS = 1_000
 _DEPTH = 4
 _ALONE = "value"
-_GENERATIVE = frozenset({"openai", "anthropic"})
+GENERATIVE = frozenset({"openai", "anthropic"})
+"""Protocols of models that write."""
 _MARKS = (b'"instances"', b'"inputs"', b'"dataframe_')
 _SCALARS = (int, float, bool, str, type(None))
 
@@ -41,7 +42,7 @@ def inputs_of(end: End) -> Sequence[InputRow]:
     A refused request may name any model and any feature.
     """
     payload, prediction = end.payload, end.prediction
-    if payload is None or payload.request_truncated or prediction.protocol in _GENERATIVE:
+    if payload is None or payload.request_truncated or prediction.protocol in GENERATIVE:
         return ()
     if not 200 <= prediction.status < 300:
         return ()

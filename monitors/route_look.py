@@ -15,7 +15,7 @@ from monitors.counted import CountedWindows, RowWindows, windows_of_route
 from monitors.drift import Comparison, TooFew, compare
 from monitors.evidence import Budget, Evidence
 from monitors.memory import Memory, is_held
-from monitors.observed import CellCounts, rows_of
+from monitors.observed import CellCounts, missing_of, rows_of
 from monitors.observed import Window as Seen
 from monitors.openings import told
 from monitors.options import MonitorOptions
@@ -138,7 +138,11 @@ class RouteLook:
         """
         streams = self._fed(before)
         kinds = {signal.name: signal for signal in self._prepared.signals}
-        verdicts = [self._whole(signal, streams.streams) for signal in kinds.values()]
+        verdicts = [
+            self._whole(signal, streams.streams)
+            for signal in kinds.values()
+            if self._is_there(signal)
+        ]
         verdicts += [
             self._segment(key, stream)
             for key, stream in streams.streams.items()
@@ -164,6 +168,13 @@ class RouteLook:
 
     def _memory(self, key: StreamKey) -> Memory:
         return Memory.of(self._previous.get(key), self._look.baseline)
+
+    def _is_there(self, signal: Signal) -> bool:
+        """Say whether a route has what most have nothing of: in its baseline, or now."""
+        if not signal.optional or signal.name in self._prepared.references:
+            return True
+        seen = self._windows_of(self._look.window).window(self._look.route, signal)
+        return missing_of(seen) < rows_of(seen) or self._memory(("", signal.name)).open
 
     def _is_told(self, key: StreamKey, stream: Stream) -> bool:
         memory = self._memory(key)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from monitors.signals.table import OPTIONAL
 from storage.log import CountRow
 from storage.records import Verdict
 
@@ -53,7 +54,9 @@ def marked(
             fresh.add(key)
             if not verdict.segment:
                 opened.setdefault(verdict.route, set()).add(verdict.feature)
-        if not verdict.segment and verdict.value is not None:
+        # What most traffic has nothing of stands still in most shocks: it outvotes nobody.
+        counts = key in fresh or verdict.feature not in OPTIONAL
+        if counts and not verdict.segment and verdict.value is not None:
             measured[verdict.route] = measured.get(verdict.route, 0) + 1
     shocked = {
         route

@@ -5,6 +5,7 @@ object array with None for unknown, a number that may be unknown a masked array.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import duckdb
@@ -33,6 +34,7 @@ _NUMBERS_OR_NONE = frozenset({
     "cost_usd", "ttft_s", "time_per_output_token_s", "confidence", "score",
 })  # fmt: skip
 _FLAGS = frozenset({"stream", "truncated", "has_payload"})
+_FLAGS_OR_NONE = ("refusal", "unknown_tool", "json_valid", "empty_output", "repeated_output")
 _EXPRESSIONS: Mapping[str, str] = {
     "id": "id::UUID",
     "pair_id": "pair_id::UUID",
@@ -60,7 +62,12 @@ def prediction_arrays(
     columns["prompt_chars"] = [signal.prompt_chars for signal in signals]
     columns["response_chars"] = [signal.response_chars for signal in signals]
     columns["language"] = [signal.language for signal in signals]
-    columns["refusal"] = [signal.refusal for signal in signals]
+    for name in _FLAGS_OR_NONE:
+        columns[name] = list(map(attrgetter(name), signals))
+    for name in ("prediction", "confidence"):
+        # What the record says itself goes before what was read off the answer.
+        read = map(attrgetter(name), signals)
+        columns[name] = [b if a is None else a for a, b in zip(columns[name], read, strict=True)]
     columns["source"], columns["segment"], columns["byte_offset"] = zip(*places, strict=True)
     columns["has_payload"] = [end.payload is not None for end in ends]
     return _arrays(columns, batch)
@@ -136,7 +143,7 @@ def _array(name: str, values: Values, or_none: bool) -> npt.NDArray[Any]:  # noq
         return np.ma.masked_array(found, mask=~np.isfinite(found))
     if name in _FLAGS:
         return np.array(values, dtype=np.bool_)
-    return _masked(values, np.bool_) if name == "refusal" else np.array(values, dtype=object)
+    return _masked(values, np.bool_) if name in _FLAGS_OR_NONE else np.array(values, dtype=object)
 
 
 def _masked(values: Values, dtype: type) -> npt.NDArray[Any]:

@@ -20,7 +20,14 @@ from storage.times import to_timestamp
 MEASURES = ("latency_s", "ttft_s", "overhead_s")
 SHARES = (0.5, 0.95, 0.99)
 
-_WHOLE = ("prompt_tokens", "response_tokens", "prompt_chars", "response_chars")
+_WHOLE = (
+    "prompt_tokens",
+    "response_tokens",
+    "prompt_chars",
+    "response_chars",
+    "reasoning_tokens",
+    "tool_calls",
+)
 _MOST = 2**63 - 1
 
 Quantiles = tuple[float, ...]

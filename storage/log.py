@@ -31,13 +31,29 @@ MEASURES = (
     "response_tokens",
     "prompt_chars",
     "response_chars",
+    "reasoning_tokens",
+    "cost_usd",
+    "tool_calls",
+    "prediction_value",
+    "confidence",
 )
 """Numbers that are counted of every prediction; inputs of models are called `input.<name>`."""
 
 ATTEMPT_LATENCY = "attempt_latency_s"
 """The seconds of every try, counted by upstream: without variant and model."""
 
-CATEGORIES = ("finish_reason", "language", "refusal", "error")
+CATEGORIES = (
+    "finish_reason",
+    "language",
+    "refusal",
+    "error",
+    "cache",
+    "unknown_tool",
+    "json_valid",
+    "empty_output",
+    "repeated_output",
+    "prediction",
+)
 OTHER = "(other)"
 """Stands for the values of a category that has more than a slot keeps."""
 

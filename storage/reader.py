@@ -29,8 +29,24 @@ NUMERIC_FEATURES = (
     "latency_s",
     "ttft_s",
     "time_per_output_token_s",
+    "reasoning_tokens",
+    "cost_usd",
+    "tool_calls",
+    "prediction_value",
+    "confidence",
 )
-CATEGORY_FEATURES = ("finish_reason", "language", "refusal", "error")
+CATEGORY_FEATURES = (
+    "finish_reason",
+    "language",
+    "refusal",
+    "error",
+    "cache",
+    "unknown_tool",
+    "json_valid",
+    "empty_output",
+    "repeated_output",
+    "prediction",
+)
 
 Column = npt.NDArray[np.float64] | list[str | None]
 Record = dict[str, Any]

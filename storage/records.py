@@ -265,6 +265,11 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
     ----------
     inputs : sequence of dict
         Rows that the request asks a predictive model about.
+    unknown_tool, json_valid, empty_output, repeated_output : bool or None
+        The answer calls a tool that the request did not lend; is the JSON that was asked for; has
+        no words and calls no tool; repeats itself without end.
+    prediction, confidence : str or None, float or None
+        What a predictive model answered, where the record does not say so itself.
     """
 
     id: str
@@ -274,6 +279,12 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
     refusal: bool | None = None
     error: bool = False
     inputs: Sequence[InputRow] = ()
+    unknown_tool: bool | None = None
+    json_valid: bool | None = None
+    empty_output: bool | None = None
+    repeated_output: bool | None = None
+    prediction: str | None = None
+    confidence: float | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):

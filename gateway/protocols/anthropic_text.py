@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.protocols.asked import Asked
 from gateway.protocols.json_text import (
     decoded_events,
     event_objects,
@@ -26,12 +27,28 @@ _EVENT = msgspec.json.Decoder(_Event)
 class AnthropicTexts:
     """`gateway.protocols.protocol.Texts` of Anthropic's protocol."""
 
-    def prompt(self, request: bytes) -> str | None:
-        """Return every text of `system` and `messages`, in order."""
+    def asked(self, request: bytes) -> Asked | None:
+        """Return every text of `system` and `messages`, in order, with the form of the answer."""
         data = json_object(request)
         if data is None:
             return None
-        return "\n".join(texts([data.get("system"), data.get("messages")]))
+        form = object_of(data.get("output_config")).get("format")
+        return Asked(
+            "\n".join(texts([data.get("system"), data.get("messages")])),
+            data.get("output_format") if form is None else form,
+            data.get("tools"),
+        )
+
+    def called(self, response: bytes, response_type: str) -> frozenset[str]:
+        """Return the names of the client's tools that the answer calls."""
+        if response_type.startswith("text/event-stream"):
+            blocks = [data.get("content_block") for data in event_objects(response)]
+        else:
+            content = (json_object(response) or {}).get("content")
+            blocks = content if isinstance(content, list) else []
+        calls = [block for block in map(object_of, blocks) if block.get("type") == "tool_use"]
+        names = [block.get("name") for block in calls]
+        return frozenset(name for name in names if isinstance(name, str))
 
     def answer(self, response: bytes, response_type: str) -> str | None:
         """Return the text blocks of a message, joined from events if streamed."""

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from gateway.protocols.asked import Asked, FormFields, chat_form
 from gateway.protocols.json_text import (
     decoded_events,
     event_objects,
@@ -13,15 +14,23 @@ from gateway.protocols.json_text import (
     object_of,
     texts,
 )
+from gateway.protocols.openai_calls import called_tools
 
-_TEXT_DELTAS = frozenset({"response.output_text.delta", "transcript.text.delta"})
+_TEXT_DELTAS = frozenset(
+    {
+        "response.output_text.delta",
+        "response.refusal.delta",
+        "response.output_audio_transcript.delta",
+        "transcript.text.delta",
+    }
+)
 
 
 class _Said(msgspec.Struct):
     content: str
 
 
-class _Asked(msgspec.Struct):
+class _Asked(FormFields, kw_only=True):
     messages: list[_Said]
 
 
@@ -54,22 +63,33 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
-def prompt_text(request: bytes) -> str | None:
+def read_request(request: bytes) -> Asked | None:
     """Return what the client asked: every text of `messages`, `prompt` or `input`, in order.
 
     None when the body is cut or not JSON: a part of a prompt is not a prompt.
     """
     try:
-        return "\n".join([message.content for message in _ASKED.decode(request).messages])
+        found = _ASKED.decode(request)
+        prompt = "\n".join([message.content for message in found.messages])
+        return Asked(prompt, found.form(), found.lent())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         data = json_object(request)
     if data is None:
         return None
+    tools = data.get("tools", data.get("functions"))
     if "messages" in data:
-        return "\n".join(texts(data["messages"]))
+        return Asked("\n".join(texts(data["messages"])), chat_form(data), tools)
     instructions = data.get("instructions")
     asked = data.get("prompt", data.get("input"))
-    return "\n".join(texts([instructions, asked] if isinstance(instructions, str) else asked))
+    said = texts([instructions, asked] if isinstance(instructions, str) else asked)
+    form = object_of(data.get("text")).get("format")
+    return Asked("\n".join(said), chat_form(data) if form is None else form, tools)
+
+
+def prompt_text(request: bytes) -> str | None:
+    """Return every text of a request, None when the body is cut or not JSON."""
+    asked = read_request(request)
+    return None if asked is None else asked.prompt
 
 
 def answer_text(response: bytes, response_type: str) -> str | None:
@@ -92,23 +112,31 @@ def answer_text(response: bytes, response_type: str) -> str | None:
         return text if isinstance(text, str) else None
     choice = first_of(data["choices"])
     message = choice.get("message")
-    text = message.get("content") if isinstance(message, dict) else choice.get("text")
+    text = _words_of(message) if isinstance(message, dict) else choice.get("text")
     return text if isinstance(text, str) else None
 
 
 def _streamed_text(stream: bytes) -> str:
     chunks = decoded_events(stream, _CHUNK)
-    if chunks is None or any(chunk.type is not UNSET for chunk in chunks):
-        pieces = (_event_text(data) for data in event_objects(stream))
-        return "".join(piece for piece in pieces if isinstance(piece, str))
-    return "".join(
-        [
-            choice.delta.content
-            for chunk in chunks
-            for choice in chunk.choices[:1]
-            if choice.index <= 0 and choice.delta.content
-        ]
-    )
+    if chunks is not None and not any(chunk.type is not UNSET for chunk in chunks):
+        text = "".join(
+            [
+                choice.delta.content
+                for chunk in chunks
+                for choice in chunk.choices[:1]
+                if choice.index <= 0 and choice.delta.content
+            ]
+        )
+        if text or not (b'"refusal"' in stream or b'"transcript"' in stream):
+            return text
+    pieces = (_event_text(data) for data in event_objects(stream))
+    return "".join(piece for piece in pieces if isinstance(piece, str))
+
+
+def _words_of(message: dict[str, Any]) -> Any:
+    """Return the text of a message or a delta; a refusal and what is spoken stand elsewhere."""
+    spoken = object_of(message.get("audio")).get("transcript")
+    return message.get("content") or message.get("refusal") or spoken or message.get("content")
 
 
 def _event_text(data: dict[str, Any]) -> Any:
@@ -119,25 +147,30 @@ def _event_text(data: dict[str, Any]) -> Any:
     if isinstance(index, int) and index > 0:
         return None  # Another choice: they come mixed.
     delta = choice.get("delta")
-    return delta.get("content") if isinstance(delta, dict) else choice.get("text")
+    return _words_of(delta) if isinstance(delta, dict) else choice.get("text")
 
 
 def _output_text(output: Any) -> str | None:
     """Return the texts of a response's messages, None when it is made of tool calls alone."""
-    messages = [
-        object_of(item).get("content")
-        for item in (output if isinstance(output, list) else ())
-        if object_of(item).get("type") == "message"
-    ]
-    return "".join(texts(messages)) if messages else None
+    items = map(object_of, output if isinstance(output, list) else ())
+    messages = [item.get("content") for item in items if item.get("type") == "message"]
+    if not messages:
+        return None
+    parts = [part for content in messages if isinstance(content, list) for part in content]
+    refusals = [object_of(part).get("refusal") for part in parts]
+    return "".join(texts(messages)) or "".join(texts(refusals))
 
 
 class OpenAITexts:
     """`gateway.protocols.protocol.Texts` of OpenAI's protocol."""
 
-    def prompt(self, request: bytes) -> str | None:
+    def asked(self, request: bytes) -> Asked | None:
         """Return what the client asked."""
-        return prompt_text(request)
+        return read_request(request)
+
+    def called(self, response: bytes, response_type: str) -> frozenset[str]:
+        """Return the names of the tools that the answer calls."""
+        return called_tools(response, response_type)
 
     def answer(self, response: bytes, response_type: str) -> str | None:
         """Return what the model said."""

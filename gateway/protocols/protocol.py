@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from gateway.protocols.asked import Asked
 from gateway.protocols.facts import Facts
 from gateway.sse import Event
 
@@ -115,8 +116,12 @@ AnswerReader = Callable[[bytes, Facts], None]
 class Texts(Protocol):
     """The words of recorded requests and answers, read at ingest, far from the hot path."""
 
-    def prompt(self, request: bytes) -> str | None:
+    def asked(self, request: bytes) -> Asked | None:
         """Return what the client asked, None when the body cannot be read."""
+        ...
+
+    def called(self, response: bytes, response_type: str) -> frozenset[str]:
+        """Return the names of the tools that an answer calls; none where they cannot be read."""
         ...
 
     def answer(self, response: bytes, response_type: str) -> str | None:

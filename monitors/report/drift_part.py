@@ -99,7 +99,9 @@ def look_at_route(
     for signal in (*watched(look.config), *_inputs(look.config, references)):
         seen = windows.window(route, signal)
         rows, gone = rows_of(seen), missing_of(seen)
-        if gone:
+        if signal.optional and gone == rows and signal.name not in references:
+            continue
+        if gone and not signal.optional:
             missing.append(MissingShare(route, signal.name, rows, gone, gone / rows))
         if chosen is None:
             continue

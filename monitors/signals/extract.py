@@ -1,12 +1,39 @@
 """From one record's text to its row of `features`."""
 
+from typing import NamedTuple
+
+from monitors.signals.json_form import Schema, is_valid
 from monitors.signals.language import language
 from monitors.signals.refusal import is_refusal
+from monitors.signals.repetition import is_repeated
 from router.errors import Reason
 from storage.records import Prediction, Signals
 
+_GENERATIVE = frozenset({"chat", "completion", "response", "messages"})
+"""Operations whose answers are words or calls of tools."""
 
-def extract(prompt: str | None, answer: str | None, prediction: Prediction) -> Signals:
+
+class Answered(NamedTuple):
+    """What is known of a whole, good answer that was recorded.
+
+    Attributes
+    ----------
+    schema : dict, bool or None
+        JSON Schema that the request set for it, `True` for any JSON; None for any text.
+    unknown_tool : bool or None
+        It calls a tool that the request did not lend; None cannot be told.
+    """
+
+    schema: Schema | None = None
+    unknown_tool: bool | None = None
+
+
+def extract(
+    prompt: str | None,
+    answer: str | None,
+    prediction: Prediction,
+    answered: Answered | None = None,
+) -> Signals:
     """Return everything that one prediction shows.
 
     Parameters
@@ -16,7 +43,10 @@ def extract(prompt: str | None, answer: str | None, prediction: Prediction) -> S
         not recorded or there was none.
     prediction : Prediction
         Its facts.
+    answered : Answered or None
+        None where the request failed, or its answer was not recorded whole.
     """
+    schema = None if answered is None else answered.schema
     return Signals(
         id=prediction.id,
         prompt_chars=None if prompt is None else len(prompt),
@@ -24,7 +54,18 @@ def extract(prompt: str | None, answer: str | None, prediction: Prediction) -> S
         language=_language_of(prompt, answer),
         refusal=None if answer is None else is_refusal(answer),
         error=is_error(prediction),
+        unknown_tool=None if answered is None else answered.unknown_tool,
+        json_valid=None if schema is None or answer is None else is_valid(answer, schema),
+        empty_output=None if answered is None else _is_empty(answer, prediction),
+        repeated_output=None if answer is None else is_repeated(answer),
     )
+
+
+def _is_empty(answer: str | None, prediction: Prediction) -> bool | None:
+    # An answer that gives no reason for its end is one that goes on in the background.
+    if prediction.operation not in _GENERATIVE or prediction.finish_reason is None:
+        return None
+    return not (prediction.tool_calls or (answer and not answer.isspace()))
 
 
 def is_error(prediction: Prediction) -> bool:

@@ -24,6 +24,8 @@ class Signal:
         `table.column` of the prediction log.
     missing : str
         What a NULL in that column means.
+    optional : bool
+        Much traffic has nothing of the kind: where no row does, nothing is said of it.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Signal:
     description: str
     source: str
     missing: str
+    optional: bool = False
 
 
 SIGNALS: tuple[Signal, ...] = (
@@ -123,7 +126,109 @@ SIGNALS: tuple[Signal, ...] = (
         "features.error",
         "never",
     ),
+    Signal(
+        "reasoning_tokens",
+        "numeric",
+        "tokens",
+        "Tokens of the answer that the model thought and did not show.",
+        "features.reasoning_tokens",
+        "the upstream did not report them",
+        optional=True,
+    ),
+    Signal(
+        "cost_usd",
+        "numeric",
+        "USD",
+        "The request's tokens at the configured prices.",
+        "features.cost_usd",
+        "no price is configured, or the upstream reported no usage",
+        optional=True,
+    ),
+    Signal(
+        "tool_calls",
+        "numeric",
+        "calls",
+        "Calls of tools that the answer asks for; 0 is an answer without.",
+        "features.tool_calls",
+        "there was no answer, or none that could call tools",
+        optional=True,
+    ),
+    Signal(
+        "unknown_tool",
+        "categorical",
+        "",
+        "The answer calls a tool that the request did not lend.",
+        "features.unknown_tool",
+        "no text was recorded, or there was no answer that could call tools",
+        optional=True,
+    ),
+    Signal(
+        "json_valid",
+        "categorical",
+        "",
+        "The answer is JSON and follows the JSON Schema that the request set.",
+        "features.json_valid",
+        "the request did not ask for JSON, or the answer calls tools instead",
+        optional=True,
+    ),
+    Signal(
+        "empty_output",
+        "categorical",
+        "",
+        "The answer ended well with no words and no call of a tool.",
+        "features.empty_output",
+        "no text was recorded, or the operation answers with something else than words",
+        optional=True,
+    ),
+    Signal(
+        "repeated_output",
+        "categorical",
+        "",
+        "The answer says the same over and over, until it was cut.",
+        "features.repeated_output",
+        "no text was recorded",
+        optional=True,
+    ),
+    Signal(
+        "cache",
+        "categorical",
+        "",
+        "Whether the gateway's cache answered: hit, miss, bypass.",
+        "features.cache",
+        "never",
+        optional=True,
+    ),
+    Signal(
+        "prediction",
+        "categorical",
+        "",
+        "Class that a predictive model answered for the first row; whole numbers up to 999, too.",
+        "features.prediction",
+        "no predictive model answered, or with a number that is no class",
+        optional=True,
+    ),
+    Signal(
+        "prediction_value",
+        "numeric",
+        "",
+        "Number that a predictive model answered for the first row.",
+        "features.prediction_value",
+        "no predictive model answered, or with something that is no number",
+        optional=True,
+    ),
+    Signal(
+        "confidence",
+        "numeric",
+        "share",
+        "Probability that a predictive model gave its class, 0 to 1.",
+        "features.confidence",
+        "no predictive model answered, or it gave no probabilities",
+        optional=True,
+    ),
 )
 """Every signal that `monitors` compares by default."""
 
 SIGNALS_BY_NAME: Mapping[str, Signal] = MappingProxyType({item.name: item for item in SIGNALS})
+
+OPTIONAL = frozenset(item.name for item in SIGNALS if item.optional)
+"""Names of those that much traffic has nothing of."""

@@ -36,6 +36,10 @@ SLOT = (
 _MODEL = "coalesce(model_answered, model_asked) AS model"
 _KNOWN_TIME = f"CASE WHEN reason IS DISTINCT FROM '{INTERRUPTED}' THEN {{}} END"
 _ERROR = "CASE WHEN reason IS NOT NULL THEN reason <> 'client_closed' ELSE status >= 400 END"
+# A small whole number may be a class or a count: it is watched as both.
+_CLASS = (
+    "try_cast(prediction AS DOUBLE) IS NULL OR regexp_full_match(prediction, '[+-]?[0-9]{1,3}')"
+)
 
 NUMBERS: dict[str, str] = {
     "latency_s": _KNOWN_TIME.format("latency_s"),
@@ -46,6 +50,11 @@ NUMBERS: dict[str, str] = {
     "response_tokens": "response_tokens",
     "prompt_chars": "prompt_chars",
     "response_chars": "response_chars",
+    "reasoning_tokens": "reasoning_tokens",
+    "cost_usd": "cost_usd",
+    "tool_calls": "tool_calls",
+    "prediction_value": "try_cast(prediction AS DOUBLE)",
+    "confidence": "confidence",
 }
 """Measure to its expression over `predictions`; NULL is unknown."""
 
@@ -54,6 +63,12 @@ WORDS: dict[str, str] = {
     "language": "language",
     "refusal": "refusal::VARCHAR",
     "error": f"({_ERROR})::VARCHAR",
+    "cache": "cache",
+    "unknown_tool": "unknown_tool::VARCHAR",
+    "json_valid": "json_valid::VARCHAR",
+    "empty_output": "empty_output::VARCHAR",
+    "repeated_output": "repeated_output::VARCHAR",
+    "prediction": f"(CASE WHEN {_CLASS} THEN prediction END)",
 }
 """Category to its expression over `predictions`; NULL is unknown."""
 

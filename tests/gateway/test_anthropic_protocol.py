@@ -237,7 +237,9 @@ def test_refusal_of_another_shape_is_written_anew() -> None:
 def test_words_are_read() -> None:
     """The texts of system, messages and answer are what monitors watch."""
     request = {"system": "Be brief.", "messages": [{"content": [{"type": "text", "text": "Hi"}]}]}
-    assert ANTHROPIC.texts.prompt(json.dumps(request).encode()) == "Be brief.\nHi"
+    asked = ANTHROPIC.texts.asked(json.dumps(request).encode())
+    assert asked is not None
+    assert asked.prompt == "Be brief.\nHi"
     content = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Hello"}]
     answer = json.dumps({"content": content}).encode()
     assert ANTHROPIC.texts.answer(answer, "application/json") == "Hello"

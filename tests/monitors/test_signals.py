@@ -95,6 +95,7 @@ def test_extract_measures_text() -> None:
         language="en",
         refusal=False,
         error=False,
+        repeated_output=False,
     )
 
 

@@ -42,6 +42,8 @@ SIGNALS = st.builds(
     prompt_chars=st.none() | COUNT,
     language=st.none() | TEXT,
     refusal=st.none() | st.booleans(),
+    json_valid=st.none() | st.booleans(),
+    prediction=st.none() | TEXT,
 )
 PLACE = st.just(Place(None, None, None)) | st.builds(Place, TEXT, COUNT, COUNT)
 ROWS = st.lists(st.tuples(FACTS, SIGNALS, PLACE, st.booleans()), min_size=1, max_size=4)
@@ -83,6 +85,8 @@ def test_every_value_comes_back(cursor: duckdb.DuckDBPyConnection, rows: list[An
         expected = list(astuple(facts))
         expected[1] = to_timestamp(facts.started_at)
         expected[Prediction.__struct_fields__.index("tags")] = list(facts.tags)
+        if facts.prediction is None:
+            expected[Prediction.__struct_fields__.index("prediction")] = signal.prediction
         assert plain(row) == (
             *expected,
             signal.prompt_chars,
@@ -92,6 +96,10 @@ def test_every_value_comes_back(cursor: duckdb.DuckDBPyConnection, rows: list[An
             7,
             *place,
             end.payload is not None,
+            None,
+            signal.json_valid,
+            None,
+            None,
         )
 
 

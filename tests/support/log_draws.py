@@ -80,6 +80,9 @@ def logs(draw: st.DrawFn) -> list[tuple[End, Signals]]:
             prompt_chars=draw(st.none() | st.integers(0, 10**6)),
             language=draw(st.sampled_from([None, "en", "de"])),
             refusal=draw(st.sampled_from([None, True, False])),
+            json_valid=draw(st.sampled_from([None, True, False])),
+            prediction=draw(st.sampled_from([None, "spam", "7", "-0.25", "1234"])),
+            confidence=draw(st.sampled_from([None, 0.5])),
         )
         found.append((End(end.prediction, tries), signals))
     return found

@@ -1,5 +1,6 @@
 """The prediction log in plain Python: what every store behind the seam must answer."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ from storage.watermarks import Watermark
 from storage.writer import Batch
 
 T = TypeVar("T")
-_TEXT_COLUMNS = ("finish_reason", "language", "refusal", "error")
+_FLAGS = ("refusal", "unknown_tool", "json_valid", "empty_output", "repeated_output")
+_TEXT_COLUMNS = ("finish_reason", "language", "error", "cache", "prediction", *_FLAGS)
 
 
 class Row(NamedTuple):
@@ -344,10 +346,16 @@ def _step(at: int, route: str, rows: Sequence[Row]) -> TimelineRow:
 def _number(row: Row, name: str) -> float | None:
     if name in {"prompt_chars", "response_chars"}:
         value = getattr(row.signals, name)
+    elif name == "confidence":
+        value = row.signals.confidence if row.facts.confidence is None else row.facts.confidence
+    elif name == "prediction_value":
+        value = _float(_prediction(row))
     elif name in {"latency_s", "overhead_s"} and row.facts.reason == "interrupted":
         value = None
     else:
         value = getattr(row.facts, name)
+    if name in {"cost_usd", "confidence"} and value is not None and not isfinite(value):
+        value = None
     return None if value is None else float(value)
 
 
@@ -356,9 +364,26 @@ def _word(row: Row, name: str) -> str | None:
         return row.facts.finish_reason
     if name == "error":
         return "true" if _failed(row.facts) else "false"
-    if name == "refusal":
-        return None if row.signals.refusal is None else str(row.signals.refusal).lower()
-    return row.signals.language
+    if name in _FLAGS:
+        flag = getattr(row.signals, name)
+        return None if flag is None else str(flag).lower()
+    if name == "prediction":
+        told = _prediction(row)
+        if told is None or _float(told) is None:
+            return told
+        return told if re.fullmatch("[+-]?[0-9]{1,3}", told) else None
+    return row.facts.cache if name == "cache" else row.signals.language
+
+
+def _prediction(row: Row) -> str | None:
+    return row.signals.prediction if row.facts.prediction is None else row.facts.prediction
+
+
+def _float(told: str | None) -> float | None:
+    try:
+        return None if told is None else float(told)
+    except ValueError:
+        return None
 
 
 def _columns(rows: Sequence[Row], features: Sequence[str]) -> dict[str, Column]:
