@@ -1,0 +1,213 @@
+"""What was seen of real drift, as JSON and as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from real_drift_data import SETS, Column, DataSet, Known, inputs_of
+from real_drift_rules import RULE_NAMES, Said, judged
+from tables import table
+
+
+class Route(NamedTuple):
+    """What is replayed on a route.
+
+    Attributes
+    ----------
+    baseline : str
+        `file` or `traffic`: what its reference comes from.
+    reference, rows : dict of str to ndarray
+        Columns of the reference, and of what is sent.
+    """
+
+    name: str
+    baseline: str
+    reference: Mapping[str, Column]
+    rows: Mapping[str, Column]
+    known: tuple[Known, ...]
+
+
+class Seen(NamedTuple):
+    """What came of a route.
+
+    Attributes
+    ----------
+    looks : int
+        Looks while rows were sent.
+    opened : list of dict
+        Episodes: monitor, feature, the row sent last before the look, the estimated onset's.
+    hooks : list of str
+        Types of the webhooks about it.
+    refused : int
+        Requests that were not answered 200.
+    """
+
+    route: Route
+    looks: int
+    opened: list[dict[str, Any]]
+    hooks: list[str]
+    refused: int
+
+
+class Delay(NamedTuple):
+    """How a known change of a feature was found; None: it was not, or has no estimate."""
+
+    feature: str
+    known: Known
+    rows: int | None
+    onset_off: int | None
+
+
+def delays(seen: Seen) -> list[Delay]:
+    """Return each change that is known with the first episode after it."""
+    found = []
+    for known in seen.route.known:
+        for feature in known.features:
+            after = [
+                one for one in seen.opened if one["feature"] == feature and one["row"] >= known.row
+            ]
+            rows = after[0]["row"] - known.row if after else None
+            onset = after[0]["onset_row"] if after else None
+            found.append(Delay(feature, known, rows, None if onset is None else onset - known.row))
+    return found
+
+
+def early(seen: Seen) -> list[dict[str, Any]]:
+    """Return episodes that opened before anything is known to have changed."""
+    known = seen.route.known
+    first = min((one.row for one in known), default=None)
+    return [one for one in seen.opened if first is None or one["row"] < first]
+
+
+def others(seen: Seen) -> list[dict[str, Any]]:
+    """Return episodes after the first change of features of which no change is known."""
+    listed = {feature for one in seen.route.known for feature in one.features}
+    before = early(seen)
+    return [one for one in seen.opened if one not in before and one["feature"] not in listed]
+
+
+def document(found: Mapping[str, Sequence[Seen]]) -> dict[str, Any]:
+    """Return everything that was seen."""
+    return {
+        name: [
+            {
+                "route": seen.route.name,
+                "baseline": seen.route.baseline,
+                "reference_rows": int(seen.route.reference["label"].size),
+                "rows": int(seen.route.rows["label"].size),
+                "looks": seen.looks,
+                "refused": seen.refused,
+                "opened": seen.opened,
+                "webhooks": {kind: seen.hooks.count(kind) for kind in sorted(set(seen.hooks))},
+                "delays": [
+                    {"feature": one.feature, "row": one.known.row, "rows": one.rows}
+                    | {"onset_off": one.onset_off}
+                    for one in delays(seen)
+                ],
+            }
+            for seen in group
+        ]
+        for name, group in found.items()
+    }
+
+
+def markdown(found: Mapping[str, Sequence[Seen]]) -> str:
+    """Return the tables."""
+    parts = []
+    for data in SETS:
+        if data.name in found:
+            parts += [f"### {data.title}", "", _ours(data, found[data.name]), ""]
+            parts += [_rules(data, found[data.name]), ""]
+    return "\n".join(parts)
+
+
+def _ours(data: DataSet, group: Sequence[Seen]) -> str:
+    rows = []
+    for seen in group:
+        size = seen.route.rows["label"].size
+        found = "; ".join(_delay(one, data.rows_a_look) for one in delays(seen))
+        false = ", ".join(_named(one) for one in early(seen)) or "none"
+        rows.append(
+            [
+                seen.route.name,
+                f"{seen.route.baseline}, {seen.route.reference['label'].size:,}",
+                f"{size:,} in {seen.looks} looks",
+                found or "-",
+                false,
+                ", ".join(_named(one) for one in others(seen)) or "none",
+                str(sum(kind.endswith(".opened") for kind in seen.hooks)),
+            ]
+        )
+    header = ["route", "baseline, rows", "replayed", "found after the change (onset off by)"]
+    header += ["opened before any change", "other features after it", "alerts opened"]
+    return table(header, rows)
+
+
+def _named(one: Mapping[str, Any]) -> str:
+    kind = "" if one["monitor"] == "drift" else f" ({one['monitor']})"
+    return f"{one['feature']}{kind} at row {one['row']:,}"
+
+
+def _delay(one: Delay, look: int) -> str:
+    if one.rows is None:
+        return f"{one.feature}: never"
+    off = "" if one.onset_off is None else f" ({one.onset_off:+,} rows)"
+    return f"{one.feature}: {one.rows:,} rows, {one.rows / look:.1f} looks{off}"
+
+
+def _rules(data: DataSet, group: Sequence[Seen]) -> str:
+    """Compare with fixed rules on the same rows."""
+    names = inputs_of(group[0].route.rows)
+    said = {
+        seen.route.name: judged(seen.route.reference, seen.route.rows, names, data.rows_a_look)
+        for seen in group
+        if seen.route.baseline == "file"
+    }
+    rows = [_of_us(data, group)]
+    for rule in RULE_NAMES:
+        chosen = {name: [one for one in all_ if one.rule == rule] for name, all_ in said.items()}
+        rows.append(
+            [
+                rule,
+                *(_looks(group[0], chosen[data.name], data.rows_a_look)),
+                *(
+                    str(sum(one.episodes for one in chosen[f"{data.name}-{kind}"]))
+                    for kind in ("quiet", "shuffled")
+                ),
+            ]
+        )
+    header = ["rule", "looks to find what is known", "missed", "episodes before the first change"]
+    return table([*header, "quiet, as it comes", "quiet, shuffled"], rows)
+
+
+def _of_us(data: DataSet, group: Sequence[Seen]) -> list[str]:
+    by_name = {seen.route.name: seen for seen in group}
+    all_ = delays(by_name[data.name])
+    looks = [one.rows / data.rows_a_look for one in all_ if one.rows is not None]
+    return [
+        "driftgate",
+        _spread(looks),
+        str(sum(one.rows is None for one in all_)),
+        str(len(early(by_name[data.name]))),
+        *(str(len(by_name[f"{data.name}-{kind}"].opened)) for kind in ("quiet", "shuffled")),
+    ]
+
+
+def _looks(seen: Seen, said: Sequence[Said], look: int) -> list[str]:
+    first = min(known.row for known in seen.route.known) // look
+    found: list[float] = []
+    missed = 0
+    for known in seen.route.known:
+        for one in said:
+            if one.feature in known.features:
+                after = np.flatnonzero(one.alarms[known.row // look :])
+                found += [float(after[0] + 1)] if after.size else []
+                missed += not after.size
+    before = sum(one._replace(alarms=one.alarms[:first]).episodes for one in said)
+    return [_spread(found), str(missed), str(before)]
+
+
+def _spread(looks: Sequence[float]) -> str:
+    if not looks:
+        return "-"
+    return f"{np.median(looks):.1f} ({min(looks):.1f}-{max(looks):.1f})"
