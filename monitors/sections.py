@@ -4,6 +4,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """A strict, immutable section: unknown keys are errors."""
+    """A strict, immutable section: unknown keys are errors, and NaN and infinity no numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )

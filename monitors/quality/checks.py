@@ -17,12 +17,15 @@ from stats.cells import NumericCells
 from stats.confidence import newcombe
 from storage.log import OTHER, Buckets, CategoryCounts, ValueCounts
 from storage.rollups.buckets import INFINITE, bucket_of
+from storage.rollups.statements import VALUE_CHARS
 
 INPUT = "input."
 """What the names of model inputs begin with."""
 FLAGS = frozenset({"true", "false"})
 VARIED = 0.5
 """A feature whose most frequent cell held more than this is no news when it stands still."""
+_KINDS = 3
+"""Values within one window that say of a feature that it varies by the row, not by the day."""
 _GUARDS = 2
 """The reference's own least and greatest row: a new row lies beyond them as easily as they did."""
 
@@ -109,8 +112,8 @@ def contract_checks(seen: Seen, contract: ContractOptions) -> Iterator[Check]:
         span = f"values outside {_told(contract.min)} to {_told(contract.max)}"
         yield Check("out_of_range_rate", span, Share(beyond, seen.numbers), tolerance)
     if contract.categories is not None:
-        # What a slot has no room for may be any value.
-        allowed = {*contract.categories, OTHER}
+        # What a slot has no room for may be any value; long values are cut there.
+        allowed = {*(one[:VALUE_CHARS] for one in contract.categories), OTHER}
         strange = {word: rows for word, rows in seen.words.items() if word not in allowed}
         names = ", ".join(f"`{word}`" for word in sorted(strange)[:3])
         told = f"values that are not declared ({names})" if names else "values not declared"
@@ -172,6 +175,19 @@ def rate_checks(reference: Reference, now: Mapping[int, int], levels: Levels) ->
         yield Check("new_rate", told, current, levels.new_share, past)
 
 
+def varies(seen: Seen, limits: Limits) -> bool:
+    """Say whether a window shows that a feature varies from row to row.
+
+    A weekday or a version varies in the baseline, and stands still in any window for a good reason.
+    """
+    enough = seen.numbers + seen.texts >= limits.min_samples
+    return enough and _kinds(seen) >= _KINDS
+
+
+def _kinds(seen: Seen) -> int:
+    return len(np.unique(seen.buckets)) + len(seen.words)
+
+
 def standstill(reference: Reference, seen: Seen, limits: Limits) -> Finding | None:
     """Return what a feature that does not vary any more gives, None for one that does.
 
@@ -181,10 +197,9 @@ def standstill(reference: Reference, seen: Seen, limits: Limits) -> Finding | No
     cells = reference.counts[:-1]
     most, m = int(cells.max(initial=0)), int(cells.sum())
     n = seen.numbers + seen.texts
-    kinds = len(np.unique(seen.buckets)) + len(seen.words)
-    if min(m, n) < limits.min_samples or most > VARIED * m or kinds > 1:
+    if min(m, n) < limits.min_samples or most > VARIED * m or _kinds(seen) > 1:
         return None
-    chance = (most / m) ** n
+    chance = (most / m) ** (n / reference.dispersion)
     check = Check("constant", "the same value throughout", Share(n, n), 1.0, Share(most, m))
     interval = newcombe(most, m, n, n)
     return Finding(check, interval, chance, chance < limits.alpha, is_calm=False)

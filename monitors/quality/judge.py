@@ -6,6 +6,7 @@ without a change as the look may spend at most (Fisher's exact test, so that sma
 frozen references are no alarm), and matter in points.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,11 @@ class Share(NamedTuple):
     def value(self) -> float:
         """The share, 0..1; 0 of nothing."""
         return self.hits / self.rows if self.rows else 0.0
+
+    def thinned(self, dispersion: float) -> "Share":
+        """Return as many independent rows as these are worth, some rows of the kind among them."""
+        rows = math.ceil(self.rows / dispersion)
+        return Share(min(rows, round(self.hits / dispersion)), rows)
 
 
 class Check(NamedTuple):
@@ -82,10 +88,16 @@ class Limits(NamedTuple):
     min_samples: int
 
 
-def found(check: Check, limits: Limits) -> Finding | None:
+def found(check: Check, limits: Limits, dispersion: float = 1.0) -> Finding | None:
     """Return what a check found; None where there are too few rows to say.
 
     Contracts need one row, rates of either window `limits.min_samples`.
+
+    Parameters
+    ----------
+    dispersion : float
+        Variance of counts over that of independent rows, >= 1: of rows that depend on each other
+        (many of one user) so many weigh as one.
     """
     now, before = check.now, check.before
     if before is None:
@@ -97,10 +109,11 @@ def found(check: Check, limits: Limits) -> Finding | None:
     if min(now.rows, before.rows) < limits.min_samples:
         return None
     rise = now.value - before.value
-    chance = hypergeometric_tail(before.hits, before.rows, now.hits, now.rows)
+    thin = (*before.thinned(dispersion), *now.thinned(dispersion))
+    chance = hypergeometric_tail(*thin)
     return Finding(
         check,
-        newcombe(before.hits, before.rows, now.hits, now.rows),
+        newcombe(*thin),
         chance,
         rise >= check.level and chance < limits.alpha,
         rise < check.level / 2.0,

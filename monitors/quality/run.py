@@ -4,6 +4,7 @@ Rates that nobody declared are watched of model inputs alone: of the signals of 
 missing and new values itself, and they follow from failures, which are objectives' business.
 """
 
+import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -11,7 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from monitors.baselines import Reference, choose_baseline, label, read_references
-from monitors.breaches import Standing, Store, change, is_open, key_of
+from monitors.breaches import Standing, Store, change, has_ended, is_open, key_of
 from monitors.budget import QUALITY
 from monitors.episodes import Change
 from monitors.errors import MonitorError
@@ -25,10 +26,11 @@ from monitors.quality.checks import (
     rate_checks,
     seen_of,
     standstill,
+    varies,
 )
 from monitors.quality.judge import Finding, Limits, found
 from monitors.quality.schemas import SCHEMA, schema_verdict
-from monitors.quality.verdicts import MONITOR, Look, unseen, verdict_of
+from monitors.quality.verdicts import MONITOR, Look, has_varied, unseen, verdict_of
 from monitors.slo.run import OnLook
 from monitors.windows import SECOND_US
 from storage.features.changes import schema_changes
@@ -49,8 +51,12 @@ _DAYS_30_S = 30 * 86_400.0
 class QualityStore(Store, Protocol):
     """What this monitor reads beside."""
 
-    def load_baselines(self, route: str) -> Sequence[Baseline]:
-        """Return every version of every baseline of a route."""
+    def baseline_heads(self, route: str) -> Sequence[Baseline]:
+        """Return every version of every baseline of a route, without its cells."""
+        ...
+
+    def load_baseline(self, route: str, name: str, version: int) -> Baseline | None:
+        """Return one version of a baseline, or None."""
         ...
 
 
@@ -145,8 +151,13 @@ class QualityRun:
             findings = list(self._contract_findings(feature, now, limits))
             reference = prepared.inputs.get(feature)
             if reference is not None and cells:
-                findings += self._rate_findings(reference, cells.get(feature, {}), now, limits)
-            yield verdict_of(look, feature, findings, before)
+                findings += self._rate_findings(reference, cells.get(feature, {}), limits)
+            still = None
+            if reference is not None and has_varied(before):
+                still = standstill(reference, now, limits)
+            findings += [] if still is None else [still]
+            varied = has_varied(before) or varies(now, limits)
+            yield verdict_of(look, feature, findings, before, varied=varied)
 
     def _contract_findings(self, feature: str, now: Seen, limits: Limits) -> Iterator[Finding]:
         contract = self._contracts.get(feature)
@@ -156,17 +167,14 @@ class QualityRun:
                 yield finding
 
     def _rate_findings(
-        self, reference: Reference, cells: Mapping[int, int], now: Seen, limits: Limits
+        self, reference: Reference, cells: Mapping[int, int], limits: Limits
     ) -> Iterator[Finding]:
         material = self._config.material
         levels = Levels(material.share, material.new_share, self._config.quality.outliers)
         for check in rate_checks(reference, cells, levels):
-            finding = found(check, limits)
+            finding = found(check, limits, reference.dispersion)
             if finding is not None:
                 yield finding
-        still = standstill(reference, now, limits)
-        if still is not None:
-            yield still
 
     def _limits(self, inputs: int) -> Limits:
         looks = max(1.0, _DAYS_30_S / self._config.every)
@@ -176,7 +184,7 @@ class QualityRun:
 
     def _prepare(self, route: str) -> _Prepared:
         try:
-            chosen = choose_baseline(self._store.load_baselines(route), route)
+            chosen = choose_baseline(self._store.baseline_heads(route), route)
             known = self._prepared.get(route)
             # Once dropped, a baseline's name and version may be taken by another one.
             if known is None or (known.name, known.created_at) != (
@@ -191,9 +199,10 @@ class QualityRun:
 
     def _inputs(self, chosen: Baseline) -> dict[str, Reference]:
         off = {name for name, feature in self._config.features.items() if not feature.enabled}
+        whole = self._store.load_baseline(chosen.route, chosen.name, chosen.version)
         return {
             name: reference
-            for name, reference in read_references(chosen).items()
+            for name, reference in (read_references(whole) if whole is not None else {}).items()
             if name.startswith(INPUT) and name not in off
         }
 
@@ -231,7 +240,18 @@ def _changes(verdicts: Sequence[Verdict]) -> Iterator[Change]:
             "features_breached": len(ranked),
             "features": [_digest(verdict) for verdict in ranked[:TOP_FEATURES]],
         }
-        yield change("opened" if ranked else "resolved", lead, MONITOR, data)
+        changed = change("opened" if ranked else "resolved", lead, MONITOR, data)
+        if not ranked and not any(map(has_ended, found_)):
+            over = f"quality on route `{lead.route}` is over: {_seen_of(found_)}"
+            changed = dataclasses.replace(changed, summary=over)
+        yield changed
+
+
+def _seen_of(verdicts: Sequence[Verdict]) -> str:
+    told = sum(1 for verdict in verdicts if is_open(verdict))
+    if told:
+        return f"drift tells what is left of {told} of {len(verdicts)} features"
+    return f"none of {len(verdicts)} features is in breach"
 
 
 def _digest(verdict: Verdict) -> dict[str, object]:

@@ -9,6 +9,8 @@ from storage.reader import Window
 from storage.records import Verdict
 
 MONITOR = "quality"
+VARIED = "varied"
+"""In a verdict's details: a look saw many values within one window."""
 
 Word = Literal["ok", "breach", "not_enough_data", "stale"]
 Severity = Literal["none", "warning", "critical"]
@@ -68,8 +70,18 @@ def state_of(before: Verdict | None) -> State:
     )
 
 
+def has_varied(before: Verdict | None) -> bool:
+    """Say whether a look before saw that a feature varies from row to row."""
+    return before is not None and before.details.get(VARIED) is True
+
+
 def verdict_of(
-    look: Look, feature: str, findings: Sequence[Finding], before: Verdict | None
+    look: Look,
+    feature: str,
+    findings: Sequence[Finding],
+    before: Verdict | None,
+    *,
+    varied: bool = False,
 ) -> Verdict:
     """Return a feature's verdict; without findings there were too few rows for any."""
     if not findings:
@@ -98,6 +110,7 @@ def verdict_of(
         {
             "cause": sentence(feature, lead),
             "declared": check.before is None,
+            VARIED: varied,
             "p_value": lead.chance,
             "share": check.now.value,
             "checks": [
@@ -117,9 +130,8 @@ def verdict_of(
 def unseen(look: Look, feature: str, before: Verdict | None, *, word: Word = "stale") -> Verdict:
     """Return a verdict that says nothing new: what is open stays open."""
     state = state_of(before)
-    return made(
-        look, feature, state, NOTHING, {"cause": f"`{feature}` had too few rows"}, word=word
-    )
+    details = {"cause": f"`{feature}` had too few rows", VARIED: has_varied(before)}
+    return made(look, feature, state, NOTHING, details, word=word)
 
 
 class Measured(NamedTuple):

@@ -1,4 +1,8 @@
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
 
 from gateway.cli.source import DEFAULT_GATEWAY
 from gateway.config import GatewayConfig
@@ -13,8 +17,22 @@ def test_defaults_are_those_of_the_configuration() -> None:
     for name, value in checked.items():
         default = getattr(DEFAULTS, name)
         if is_dataclass(default):
-            default = {field.name: getattr(default, field.name) for field in fields(default)}
+            default = asdict(default)
         assert default == value, name
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"features": {"x": {"min": float("nan")}}},
+        {"material": {"psi": float("inf")}},
+        {"spend": {"usd_per_day": float("inf")}},
+    ],
+)
+def test_what_is_no_number_is_refused(section: dict[str, Any]) -> None:
+    """A limit of NaN, or of infinity, would switch off what it limits without a word."""
+    with pytest.raises(ValidationError, match="finite number"):
+        MonitorsConfig.model_validate(section)
 
 
 def test_the_control_plane_is_looked_for_where_it_is() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.empty_log import open_empty_log
 from support.log_records import end_of
@@ -12,7 +13,9 @@ from support.telemetry_feed import verdict_of
 from support.watch_kit import MINUTE_US, Watch
 
 from monitors.config import MonitorsConfig
+from monitors.quality.checks import Seen, contract_checks
 from monitors.quality.judge import Check, Limits, Share, found
+from monitors.quality.options import Contract
 from monitors.quality.run import QualityRun
 from monitors.quality.schemas import YOUNG_US
 from monitors.references.making import Period, make
@@ -137,14 +140,40 @@ def test_what_nobody_declared_is_found_and_told_in_one_alert(database: Database)
 
 
 def test_outliers_and_standstill(database: Database) -> None:
-    """Values beyond the baseline's range, and one that varied and now does not."""
+    """Values beyond the baseline's range, and one that varied within a window and now does not.
+
+    What never did, such as a weekday, stands still for a good reason.
+    """
     inputs = Inputs(database)
     inputs.remember()
+    inputs.now(60, plan="pro")
+    assert inputs.look()["input.plan"].verdict == "ok"
+    inputs.now(60)
+    inputs.look(minutes=5)
+    inputs.watch.clock.us += 2 * HOUR_US
     inputs.now(200, age=900.0, plan="pro")
     seen = inputs.look()
     assert seen["input.age"].statistic == "outlier_rate"
     assert seen["input.plan"].statistic == "constant"
     assert seen["input.plan"].verdict == "breach"
+
+
+def test_rows_that_depend_on_each_other_weigh_less() -> None:
+    """What is evidence of independent rows is luck where ten of each come together."""
+    check = Check("missing_rate", "", Share(60, 600), 0.01, Share(100, 5000))
+    alone, together = found(check, LIMITS), found(check, LIMITS, 10.0)
+    assert alone is not None
+    assert together is not None
+    assert (alone.is_breach, together.is_breach) == (True, False)
+
+
+def test_long_categories_are_known_as_the_log_cuts_them() -> None:
+    """A declared value of 80 characters is no breach; another is."""
+    told = Contract(categories=("x" * 80,))
+    none = np.zeros(0, np.int64)
+    seen = Seen(none.astype(np.int32), none, {"x" * 64: 9, "y" * 64: 1}, 10)
+    (check,) = contract_checks(seen, told)
+    assert check.now == Share(1, 10)
 
 
 def test_contracts_need_no_baseline(database: Database) -> None:
