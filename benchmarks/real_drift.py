@@ -37,6 +37,7 @@ from real_drift_data import (
     DataSet,
     chosen_rows,
     inputs_of,
+    outputs_of,
     read,
     rows_of,
     write,
@@ -153,7 +154,8 @@ async def run_route(gateway: Gateway, route: Route, data: DataSet, options: Opti
     pace = Pace(data.rows_a_look / options.every_s, options.rows_a_request)
     if route.baseline == "file":
         path = gateway.home / f"{route.name}.parquet"
-        write(route.reference, names, path)
+        inputs = {name: route.reference[name] for name in names}
+        write({**inputs, **outputs_of(route.reference)}, path)
         words = ["baseline", "set", "--file", str(path), "--route", route.name]
     else:
         gateway.peers.answers[route.name] = answers_of(route.reference)

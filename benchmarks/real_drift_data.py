@@ -126,7 +126,7 @@ SETS = (
         Part(_NANNYML + "regression_synthetic_reference.csv"),
         Part(_NANNYML + "regression_synthetic_analysis.csv", 15_000, 40_000),
         ("id", "y_true", "timestamp", "y_pred"),
-        ("car_age", "km_driven", "price_new", "accident_count", "door_count"),
+        ("car_age", "km_driven", "price_new", "accident_count", "door_count", "y_pred"),
         "y_pred",
         "",
         (
@@ -207,7 +207,8 @@ def read(data: DataSet, part: Part, folder: Path = FOLDER) -> dict[str, Column]:
         for name, values in chosen.items()
         if name not in data.left_out
     }
-    answer = _words(chosen[data.label])
+    is_number = data.label in data.numbers
+    answer = _numbers(chosen[data.label]) if is_number else _words(chosen[data.label])
     score = _numbers(chosen[data.score]) if data.score else np.full(answer.size, np.nan)
     return {**inputs, "label": answer, "score": score}
 
@@ -215,6 +216,13 @@ def read(data: DataSet, part: Part, folder: Path = FOLDER) -> dict[str, Column]:
 def inputs_of(columns: Mapping[str, Column]) -> list[str]:
     """Return the names of the inputs."""
     return [name for name in columns if name not in {"label", "score"}]
+
+
+def outputs_of(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Return the model's answer as the signals that the gateway reads off it."""
+    label, score = columns["label"], columns["score"]
+    found = {"prediction_value" if label.dtype.kind == "f" else "prediction": label}
+    return found if np.isnan(score).all() else {**found, "confidence": score}
 
 
 def rows_of(columns: Mapping[str, Column], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -228,10 +236,10 @@ def chosen_rows(columns: Mapping[str, Column], places: Any) -> dict[str, Column]
     return {name: values[places] for name, values in columns.items()}
 
 
-def write(columns: Mapping[str, Column], names: Sequence[str], path: Path) -> None:
+def write(columns: Mapping[str, Column], path: Path) -> None:
     """Write columns as a Parquet file."""
     with duckdb.connect() as connection:
-        connection.register("chosen", {name: columns[name] for name in names})
+        connection.register("chosen", dict(columns))
         connection.table("chosen").write_parquet(str(path))
 
 
