@@ -28,7 +28,7 @@ class ScoreSums(NamedTuple):
     Attributes
     ----------
     n : int
-        Predictions with a score; of several scores their mean counts.
+        Predictions with a score; of several the newest counts.
     mean, variance : float
         Of one prediction, the variance with divisor n.
     """
@@ -77,7 +77,7 @@ def scores(
 ) -> list[ScoreSums]:
     """Add up the scores of primary answers of a window, by route and variant."""
     rows = connection.execute(
-        "WITH given AS (SELECT prediction_id, avg(score) AS score FROM feedback"
+        "WITH given AS (SELECT prediction_id, arg_max(score, given_at) AS score FROM feedback"
         " WHERE score IS NOT NULL GROUP BY prediction_id)"
         " SELECT route, variant, count(*), avg(given.score), var_pop(given.score)"
         " FROM given JOIN predictions ON id = prediction_id"

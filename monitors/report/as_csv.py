@@ -88,7 +88,11 @@ def _leaves(place: _Place, prefix: str, record: Mapping[str, Any]) -> Iterator[t
 
 def _listed(place: _Place, metric: str, values: Sequence[Any]) -> Iterator[tuple[object, ...]]:
     for number, value in enumerate(values):
-        label = value.get("reason") or value.get("label") or value.get("feature") or number
+        names = ("reason", "label", "feature", "metric")
+        label = next((value[name] for name in names if value.get(name)), number)
+        part = value.get("variant") or value.get("segment")
+        # A metric comes once for the route, and once for each variant.
+        label = f"{label} {part}" if part and "metric" in value else label
         if "route" in value:
             yield from _leaves(_place(f"{place.section}.{metric}", value), "", value)
         else:

@@ -35,6 +35,7 @@ from monitors.report.model import (
 from monitors.report.notes import notes_of
 from monitors.report.numbers_of import Times, times_from_counts, times_from_rows
 from monitors.report.parts import Difference, Interval, Timeline
+from monitors.report.performance_part import Found, performance_of
 from monitors.report.traffic import losses_of, totals_of, traffic_of, upstreams_of
 from monitors.report.variants import differences_of, routes_with_variants
 from stats.buckets import RELATIVE_ERROR
@@ -62,6 +63,7 @@ class _Reads(NamedTuple):
     verdicts: Sequence[Verdict]
     rollouts: Sequence[RolloutEvent]
     newest: int | None
+    performance: Found
 
 
 def build_report(
@@ -123,9 +125,10 @@ def build_report(
         quality=checks_of(reads.verdicts, "quality"),
         spend=checks_of(reads.verdicts, "spend"),
         rollouts=rollouts_of(reads.rollouts),
-        differences=reads.differences,
+        differences=(*reads.differences, *reads.performance.differences),
         baselines=tuple(in_force(d.baseline) for d in reads.drift if d.baseline is not None),
         timeline=reads.timeline,
+        performance=reads.performance.routes,
     )
 
 
@@ -195,6 +198,7 @@ def _read(
         verdicts=monitor_reads.newest_verdicts(log.connection, window, query.route),
         rollouts=monitor_reads.rollout_events(log.connection, window, query.route),
         newest=None if n else monitor_reads.newest_start(log.connection, query.route),
+        performance=performance_of(log, query, look.config.segments, totals),
     )
 
 

@@ -19,6 +19,7 @@ from monitors.report.parts import (
     Timeline,
     Verdict,
 )
+from monitors.report.performance_model import Performance
 
 REPORT_VERSION = 1
 
@@ -258,6 +259,8 @@ class Report(msgspec.Struct, frozen=True):
         Of every variant from the largest of its route.
     timeline : Timeline or None
         Only where details were asked for.
+    performance : tuple of Performance
+        Routes with feedback, or with confidence that earlier labels calibrate.
     """
 
     version: int
@@ -282,3 +285,4 @@ class Report(msgspec.Struct, frozen=True):
     differences: tuple[Difference, ...] = ()
     baselines: tuple[BaselineInForce, ...] = ()
     timeline: Timeline | None = None
+    performance: tuple[Performance, ...] = ()

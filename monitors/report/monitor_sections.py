@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from monitors.report import words
 from monitors.report.model import Finding, Report, ReportedAlert
 from monitors.report.parts import BaselineInForce, Check, Difference, Rollout
+from monitors.report.performance_sections import performance_sections
 from monitors.report.section import Section, section
 
 MOST_CHECKS = 25
 """Checks that tables show beside every breach; JSON and CSV have all."""
+_SHARES = ("error_share", "accuracy")
 _SECONDS = ("latency_s", "ttft_s")
 
 
@@ -26,6 +28,7 @@ def monitor_sections(report: Report) -> Iterator[Section]:
     ):
         if checks:
             yield _checks_table(key, title, checks)
+    yield from performance_sections(report.performance)
     if report.rollouts:
         yield _rollouts_table(report.rollouts)
     if report.alerts:
@@ -36,7 +39,7 @@ def monitor_sections(report: Report) -> Iterator[Section]:
 
 def in_unit(metric: str, value: float | None) -> str:
     """Return a value of what variants are compared by."""
-    if metric == "error_share":
+    if metric in _SHARES:
         return words.share(value)
     return words.seconds(value) if metric in _SECONDS else words.figure(value)
 

@@ -66,7 +66,8 @@ class Difference(msgspec.Struct, frozen=True):
     Attributes
     ----------
     metric : str
-        `error_share`, `latency_s`, `ttft_s`, `prompt_tokens`, `response_tokens` or `score`.
+        `error_share`, `latency_s`, `ttft_s`, `prompt_tokens`, `response_tokens`, `score`,
+        `accuracy` or `absolute_error`.
     value_before, value : float
         The share or mean of `against`, and of `variant`.
     difference, low, high : float or None

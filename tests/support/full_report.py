@@ -25,6 +25,15 @@ from monitors.report.parts import (
     Step,
     Timeline,
 )
+from monitors.report.performance_model import (
+    Calibration,
+    ClassOutcome,
+    ConfidenceBin,
+    Estimated,
+    Gap,
+    Outcome,
+    Performance,
+)
 
 HOUR = 3_600_000_000
 START = 1_795_000_000_000_000 // (2 * HOUR) * 2 * HOUR
@@ -82,6 +91,7 @@ def full_report(features: int = 11, *, category: str = "stop") -> Report:
                 *(20_517, features),
             ),
         ),
+        performance=(_performance(category),),
         timeline=Timeline(7200.0, tuple(_step(n, r) for n in range(84) for r in ("chat", "churn"))),
     )
 
@@ -144,6 +154,36 @@ def _check(monitor: str, subject: str, statistic: str, value: float, category: s
         Interval(WEEK.to_us - 6 * HOUR, WEEK.to_us - HOUR),
         f"what happened: {category}",
         {"budget_left": 0.413},
+    )
+
+
+def _performance(category: str) -> Performance:
+    return Performance(
+        *("chat", 44_077, 1_234, 0.028, 8_100.5),
+        outcomes=(
+            Outcome("", "accuracy", 0.8732, 0.8535, 0.8907, 1_233),
+            Outcome("candidate", "score", 3.912, None, None, 17),
+        ),
+        classes=(ClassOutcome(category, 701, 0.5681, 688, 655, 0.952, 0.933, 0.966),),
+        calibration=Calibration(
+            1_232, 0.0417, 0.1123, 0.3511, (ConfidenceBin("0.912", 123, 0.9123, 0.87, 0.8, 0.92),)
+        ),
+        estimated=Estimated(0.8811, 0.8622, 0.9, 43_999, 5_020),
+        gaps=(
+            Gap(
+                segment=f"tenant={category}",
+                metric="accuracy",
+                value=0.7011,
+                value_rest=0.8999,
+                difference=-0.1988,
+                low=-0.3012,
+                high=-0.0987,
+                n=219,
+                n_rest=1_014,
+                segments=12,
+                verdict="worse",
+            ),
+        ),
     )
 
 
