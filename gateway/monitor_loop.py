@@ -141,6 +141,8 @@ class MonitorWork:
             self._complete_to = now_us
         planned, due = self._plan
         for one in planned:
+            # A clock that was set back would else be waited for.
+            due[one.name] = min(due[one.name], next_run_at(now_us, one.every_s))
             # A look at rows that are still in the spool would take a part for the whole.
             if now_us < due[one.name] or not (is_complete or self._may_look_back(one)):
                 continue
@@ -154,7 +156,7 @@ class MonitorWork:
         return min(_MAX_WAIT_S, max(0.0 if is_complete else _CATCH_UP_S, wait_s))
 
     def _may_look_back(self, one: Planned) -> bool:
-        return one.is_urgent and self._complete_to > self._looked_to.get(one.name, 0)
+        return one.is_urgent and self._complete_to != self._looked_to.get(one.name, 0)
 
     def _look(self, one: Planned) -> None:
         self._looked_to[one.name] = self._complete_to

@@ -89,7 +89,8 @@ class Standing:
 
     def _is_news(self, verdict: Verdict) -> bool:
         before = self._written.get(key_of(verdict))
-        if before is None or verdict.at - before.at >= self._keep_us:
+        # A clock that was set back writes again, too.
+        if before is None or abs(verdict.at - before.at) >= self._keep_us:
             return True
         return _state(before) != _state(verdict)
 

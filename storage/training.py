@@ -53,7 +53,10 @@ class TrainingFile:
         self._path = path
         self._table = _READERS[path.suffix.lower()].format(quoted(unglobbed(path)))
         described = self._run(f"DESCRIBE SELECT * FROM {self._table}").fetchall()  # noqa: S608 (quoted)
-        self.columns: dict[str, ColumnKind] = {row[0]: _kind_of(row[1]) for row in described}
+        self._types: dict[str, str] = {row[0]: row[1] for row in described}
+        self.columns: dict[str, ColumnKind] = {
+            name: _kind_of(type_) for name, type_ in self._types.items()
+        }
         ((self.rows,),) = self._run(f"SELECT count(*) FROM {self._table}").fetchall()  # noqa: S608 (quoted)
         if not self.rows:
             raise TrainingInvalid(f"{path} has no rows; name the file that the model learned from")
@@ -88,7 +91,10 @@ class TrainingFile:
         TrainingInvalid
             A row has none.
         """
-        found = np.ma.asarray(self._column(f"epoch_us({_identifier(column)}::TIMESTAMP)"))
+        # With a zone it is a moment; a cast would take it for the clock on this machine's wall.
+        named = _identifier(column)
+        has_zone = self._types[column] == "TIMESTAMP WITH TIME ZONE"
+        found = np.ma.asarray(self._column(f"epoch_us({named}{'' if has_zone else '::TIMESTAMP'})"))
         if np.ma.getmaskarray(found).any():
             raise TrainingInvalid(f"{self._path}: column `{column}` lacks the time of some rows")
         return np.asarray(found, dtype=np.int64)

@@ -124,7 +124,7 @@ def judge(
     firing = [rule for rule in RULES if _burns(rule, tallies, budget, min_samples)]
     pages = any(rule.severity == "critical" for rule in firing)
     page_at = at_us if pages else was.page_at
-    if not pages and at_us - page_at < QUIET_S * 1_000_000:
+    if not pages and _is_quiet(at_us, page_at):
         firing = []
     most = max(RULES, key=lambda rule: tallies[rule.long_s].burn(budget) / rule.factor)
     lead = firing[0] if firing else most
@@ -153,10 +153,14 @@ def _burns(rule: Rule, tallies: Tallies, budget: float, min_samples: int) -> boo
     return long.bad > level * long.n and binomial_tail(long.bad, long.n, level) < CHANCE
 
 
+def _is_quiet(at_us: int, page_at: int) -> bool:
+    """Say whether a page is so young that the slow rule is silent; one to come never was."""
+    return 0 <= at_us - page_at < QUIET_S * 1_000_000
+
+
 def _to_end(was: Memory, at_us: int, page_at: int) -> Sequence[Rule]:
     """Return the rules that must be calm before an episode ends."""
-    quiet = at_us - page_at < QUIET_S * 1_000_000
-    critical = was.severity == "critical" or quiet
+    critical = was.severity == "critical" or _is_quiet(at_us, page_at)
     return [rule for rule in RULES if rule.severity == "critical"] if critical else RULES
 
 

@@ -121,7 +121,7 @@ class SpendRun:
         ratio = self._config.spend.ratio
         was_open = is_open(self._standing.last((route, "", measure)))
         # Where no usual hour is known, an hour of next to nothing is calm.
-        few = now.requests < self._config.min_samples
+        few = now.requests < self._config.min_samples or not getattr(now, measure)
         calm = few if found is None else found.is_calm(ratio)
         open_ = (was_open and not calm) or (found is not None and found.stands_out(ratio))
         critical = found is not None and found.ratio >= CRITICAL * ratio

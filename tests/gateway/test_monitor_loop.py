@@ -101,6 +101,14 @@ def test_while_the_ingest_lags_only_the_urgent_look_and_only_at_what_is_complete
     assert thread.slow.at == [thread.clock.us]
 
 
+def test_a_clock_that_is_set_back_is_not_waited_for(thread: Thread) -> None:
+    """Looks go on at the times of the new clock."""
+    thread.turn(minutes=5)
+    thread.turn(minutes=-24 * 60)
+    thread.turn(minutes=5)
+    assert [len(thread.slow.at), len(thread.fast.at)] == [2, 2]
+
+
 def test_nothing_is_looked_at_before_the_log_was_ever_complete(thread: Thread) -> None:
     """After a start with a long way to catch up there is no time to look at."""
     thread.is_caught_up = False

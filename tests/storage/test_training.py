@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -12,6 +13,19 @@ ROWS = (
     " i::DECIMAL(9, 2) AS paid, TIMESTAMP '2026-11-01' + INTERVAL 1 HOUR * i AS seen,"
     " [i] AS listed, {'a': i} AS nested, NULL::DOUBLE AS nothing FROM range(12) r(i)"
 )
+
+
+@pytest.fixture
+def zone_of_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return what moves this process to another time zone, until the test ends."""
+
+    def move(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture
@@ -101,6 +115,20 @@ def test_files_that_cannot_be_read_are_named(
     leave(tmp_path / name)
     with pytest.raises(TrainingInvalid, match=said), open_training(tmp_path / name):
         pass
+
+
+def test_times_with_a_zone_are_moments(
+    tmp_path: Path, zone_of_machine: Callable[[str], None]
+) -> None:
+    """Wherever the machine stands that reads them; without a zone they are UTC."""
+    path = tmp_path / "train.parquet"
+    with duckdb.connect() as connection:
+        connection.sql(
+            "SELECT TIMESTAMPTZ '2026-01-01 00:00:00+00' AS here, TIMESTAMP '2026-01-01' AS bare"
+        ).write_parquet(str(path))
+    zone_of_machine("America/New_York")
+    with open_training(path) as file:
+        assert file.times("here").tolist() == file.times("bare").tolist() == [1_767_225_600_000_000]
 
 
 def test_times_that_lack_are_told(tmp_path: Path) -> None:
