@@ -81,6 +81,18 @@ def test_features_are_a_view(old: Path) -> None:
     database.close()
 
 
+def test_old_rows_have_the_newest_signals_unknown(old: Path) -> None:
+    """What was recorded as a fact is there; what takes the text is not read again."""
+    database = Database.open(old, now_us=now_us)
+    with database.cursor() as cursor:
+        found = cursor.execute(
+            "SELECT count(cache), count(unknown_tool), count(json_valid), count(empty_output),"
+            " count(repeated_output), count(prediction_value) FROM features"
+        ).fetchall()
+    assert found == [(ROWS, 0, 0, 0, 0, 0)]
+    database.close()
+
+
 def test_an_open_request_stays_open(old: Path) -> None:
     """A begin that an older program read waits for its end; where it stands is unknown."""
     database = Database.open(old, now_us=now_us)
