@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 
 from monitors.baselines import Reference
+from monitors.cell_words import JOINED, range_words
 from monitors.observed import Observed, Window, observe, rows_of
 from monitors.signals.table import Kind
 from stats.arrays import CountArray
@@ -339,7 +340,7 @@ def _join(
 
 
 def _joined(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}" if names else ""
+    return names[0] if len(names) == 1 else f"{names[0]}{JOINED}{names[-1]}" if names else ""
 
 
 def _contributions(effect: Psi, cells: _Cells) -> tuple[Contribution, ...]:
@@ -379,9 +380,9 @@ def cause_of(comparison: Comparison) -> Cause:
         return Cause("new_category", text)
     if comparison.medians is not None:
         return _cause_of_number(comparison.medians, top)
-    return Cause(
-        "category" if comparison.kind == "categorical" else "shape", f"`{top.cell}` {moved}"
-    )
+    if comparison.kind == "categorical":
+        return Cause("category", f"`{top.cell}` {moved}")
+    return Cause("shape", f"`{range_words(top.cell)}` {moved}")
 
 
 def _cause_of_number(medians: tuple[float, float], top: Contribution) -> Cause:
@@ -393,5 +394,6 @@ def _cause_of_number(medians: tuple[float, float], top: Contribution) -> Cause:
             return Cause("unit", text)
     if now != before:
         return Cause("median", f"the median went from {before:g} to {now:g}")
-    text = f"the shape changed: {top.cell} holds {top.current:.1%}, was {top.reference:.1%} of rows"
+    cell = range_words(top.cell)
+    text = f"the shape changed: {cell} holds {top.current:.1%}, was {top.reference:.1%} of rows"
     return Cause("shape", text)

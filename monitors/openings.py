@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from monitors.baselines import Reference
+from monitors.cell_words import JOINED
 from monitors.shock import Span, what_changed
 from monitors.windows import SECOND_US
 from stats.categories import Cells
@@ -18,7 +19,6 @@ EXAMPLES = 3
 """Predictions of the cell that moved most."""
 BEFORE_US = 3_600 * SECOND_US
 """How far back the traffic is compared with that since the onset."""
-_JOINED = " … "
 _SCOPED = ("variant", "model")
 
 
@@ -39,10 +39,11 @@ def told(
     if rows:
         details["first_at"] = min(row.first_at for row in rows)
     onset = _onset(verdict)
-    before = log.counts(_scope(verdict, Window(onset - BEFORE_US, onset)))
+    early = Window(onset - BEFORE_US, onset)
+    before = log.counts(_scope(verdict, early))
     since = log.counts(_scope(verdict, Window(onset, window.to_us)))
     changed = what_changed(
-        Span(before, BEFORE_US / SECOND_US), Span(since, (window.to_us - onset) / SECOND_US)
+        Span.before(before, *early), Span(since, (window.to_us - onset) / SECOND_US)
     )
     if changed:
         details["changed"] = changed
@@ -90,7 +91,7 @@ def _grew(part: object) -> bool:
 
 def _between(cells: NumericCells, label: str) -> Among | None:
     names = cells.labels()
-    first, _, last = label.partition(_JOINED)
+    first, _, last = label.partition(JOINED)
     if first not in names or (last and last not in names):
         return None
     low, high = names.index(first), names.index(last or first)

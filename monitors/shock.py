@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from monitors.signals.table import OPTIONAL
+from monitors.windows import SECOND_US
 from storage.log import CountRow
 from storage.records import Verdict
 
@@ -25,6 +26,12 @@ class Span(NamedTuple):
     rows: Sequence[CountRow]
     length_s: float
 
+    @classmethod
+    def before(cls, rows: Sequence[CountRow], from_us: int, to_us: int) -> "Span":
+        """Return a span that traffic may begin within: before its first row it has no rate."""
+        begin = min((row.first_at for row in rows), default=from_us)
+        return cls(rows, max(1, to_us - max(from_us, begin)) / SECOND_US)
+
 
 def opens(verdict: Verdict, was_open: bool) -> bool:  # noqa: FBT001 - what was before, never a literal
     """Say whether a verdict opens an episode."""
@@ -32,7 +39,10 @@ def opens(verdict: Verdict, was_open: bool) -> bool:  # noqa: FBT001 - what was 
 
 
 def marked(
-    verdicts: Sequence[Verdict], were_open: Mapping[tuple[str, str, str], bool]
+    verdicts: Sequence[Verdict],
+    were_open: Mapping[tuple[str, str, str], bool],
+    *,
+    shared_before: bool = False,
 ) -> list[Verdict]:
     """Mark what opens together.
 
@@ -44,6 +54,8 @@ def marked(
     ----------
     were_open : mapping
         By route, segment and feature.
+    shared_before : bool
+        An episode of all routes goes on: it was told long ago, so that nothing can join it.
     """
     opened: dict[str, set[str]] = {}
     measured: dict[str, int] = {}
@@ -65,7 +77,7 @@ def marked(
     }
     busy = {route for (route, _, _), is_open in were_open.items() if is_open}
     together = opened.keys() - busy
-    everywhere = together if len(together) >= LEAST else set()
+    everywhere = together if len(together) >= LEAST and not shared_before else set()
     return [
         _with_marks(v, common=v.route in shocked, shared=v.route in everywhere)
         if (v.route, v.segment, v.feature) in fresh

@@ -80,11 +80,12 @@ def changed_then(rows: FeatureRows, moment: Moment) -> list[str]:
     before = Window(moment.at - HOUR_US, moment.at)
     after = Window(moment.at, max(moment.at + 1, min(moment.until, moment.at + HOUR_US)))
     route = rows.baseline.route
-    spans = [
-        Span(rows.log.counts(Scope(ReadWindow(w.from_us, w.to_us), route=route)), w.length_s)
-        for w in (before, after)
+    counts = [
+        rows.log.counts(Scope(ReadWindow(w.from_us, w.to_us), route=route)) for w in (before, after)
     ]
-    found = what_changed(*spans)
+    found = what_changed(
+        Span.before(counts[0], before.from_us, before.to_us), Span(counts[1], after.length_s)
+    )
     if not (rows.has_facts(before) and rows.has_facts(after)):
         return found
     shares = [_shares_of(rows, window) for window in (before, after)]

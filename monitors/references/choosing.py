@@ -255,5 +255,6 @@ def _text(value: object) -> str | None:
 
 
 def _duration(length_us: int) -> str:
-    days = length_us / DAY_US
-    return f"{days:g} days" if days >= 1 else f"{length_us / 3_600_000_000:g} hours"
+    names = {DAY_US: "days", 3_600_000_000: "hours", 60_000_000: "minutes"}
+    unit = next((unit for unit in names if length_us >= unit), 1_000_000)
+    return f"{length_us / unit:g} {names.get(unit, 'seconds')}"

@@ -178,6 +178,11 @@ def _quality_lines(quality: DataQuality) -> Iterator[str]:
     if quality.spool_lag_bytes:
         parts.append(f"{quality.spool_lag_bytes} bytes of the spool are not in the database yet")
     yield f"Data quality: {'; '.join(parts)}"
-    missing = [f"{m.route}/{m.feature} {words.share(m.share)} of {m.n}" for m in quality.missing]
+    # What no row has is nothing that this traffic lacks.
+    missing = [
+        f"{m.route}/{m.feature} {words.share(m.share)} of {m.n}"
+        for m in quality.missing
+        if m.missing < m.n
+    ]
     if missing:
         yield f"Missing values: {', '.join(missing)}"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from monitors.baselines import Column, Reference, build_baseline, read_references
+from monitors.cell_words import range_words
 from monitors.drift import Comparison, TooFew, compare, likely_cause
 from monitors.verdicts import Levels, has_evidence, is_calm, severity_of
 from monitors.windows import Window
@@ -257,3 +258,18 @@ def with_missing(rng: np.random.Generator, rows: int, share: float) -> list[floa
     """Return normal values of which a share is None."""
     values = rng.normal(size=rows).tolist()
     return [None if gone else v for v, gone in zip(values, rng.random(rows) < share, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("223 to 622 … from 622", "from 223"),
+        ("below 26 … 26 to 57", "below 57"),
+        ("exactly 3 … 4 to 7", "3 to 7"),
+        ("86 to 99 … 99 to 113", "86 to 113"),
+        ("86 to 99", "86 to 99"),
+    ],
+)
+def test_joined_cells_are_told_as_one_range(name: str, said: str) -> None:
+    """People read a range, not the names of its first and last cell."""
+    assert range_words(name) == said

@@ -99,7 +99,15 @@ def test_a_route_that_drifts_already_is_told_by_itself() -> None:
     assert [c.route for c in changes] == ["chat", "embed", "search"]
 
 
-def count(n: int, **names: str) -> CountRow:
+def test_what_opens_beside_a_shared_episode_is_told() -> None:
+    """Three more routes cannot join what was told before they drifted."""
+    verdicts = [v for route in ("chat", "search", "embed") for v in look(route, 1)]
+    was: dict[EpisodeKey, EpisodeSeverity] = {(EVERYWHERE, "drift"): "warning"}
+    changes = episodes(was, marked(verdicts, {}, shared_before=True))
+    assert [c.route for c in changes] == ["chat", "embed", "search"]
+
+
+def count(n: int, **names: str | int) -> CountRow:
     """Return counted requests."""
     fields: dict[str, Any] = dict.fromkeys(CountRow._fields, 0)
     fields |= {"role": "primary", "model": "m", "variant": "v", "upstream": "u"}
@@ -115,3 +123,10 @@ def test_a_new_model_and_more_requests_are_told() -> None:
     assert any(fact.startswith("requests went from") for fact in told)
     assert what_changed(before, Span([count(17)], 600.0)) == []
     assert what_changed(Span([], 3_600.0), after) == []
+
+
+def test_traffic_that_began_a_minute_ago_has_the_rate_of_that_minute() -> None:
+    """A young route is no busier than it was because an hour is mostly before its first row."""
+    hour_us, minute_us = 3_600_000_000, 60_000_000
+    young = Span.before([count(100, first_at=hour_us - minute_us)], 0, hour_us)
+    assert what_changed(young, Span([count(50)], 30.0)) == []
