@@ -22,7 +22,7 @@ MOST_ROWS = 2_000_000
 MOST_EXACT_ROWS = 20_000_000
 """The same where rows were asked for: 160 MB."""
 
-_WHOLE_UNITS = ("tokens", "characters")
+_WHOLE_UNITS = ("tokens", "characters", "calls")
 
 Key = tuple[str, str]
 """Route and feature."""
@@ -103,11 +103,11 @@ class RowWindows:
     def window(self, route: str, signal: Signal) -> Seen:
         """Return a feature's rows; those of all features of a route are read at once."""
         if route != self._route:
-            known = known_inputs(self._log.connection, self._inputs)
-            self._columns = {
-                **self._log.feature_columns(route, list(SIGNALS_BY_NAME), *self._window),
-                **self._log.feature_columns(route, known, *self._window),
-            }
+            columns = dict(self._log.feature_columns(route, list(SIGNALS_BY_NAME), *self._window))
+            if self._inputs:
+                known = known_inputs(self._log.connection, self._inputs)
+                columns |= self._log.feature_columns(route, known, *self._window)
+            self._columns = columns
             self._route = route
         return self._columns.get(signal.name, ())
 

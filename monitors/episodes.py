@@ -121,7 +121,7 @@ def _made(
 ) -> Change:
     route, monitor = key
     ranked = sorted(drifted, key=lambda v: (-(v.value or 0.0), v.feature))
-    first = verdicts[0]
+    first = (ranked or verdicts)[0]
     return Change(
         kind=f"{monitor}.{event}",
         route=route,

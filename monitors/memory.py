@@ -42,7 +42,7 @@ class Memory:
         """Read what a verdict remembers; one on another baseline only ends what is shared."""
         if previous is None:
             return cls()
-        shared = _is_shared(previous)
+        shared = is_shared(previous)
         if previous.baseline != baseline or not is_held(previous):
             return cls(shared=shared)
         details = previous.details
@@ -65,7 +65,7 @@ def is_held(verdict: Verdict) -> bool:
     return verdict.details.get("open") is True or verdict.details.get("latched") is True
 
 
-def _is_shared(verdict: Verdict) -> bool:
+def is_shared(verdict: Verdict) -> bool:
     """Say whether the episode of all routes still waits for this one's end."""
     details = verdict.details
     waits = is_held(verdict) or (verdict.value is None and "ended" not in details)

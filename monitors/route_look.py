@@ -13,6 +13,7 @@ from monitors.baselines import Reference
 from monitors.certainty import could_change
 from monitors.counted import CountedWindows, RowWindows, windows_of_route
 from monitors.drift import Comparison, TooFew, compare
+from monitors.endings import ended, has_ended
 from monitors.evidence import Budget, Evidence
 from monitors.memory import Memory, is_held
 from monitors.observed import CellCounts, missing_of, rows_of
@@ -138,21 +139,22 @@ class RouteLook:
         """
         streams = self._fed(before)
         kinds = {signal.name: signal for signal in self._prepared.signals}
-        verdicts = [
-            self._whole(signal, streams.streams)
-            for signal in kinds.values()
+        verdicts = {
+            ("", name): self._whole(signal, streams.streams)
+            for name, signal in kinds.items()
             if self._is_there(signal)
-        ]
-        verdicts += [
-            self._segment(key, stream)
+        }
+        verdicts |= {
+            key: self._segment(key, stream, verdicts["", key[1]])
             for key, stream in streams.streams.items()
             if key[0] and self._is_told(key, stream)
-        ]
+        }
+        sources = self._prepared.sources
         after = {
-            key: self._prepared.sources[key].begin() if self._is_over(key, verdicts) else stream
+            key: sources[key].begin() if self._is_over(key, stream, verdicts.get(key)) else stream
             for key, stream in streams.streams.items()
         }
-        return Looked(verdicts, streams._replace(streams=after))
+        return Looked(list(verdicts.values()), streams._replace(streams=after))
 
     def _fed(self, before: RouteStreams | None) -> RouteStreams:
         prepared, log, route = self._prepared, self._log, self._look.route
@@ -180,13 +182,11 @@ class RouteLook:
         memory = self._memory(key)
         return stream.alarm is not None or memory.open or memory.latched
 
-    def _is_over(self, key: StreamKey, verdicts: Sequence[Verdict]) -> bool:
+    def _is_over(self, key: StreamKey, stream: Stream, now: Verdict | None) -> bool:
         """Say whether an episode, or evidence that came to nothing, ended with this look."""
-        now = next((v for v in verdicts if (v.segment, v.feature) == key), None)
-        if now is None or is_held(now) or now.value is None:
+        if now is None or is_held(now) or (now.value is None and not has_ended(now)):
             return False
-        memory = self._memory(key)
-        return memory.open or memory.latched
+        return self._memory(key).open or stream.alarm is not None
 
     def _whole(self, signal: Signal, streams: Mapping[StreamKey, Stream]) -> Verdict:
         key = ("", signal.name)
@@ -200,10 +200,15 @@ class RouteLook:
             effect = self._compared(signal, window, latched=latched)
         return self._judged(key, stream, found, (effect, window))
 
-    def _segment(self, key: StreamKey, stream: Stream) -> Verdict:
+    def _segment(self, key: StreamKey, stream: Stream, whole: Verdict) -> Verdict:
         window = self._window_of(key, stream)
         found = self._in_segment(key, self._look.window)
         effect = None if window is None else self._in_segment(key, window)
+        previous = self._previous.get(key)
+        seen = found.n_current + (0 if effect is None else effect.n_current)
+        if previous is not None and is_held(previous) and whole.n_current and not seen:
+            # Rows of others come: that is no silence, and nothing else would ever end it.
+            return ended(previous, self._look.window, f"`{key[0]}` has no rows any more")
         return self._judged(key, stream, found, (effect, window))
 
     def _judged(
@@ -252,7 +257,9 @@ class RouteLook:
             if stream is None or stream.alarm is None:
                 return None
             length_us = own.to_us - stream.alarm.onset_at
-        elif length_us < own.to_us - own.from_us:
+            if length_us <= 0:
+                return None  # The clock was set back.
+        elif length_us <= own.to_us - own.from_us:
             return None
         window = Window(_on_grid(own.to_us - min(length_us, MOST_US), own.to_us), own.to_us)
         return None if window == own else window

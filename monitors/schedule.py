@@ -12,7 +12,7 @@ import msgspec
 from monitors.baselines import label, read_references
 from monitors.endings import ended, has_ended
 from monitors.errors import MonitorError
-from monitors.memory import is_held
+from monitors.memory import is_held, is_shared
 from monitors.options import MonitorOptions
 from monitors.references.choosing import ensure, whole
 from monitors.references.making import Period, make
@@ -196,12 +196,11 @@ class MonitorRun:
                 continue
             verdicts += found.verdicts
             streams[route] = found.streams
-        were_open = {
-            (route, *key): is_open(verdict)
-            for route, known in self._known().items()
-            for key, verdict in known.items()
-        }
-        return self._spent(marked(verdicts, were_open), now_us), streams, waiting
+        before = [verdict for known in self._known().values() for verdict in known.values()]
+        were_open = {(v.route, *_key(v)): is_open(v) for v in before}
+        shared = any(map(is_shared, before))
+        told = marked(verdicts, were_open, shared_before=shared)
+        return self._spent(told, now_us), streams, waiting
 
     def _look_at(self, route: str, now_us: int) -> Looked:
         prepared = self._prepare(route, now_us)
@@ -262,18 +261,23 @@ class MonitorRun:
         looked_at = {(v.route, *_key(v)) for v in verdicts}
         window = window_ending(now_us, self._config.window)
         return [
-            ended(last, window, self._why_ended(route, waiting))
+            ended(last, window, self._why_ended(last, waiting))
             for route, known in self._known().items()
             for key, last in known.items()
             if (route, *key) not in looked_at and _goes_on(last)
         ]
 
-    def _why_ended(self, route: str, waiting: Mapping[str, str]) -> str:
+    def _why_ended(self, last: Verdict, waiting: Mapping[str, str]) -> str:
+        route, prepared = last.route, self._prepared.get(last.route)
         if not self._config.enabled:
             return "`monitors.enabled` is false"
         if route not in self._routes:
             return "the configuration has no such route"
-        return waiting.get(route, "`monitors.features` switches it off")
+        if route in waiting or prepared is None:
+            return waiting.get(route, "")
+        if prepared.baseline != last.baseline:
+            return f"the baseline is `{prepared.baseline}` now"
+        return "`monitors.features` switches it off"
 
     def _known(self) -> dict[str, dict[StreamKey, Verdict]]:
         # The log is asked once, for looks before a restart: it grows, and no one else writes it.

@@ -6,9 +6,10 @@ import numpy as np
 
 from monitors.baselines import Reference
 from monitors.observed import CellCounts, NumericCounts, Window
-from monitors.references.stored import hour_of_week
+from monitors.references.stored import HOURS, hour_of_week
 from monitors.windows import SECOND_US
 from monitors.windows import Window as Span
+from stats.arrays import FloatArray
 
 _HOUR_US = 3_600 * SECOND_US
 
@@ -16,8 +17,9 @@ _HOUR_US = 3_600 * SECOND_US
 def of_window(reference: Reference, seen: Window, span: Span) -> tuple[Reference, Window]:
     """Return the part of a seasonal reference that a window is compared with, and the window.
 
-    Hours are known by cell alone, so that a number is compared over cells; where its window was
-    not counted over them, and where the window is a week or longer, the whole reference stays.
+    Each hour counts by how much of it the window holds. Hours are known by cell alone, so that a
+    number is compared over cells; where its window was not counted over them, and where the window
+    is a week or longer, the whole reference stays.
     """
     hours = reference.hours
     if hours is None or span.to_us - span.from_us >= len(hours) * _HOUR_US:
@@ -29,10 +31,18 @@ def of_window(reference: Reference, seen: Window, span: Span) -> tuple[Reference
         for cell, rows in seen.cells.items():
             counts[cell] = rows
         seen = CellCounts(counts)
-    first, last = span.from_us // _HOUR_US, (span.to_us - 1) // _HOUR_US
-    chosen = sorted({hour_of_week(hour * _HOUR_US) for hour in range(first, last + 1)})
-    counts = hours[chosen].sum(axis=0)
+    counts = np.rint(_weights(span) @ hours).astype(np.int64)
     part = dataclasses.replace(
         reference, rows=int(counts.sum()), counts=counts, sample=None, hours=None
     )
     return part, seen
+
+
+def _weights(span: Span) -> FloatArray:
+    """Return how much of each hour of the week a window holds; the most is one."""
+    weights = np.zeros(HOURS)
+    for hour in range(span.from_us // _HOUR_US, (span.to_us - 1) // _HOUR_US + 1):
+        begin_us = hour * _HOUR_US
+        within = min(span.to_us, begin_us + _HOUR_US) - max(span.from_us, begin_us)
+        weights[hour_of_week(begin_us)] += within / _HOUR_US
+    return np.asarray(weights / weights.max(), dtype=np.float64)

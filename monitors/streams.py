@@ -50,6 +50,11 @@ class Source:
     hours: CountArray | None = None
     singles: int | None = None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pools and cells of its detector."""
+        return 1 if self.hours is None else len(self.hours), self.cells.size
+
     def begin(self) -> "Stream":
         """Return the stream as it is after the baseline, before any row."""
         state = begin(
@@ -275,7 +280,8 @@ def feed(
     streams = {}
     for key, source in sources.items():
         stream = before.streams.get(key)
-        if stream is None:
+        if stream is None or stream.state.pools.shape != source.shape:
+            # There was none, or a version of this program that counted over other cells.
             stream = source.begin()
         for hour, counts in sorted(new.counts.get(key, {}).items()):
             rests = stream.alarm is not None or key in resting

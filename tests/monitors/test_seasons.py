@@ -54,6 +54,16 @@ def counts_of(reference: Reference, rows: np.ndarray) -> dict[int, int]:
     return dict(enumerate(reference.cells.count(rows).tolist()))
 
 
+def test_hours_count_by_how_much_of_them_a_window_holds(reference: Reference) -> None:
+    """Five minutes of an hour and fifty-five of the next are not half and half."""
+    hours = np.zeros_like(reference.hours)
+    hours[hour_of_week(DAY), 1] = hours[hour_of_week(DAY + HOUR_US), 2] = 1_100
+    minute = HOUR_US // 60
+    window = Window(DAY + 55 * minute, DAY + 115 * minute)
+    part, _ = of_window(replace(reference, hours=hours), np.zeros(100), window)
+    assert (part.counts[1], part.counts[2], part.rows) == (100, 1_100, 1_200)
+
+
 def test_whole_weeks_are_compared_with_the_whole(reference: Reference) -> None:
     """Every hour is in them; the exact distances of rows are there then."""
     week = Window(MONDAY, MONDAY + 168 * HOUR_US)

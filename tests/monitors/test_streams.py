@@ -175,7 +175,7 @@ def test_little_traffic_is_found_eventually(database: Database, traffic: Traffic
 
 
 def test_a_segment_that_drifts_alone_is_named(database: Database) -> None:
-    """A tenth of the traffic, which the whole hardly shows; verdicts come while it is held."""
+    """A tenth of the traffic, which the whole hardly shows; it is told of until its rows end."""
     traffic = Traffic(database)
     traffic.write(ROWS, REFERENCE)
     traffic.write(ROWS // 4, REFERENCE, variant="candidate")
@@ -195,6 +195,55 @@ def test_a_segment_that_drifts_alone_is_named(database: Database) -> None:
     }
     latest = watch.repository.latest_verdicts("chat", "drift")
     assert drifted <= {(v.segment, v.feature) for v in latest}
+    later = NOW + 3 * HOUR_US
+    traffic.write(60, Window(later - HOUR_US, later))
+    over = [v for v in watch.monitor.run_once(later) if v.segment]
+    assert {(v.segment, v.feature) for v in over} == drifted
+    assert {v.details["ended"] for v in over} == {"`variant=candidate` has no rows any more"}
+    assert not [v for v in watch.monitor.run_once(later + STEP_US) if v.segment]
+
+
+IMMATERIAL = {"wasserstein_sd": 9.0, "psi": 9.0, "critical_psi": 30.0, "share": 0.9}
+"""Levels below which even half as many characters again lie."""
+
+
+def alarms(repository: Repository) -> set[StreamKey]:
+    """Return the streams whose evidence is latched, as they are stored."""
+    (origin,) = {(f"{b.name}@{b.version}", b.created_at) for b in repository.load_baselines("chat")}
+    found = restored(repository.load_detectors(), origin, NOW)
+    assert found is not None
+    return {key for key, stream in found.streams.items() if stream.alarm is not None}
+
+
+@pytest.mark.parametrize(("clear_after", "rests"), [(1, False), (3, True)])
+def test_a_detector_goes_on_after_calm_looks(
+    database: Database, traffic: Traffic, clear_after: int, *, rests: bool
+) -> None:
+    """Evidence of an effect far below its level; one calm look may be enough."""
+    watch = Watch(database, clear_after=clear_after, material=IMMATERIAL, segments=[])
+    traffic.write(300, Window(NOW - STEP_US, NOW), longer=1.5)
+    found = {v.feature: v for v in watch.monitor.run_once(NOW + STEP_US)}["prompt_chars"]
+    assert (found.verdict, found.details["leading"]) == ("ok", "location")
+    assert (("", "prompt_chars") in alarms(watch.repository)) is rests
+
+
+def test_a_clock_that_was_set_back_stops_no_look(database: Database, traffic: Traffic) -> None:
+    """Evidence from an onset that is still to come, says the clock."""
+    watch = Watch(database, material=IMMATERIAL, segments=[])
+    traffic.write(300, Window(NOW - STEP_US, NOW), longer=1.5)
+    watch.look(NOW)
+    assert Watch(database, material=IMMATERIAL, segments=[]).look(NOW - HOUR_US)
+
+
+def test_a_detector_of_other_cells_begins_anew() -> None:
+    """What a program stored that cut the reference otherwise fits no count."""
+    rng = np.random.default_rng(3)
+    fed = Fed(rng)
+    fed.look(rng.lognormal(size=100))
+    words = fed.streams.streams["", "finish_reason"]
+    fed.streams = fed.streams._replace(streams={LATENCY: words})
+    fed.look(rng.lognormal(size=100))
+    assert fed.streams.streams[LATENCY].state.looks == 1
 
 
 def references(rng: np.random.Generator) -> dict[str, Reference]:
