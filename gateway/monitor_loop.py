@@ -12,6 +12,7 @@ from gateway.delivery import DeliveryLoop
 from gateway.telemetry import Telemetry
 from monitors.alerts.pipeline import AlertPipeline
 from monitors.episodes import Change
+from monitors.performance.run import EVERY_S, PerformanceRun
 from monitors.quality.run import QualityRun
 from monitors.schedule import MonitorRun, next_run_at
 from monitors.slo.run import SloRun
@@ -90,6 +91,11 @@ def build_monitors(
         ),
         Planned("quality", QualityRun(repository, config, routes, on_look), every_s),
         Planned("spend", SpendRun(repository, config, routes, on_look), every_s),
+        Planned(
+            "performance",
+            PerformanceRun(repository, config, routes, on_look),
+            max(every_s, EVERY_S),
+        ),
     )
     return Monitors(drift, planned)
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from monitors.performance.config import PerformanceConfig
 from monitors.quality.config import ContractConfig, QualityConfig
 from monitors.references.config import BaselineConfig, DependenceConfig
 from monitors.sections import Frozen
@@ -49,5 +50,6 @@ class MonitorsConfig(Frozen):
     slos: dict[str, SloConfig] = Field({})  # `errors`, 0.99 of any route, is one unless off
     quality: QualityConfig = QualityConfig()
     spend: SpendConfig = SpendConfig()
+    performance: PerformanceConfig = PerformanceConfig()
     baseline: BaselineConfig | None = BaselineConfig()  # null: set by hand alone
     dependence: DependenceConfig | None = None  # rows that are not independent of each other

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from monitors.performance.options import PERFORMANCE_DEFAULTS, PerformanceOptions
 from monitors.quality.options import QUALITY_DEFAULTS, ContractOptions, QualityOptions
 from monitors.references.options import AUTOMATIC, BaselineOptions, DependenceOptions
 from monitors.slo.options import SloOptions
@@ -131,6 +132,11 @@ class MonitorOptions(Protocol):
         ...
 
     @property
+    def performance(self) -> PerformanceOptions:
+        """What is watched of labels and scores."""
+        ...
+
+    @property
     def baseline(self) -> BaselineOptions | None:
         """Where baselines come from; None: they are set by hand alone."""
         ...
@@ -168,6 +174,7 @@ class Monitors:
     slos: Mapping[str, SloOptions] = field(default_factory=dict)
     quality: QualityOptions = QUALITY_DEFAULTS
     spend: SpendOptions = SPEND_DEFAULTS
+    performance: PerformanceOptions = PERFORMANCE_DEFAULTS
     baseline: BaselineOptions | None = AUTOMATIC
     dependence: DependenceOptions | None = None
 

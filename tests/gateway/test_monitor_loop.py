@@ -117,10 +117,11 @@ def test_nothing_is_looked_at_before_the_log_was_ever_complete(thread: Thread) -
 
 
 def test_the_monitors_of_a_configuration_have_distinct_names(tmp_path: Path) -> None:
-    """Drift, objectives, quality and spending, each with a period of its own."""
+    """Drift, objectives, quality, spending and performance, each with a period of its own."""
     thread = Thread(tmp_path)
     settings = settings_of()
     repository = Repository(thread.database)
     built = build_monitors(settings, repository, Telemetry(settings), thread.clock, lambda: "id")
-    assert [one.name for one in built.planned] == ["drift", "slo", "quality", "spend"]
+    names = ["drift", "slo", "quality", "spend", "performance"]
+    assert [one.name for one in built.planned] == names
     assert built.planned[0].run is built.drift
