@@ -93,7 +93,9 @@ def _wanted(
     if query.feature is None:
         drifting = [(v, name) for name, v in newest.items() if is_open(v) and query.has(*name)]
         drifting.sort(key=lambda one: (one[0].severity != "critical", -(one[0].value or 0.0)))
-        return [name for _, name in drifting]
+        names = [name for _, name in drifting]
+        # What all rows do is split over segments; beside it they are named as related.
+        return [n for n in names if not n[1] or query.segment or (n[0], "", n[2]) not in names]
     routes = sorted({baseline.route for baseline in baselines})
     if not routes:
         # Says how to set one.

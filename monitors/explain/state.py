@@ -223,6 +223,7 @@ def _order(stream: StreamState) -> tuple[object, ...]:
     return (
         stream.verdict != "drift",
         stream.severity != "critical",
+        bool(stream.segment),
         -(stream.evidence_share or 0.0),
         stream.route,
         stream.segment,

@@ -1,0 +1,197 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from support.empty_log import open_empty_log
+from support.watched_traffic import HOUR_US, NOW, REFERENCE, STEP_US, Traffic, Watch
+
+from monitors.errors import NoBaseline
+from monitors.explain.build import build_explanations, build_state
+from monitors.explain.model import DriftExplained, Explanation
+from monitors.explain.state import DriftQuery
+from monitors.explain.text import Terminal, render_explained, render_state
+from monitors.windows import Window
+from storage.database import Database
+
+ROWS = 600
+SLOTS = 24
+CHANGED = NOW + 12 * STEP_US
+END = NOW + SLOTS * STEP_US
+QUERY = DriftQuery(Window(NOW, END))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Return an empty prediction log."""
+    opened = open_empty_log(tmp_path, now_us=lambda: END)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def traffic(database: Database) -> Traffic:
+    """Return traffic with a reference day of two variants."""
+    made = Traffic(database)
+    made.write(ROWS, REFERENCE)
+    made.write(ROWS // 4, REFERENCE, variant="candidate")
+    return made
+
+
+def explained(watch: Watch, feature: str, **asked: Any) -> Explanation:
+    """Set the baseline and explain one feature of two hours."""
+    watch.look(NOW)
+    query = QUERY._replace(feature=feature, **asked)
+    (found,) = build_explanations(watch.repository, query, watch.config, END).explanations
+    return found
+
+
+def test_a_shift_in_one_variant_is_attributed_to_it(database: Database, traffic: Traffic) -> None:
+    """Within candidate, since the slot in which it began, not in the mix."""
+    traffic.write(600, Window(NOW, END))
+    traffic.write(130, Window(NOW, CHANGED), variant="candidate")
+    traffic.write(130, Window(CHANGED, END), variant="candidate", longer=4.0)
+    watch = Watch(database)
+    found = explained(watch, "prompt_chars")
+    first = found.carriers[0]
+    assert (first.kind, first.segment) == ("within", "variant=candidate")
+    assert first.share > 0.7 > 2 * first.weight
+    assert found.onset.at is not None
+    assert abs(found.onset.at - CHANGED) <= STEP_US
+    assert not found.onset.before
+    assert any("`variant=candidate` carries" in cause.text for cause in found.causes)
+    alone = explained(watch, "prompt_chars", segment="variant=candidate")
+    assert alone.n_reference == ROWS // 4
+    assert alone.now.from_us == CHANGED
+    assert alone.n_current == 130
+    assert {effect.name for effect in alone.effects} >= {"psi", "missing_change"}
+
+
+def test_a_shift_of_the_mix_is_said_to_be_mix(database: Database, traffic: Traffic) -> None:
+    """Candidate writes more German and always did: it only has more of the traffic."""
+    traffic.write(150, REFERENCE, variant="candidate", german=0.9)
+    traffic.write(400, Window(NOW, END), german=0.1)
+    traffic.write(40, Window(NOW, CHANGED), variant="candidate", german=0.5)
+    traffic.write(400, Window(CHANGED, END), variant="candidate", german=0.5)
+    found = explained(Watch(database), "language")
+    first = found.carriers[0]
+    assert (first.kind, first.segment.partition("=")[0]) == ("mix", "variant")
+    (split,) = [split for split in found.splits if split.key == "variant"]
+    assert split.mix > 0.8 * split.total
+    assert split.within + split.mix == pytest.approx(split.total)
+    assert any("variant `candidate` went from" in cause.text for cause in found.causes)
+
+
+def test_a_change_of_unit_is_named(database: Database, traffic: Traffic) -> None:
+    """A thousand times the characters; the cause is first, the histogram has the new end."""
+    traffic.write(500, Window(NOW, CHANGED))
+    traffic.write(500, Window(CHANGED, END), longer=1_000.0)
+    found = explained(Watch(database), "prompt_chars")
+    assert found.causes[0].kind == "unit"
+    assert "1000 times" in found.cause
+    assert found.movers[0].cell.startswith("from ")
+    assert found.histogram[-1].reference == 0 < found.histogram[-1].current
+
+
+def test_examples_lie_in_the_cell_that_grew_most(database: Database, traffic: Traffic) -> None:
+    """Every one of them speaks German, and is of the hour since."""
+    traffic.write(400, Window(NOW, CHANGED))
+    traffic.write(400, Window(CHANGED, END), german=0.9)
+    watch = Watch(database)
+    found = explained(watch, "language")
+    assert found.movers[0].cell == "de"
+    assert len(found.examples) == 5
+    for prediction_id in found.examples:
+        record = watch.repository.record(prediction_id)
+        assert record is not None
+        assert record["language"] == "de"
+        assert record["started_at"] >= CHANGED
+
+
+def test_single_rows_are_tested_on_request(database: Database, traffic: Traffic) -> None:
+    """Exact statistics of the feature, and what tells the windows apart."""
+    traffic.write(400, Window(CHANGED, END), longer=3.0)
+    watch = Watch(database)
+    found = explained(watch, "prompt_chars", deep=True).deep
+    assert found is not None
+    assert [test.name for test in found.tests] == [
+        "ks",
+        "wasserstein",
+        "cramer_von_mises",
+        "anderson_darling",
+        "energy",
+    ]
+    assert found.tests[0].p_value is not None
+    assert found.tests[0].p_value < 1e-9
+    assert found.classifier is not None
+    assert found.classifier.value > 0.7
+    assert found.carries[0][0] in {"prompt_chars", "prompt_tokens"}
+    assert explained(watch, "latency_s").deep is None
+
+
+def test_what_drifts_is_explained_with_what_moved_beside_it(
+    database: Database, traffic: Traffic
+) -> None:
+    """Characters and tokens open in one hour: each names the other; all render, JSON is whole."""
+    watch = Watch(database)
+    watch.look(NOW)
+    traffic.write(600, Window(NOW, END), longer=3.0)
+    watch.look(END)
+    query = QUERY._replace(window=Window(NOW, END + 1))
+    found = build_explanations(watch.repository, query, watch.config, END)
+    assert {one.feature for one in found.explanations} == {"prompt_chars", "prompt_tokens"}
+    (chars,) = [one for one in found.explanations if one.feature == "prompt_chars"]
+    assert chars.segment == ""
+    assert ("prompt_tokens", "") in {(other.feature, other.segment) for other in chars.related}
+    assert msgspec.json.decode(msgspec.json.encode(found), type=DriftExplained) == found
+    text = render_explained(found, Terminal(100))
+    assert max(map(len, text.splitlines())) <= 110
+    assert render_explained(found, Terminal(100, unicode=False)).isascii()
+    state = build_state(watch.repository, query, watch.config, END)
+    first = state.streams[0]
+    assert (first.verdict, first.n_reference, first.n_current) == ("drift", ROWS * 5 // 4, 300)
+    assert first.feature in {"prompt_chars", "prompt_tokens"}
+    assert first.opened_at == END
+    watched = [one for one in state.streams if one.segment and one.verdict == "watched"]
+    assert {one.segment for one in watched} == {"variant=primary", "variant=candidate"}
+    fed = [one for one in watched if one.segment == "variant=primary"]
+    assert all(one.evidence_share is not None for one in fed)
+    table = render_state(state, Terminal(160))
+    assert table.index("prompt_chars") < table.index("language")
+
+
+def test_expired_rows_leave_counts_and_kept_segments(database: Database, traffic: Traffic) -> None:
+    """Onset, movers and segments still come from the roll-ups; examples do not."""
+    watch = Watch(database)
+    watch.look(NOW)
+    traffic.write(500, Window(NOW, CHANGED))
+    traffic.write(300, Window(CHANGED, END), german=0.9)
+    traffic.write(10, Window(END + 2 * HOUR_US, END + 3 * HOUR_US))
+    with database.cursor() as connection:
+        connection.execute("DELETE FROM predictions WHERE epoch_us(started_at) < ?", [END])
+        connection.execute("UPDATE log_state SET value = ? WHERE name = 'facts_from'", [END])
+    found = explained(watch, "language")
+    assert found.movers[0].cell == "de"
+    assert found.onset.at is not None
+    assert abs(found.onset.at - CHANGED) <= STEP_US
+    assert [split.key for split in found.splits] == ["variant"]
+    assert found.examples == ()
+    assert any("expired" in note for note in found.notes)
+
+
+def test_nothing_to_compare_with_is_refused(database: Database, traffic: Traffic) -> None:
+    """No baseline, then no such feature: each says what there is."""
+    watch = Watch(database, baseline=None)
+    query = QUERY._replace(feature="prompt_chars")
+    with pytest.raises(NoBaseline, match="monitor baseline set"):
+        build_explanations(watch.repository, query, watch.config, END)
+    Watch(database).look(NOW)
+    with pytest.raises(NoBaseline, match="prompt_tokens"):
+        build_explanations(
+            watch.repository, QUERY._replace(feature="prompt_char"), watch.config, END
+        )
+    traffic.write(50, Window(NOW, END))
+    nothing = build_explanations(watch.repository, QUERY, watch.config, END)
+    assert nothing.explanations == ()
+    assert "nothing drifts" in nothing.notes[0]
