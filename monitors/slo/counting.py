@@ -7,7 +7,7 @@ makes it up to 5 minutes, beyond a day up to an hour, longer.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from monitors.slo.burn import BUDGET_S, DAY_S, HOUR_S, WINDOWS_S, Tally
 from monitors.slo.options import ERRORS
@@ -25,21 +25,23 @@ _OURS = frozenset({Reason.UPSTREAM_LIMITED, Reason.UPSTREAM_BUSY, Reason.OVERLOA
 
 ROLE = "primary"
 
+Row = TypeVar("Row", CountRow, ValueCounts)
+
 
 class Stretch(NamedTuple):
     """A part of the past, and what was counted of it.
 
     Attributes
     ----------
-    counts : sequence of CountRow
-        Empty where no objective is about errors.
-    values : sequence of ValueCounts
-        Of the measures that objectives are about.
+    counts : mapping of str to sequence of CountRow
+        By route; empty where no objective is about errors.
+    values : mapping of str to sequence of ValueCounts
+        By route, of the measures that objectives are about.
     """
 
     window: Window
-    counts: Sequence[CountRow]
-    values: Sequence[ValueCounts]
+    counts: Mapping[str, Sequence[CountRow]]
+    values: Mapping[str, Sequence[ValueCounts]]
 
 
 class PastReader:
@@ -68,9 +70,17 @@ class PastReader:
         timed = [measure for measure in self._measures if measure != ERRORS]
         return Stretch(
             window,
-            log.counts(scope) if ERRORS in self._measures else (),
-            log.values(scope, timed) if timed else (),
+            _by_route(log.counts(scope) if ERRORS in self._measures else ()),
+            _by_route(log.values(scope, timed) if timed else ()),
         )
+
+
+def _by_route(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    # Objectives ask route by route: of hundreds, each would go through the rows of all.
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.route, []).append(row)
+    return found
 
 
 def stretches(at_us: int) -> list[Window]:
@@ -116,20 +126,16 @@ class Good(NamedTuple):
 
 
 def _tally(stretch: Stretch, route: str, variant: str | None, good: Good) -> Tally:
-    wanted = {"route": route} if variant is None else {"route": route, "variant": variant}
     if good.measure == ERRORS:
-        tallies = (_errors(row) for row in stretch.counts if _is(row, wanted))
+        counts = stretch.counts.get(route, ())
+        tallies = (_errors(row) for row in counts if variant in {None, row.variant})
     else:
         tallies = (
             _slow(row, good.most_s)
-            for row in stretch.values
-            if row.measure == good.measure and _is(row, wanted)
+            for row in stretch.values.get(route, ())
+            if row.measure == good.measure and variant in {None, row.variant}
         )
     return sum(tallies, start=Tally(0, 0))
-
-
-def _is(row: CountRow | ValueCounts, wanted: Mapping[str, str]) -> bool:
-    return all(getattr(row, name) == value for name, value in wanted.items())
 
 
 def _errors(row: CountRow) -> Tally:
