@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -140,6 +141,14 @@ def test_every_signal_of_a_record_is_in_the_table() -> None:
     # Inputs of a model have the model's own names.
     assert set(Signals.__struct_fields__) - {"id", "inputs"} <= names
     assert len(names) == len(SIGNALS)
+
+
+def test_every_signal_is_in_the_documentation() -> None:
+    """A line for each, in the words of the table."""
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+    for signal in SIGNALS:
+        assert f"| `{signal.name}` |" in page
+        assert f"| {signal.description} | {signal.missing} |" in page
 
 
 def test_extract_costs_microseconds() -> None:
