@@ -32,8 +32,8 @@ class Seen(NamedTuple):
 
     Attributes
     ----------
-    looks : int
-        Looks while rows were sent.
+    looks : list of int
+        Row sent last before each look, of the looks while rows were sent, in order.
     opened : list of dict
         Episodes: monitor, feature, the row sent last before the look, the estimated onset's.
     hooks : list of str
@@ -43,10 +43,15 @@ class Seen(NamedTuple):
     """
 
     route: Route
-    looks: int
+    looks: list[int]
     opened: list[dict[str, Any]]
     hooks: list[str]
     refused: int
+
+    @property
+    def rows_a_look(self) -> int:
+        """How many rows a look had on average: more than planned where the machine was slow."""
+        return max(1, int(self.route.rows["label"].size) // max(1, len(self.looks)))
 
 
 class Delay(NamedTuple):
@@ -55,6 +60,7 @@ class Delay(NamedTuple):
     feature: str
     known: Known
     rows: int | None
+    looks: int | None
     onset_off: int | None
 
 
@@ -66,9 +72,13 @@ def delays(seen: Seen) -> list[Delay]:
             after = [
                 one for one in seen.opened if one["feature"] == feature and one["row"] >= known.row
             ]
-            rows = after[0]["row"] - known.row if after else None
-            onset = after[0]["onset_row"] if after else None
-            found.append(Delay(feature, known, rows, None if onset is None else onset - known.row))
+            if not after:
+                found.append(Delay(feature, known, None, None, None))
+                continue
+            row, onset = after[0]["row"], after[0]["onset_row"]
+            looks = sum(known.row < look <= row for look in seen.looks)
+            off = None if onset is None else onset - known.row
+            found.append(Delay(feature, known, row - known.row, looks, off))
     return found
 
 
@@ -95,13 +105,14 @@ def document(found: Mapping[str, Sequence[Seen]]) -> dict[str, Any]:
                 "baseline": seen.route.baseline,
                 "reference_rows": int(seen.route.reference["label"].size),
                 "rows": int(seen.route.rows["label"].size),
-                "looks": seen.looks,
+                "looks": len(seen.looks),
+                "look_rows": seen.looks,
                 "refused": seen.refused,
                 "opened": seen.opened,
                 "webhooks": {kind: seen.hooks.count(kind) for kind in sorted(set(seen.hooks))},
                 "delays": [
                     {"feature": one.feature, "row": one.known.row, "rows": one.rows}
-                    | {"onset_off": one.onset_off}
+                    | {"looks": one.looks, "onset_off": one.onset_off}
                     for one in delays(seen)
                 ],
             }
@@ -111,27 +122,42 @@ def document(found: Mapping[str, Sequence[Seen]]) -> dict[str, Any]:
     }
 
 
+def restored(told: Sequence[Mapping[str, Any]], routes: Sequence[Route]) -> list[Seen]:
+    """Return what `document` wrote of a data set."""
+    by_name = {route.name: route for route in routes}
+    return [
+        Seen(
+            by_name[one["route"]],
+            one["look_rows"],
+            one["opened"],
+            [kind for kind, times in one["webhooks"].items() for _ in range(times)],
+            one["refused"],
+        )
+        for one in told
+    ]
+
+
 def markdown(found: Mapping[str, Sequence[Seen]]) -> str:
     """Return the tables."""
     parts = []
     for data in SETS:
         if data.name in found:
-            parts += [f"### {data.title}", "", _ours(data, found[data.name]), ""]
+            parts += [f"### {data.title}", "", _ours(found[data.name]), ""]
             parts += [_rules(data, found[data.name]), ""]
     return "\n".join(parts)
 
 
-def _ours(data: DataSet, group: Sequence[Seen]) -> str:
+def _ours(group: Sequence[Seen]) -> str:
     rows = []
     for seen in group:
         size = seen.route.rows["label"].size
-        found = "; ".join(_delay(one, data.rows_a_look) for one in delays(seen))
+        found = "; ".join(_delay(one) for one in delays(seen))
         false = ", ".join(_named(one) for one in early(seen)) or "none"
         rows.append(
             [
                 seen.route.name,
                 f"{seen.route.baseline}, {seen.route.reference['label'].size:,}",
-                f"{size:,} in {seen.looks} looks",
+                f"{size:,} in {len(seen.looks)} looks",
                 found or "-",
                 false,
                 ", ".join(_named(one) for one in others(seen)) or "none",
@@ -148,18 +174,18 @@ def _named(one: Mapping[str, Any]) -> str:
     return f"{one['feature']}{kind} at row {one['row']:,}"
 
 
-def _delay(one: Delay, look: int) -> str:
+def _delay(one: Delay) -> str:
     if one.rows is None:
         return f"{one.feature}: never"
     off = "" if one.onset_off is None else f" ({one.onset_off:+,} rows)"
-    return f"{one.feature}: {one.rows:,} rows, {one.rows / look:.1f} looks{off}"
+    return f"{one.feature}: {one.rows:,} rows, look {one.looks}{off}"
 
 
 def _rules(data: DataSet, group: Sequence[Seen]) -> str:
     """Compare with fixed rules on the same rows."""
     names = inputs_of(group[0].route.rows)
     said = {
-        seen.route.name: judged(seen.route.reference, seen.route.rows, names, data.rows_a_look)
+        seen.route.name: judged(seen.route.reference, seen.route.rows, names, group[0].rows_a_look)
         for seen in group
         if seen.route.baseline == "file"
     }
@@ -169,7 +195,7 @@ def _rules(data: DataSet, group: Sequence[Seen]) -> str:
         rows.append(
             [
                 rule,
-                *(_looks(group[0], chosen[data.name], data.rows_a_look)),
+                *(_looks(group[0], chosen[data.name], group[0].rows_a_look)),
                 *(
                     str(sum(one.episodes for one in chosen[f"{data.name}-{kind}"]))
                     for kind in ("quiet", "shuffled")
@@ -183,7 +209,7 @@ def _rules(data: DataSet, group: Sequence[Seen]) -> str:
 def _of_us(data: DataSet, group: Sequence[Seen]) -> list[str]:
     by_name = {seen.route.name: seen for seen in group}
     all_ = delays(by_name[data.name])
-    looks = [one.rows / data.rows_a_look for one in all_ if one.rows is not None]
+    looks = [float(one.looks) for one in all_ if one.looks is not None]
     return [
         "driftgate",
         _spread(looks),
@@ -210,4 +236,4 @@ def _looks(seen: Seen, said: Sequence[Said], look: int) -> list[str]:
 def _spread(looks: Sequence[float]) -> str:
     if not looks:
         return "-"
-    return f"{np.median(looks):.1f} ({min(looks):.1f}-{max(looks):.1f})"
+    return f"{np.median(looks):g} ({min(looks):g}-{max(looks):g})"
