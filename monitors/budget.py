@@ -5,9 +5,9 @@ Objectives (`slo`) and caps (`spend`) are levels that a user set: they cost noth
 
 DRIFT = 0.8
 """Share of the streams' detectors and of the fixed-window tests."""
-QUALITY = 0.1
+QUALITY = 0.05
 """Share of the rates that nobody declared: missing, invalid, new and outlying rows."""
-SPEND = 0.05
+SPEND = 0.1
 """Share of the comparison of cost, tokens and requests with earlier days."""
 PERFORMANCE = 0.05
 """Share of the comparison of labels and scores with those of the baseline's period."""

@@ -15,7 +15,7 @@ from monitors.spend.usage import SETTLE_US, last_hour
 from storage.database import Database
 from storage.times import DAY_US, HOUR_US
 
-ALPHA = 0.05 / (720 * 3)
+ALPHA = 0.1 / (720 * 3)
 
 
 @pytest.fixture
