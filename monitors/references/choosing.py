@@ -120,8 +120,8 @@ class _Making:
 
     def configured(self, window: Window, existing: Sequence[Baseline]) -> Baseline:
         """Build the configured baseline once its period has passed."""
-        spans = {(b.window_from, b.window_to) for b in existing if b.name == CONFIGURED}
-        if (window.from_us, window.to_us) in spans:
+        last = _newest(existing, CONFIGURED)
+        if last is not None and self._is_of(last, window):
             return choose_baseline(existing, self._route)
         if self._now_us < window.to_us + SETTLE_US:
             if existing:
@@ -142,7 +142,8 @@ class _Making:
         """Make the configured rolling baseline; one that was set by hand later holds."""
         source = self._rolling_source(round(length_s * SECOND_US))
         newest = choose_baseline(existing, self._route) if existing else None
-        if newest is not None and any(b.source == source for b in existing):
+        last = _newest(existing, PREVIOUS)
+        if newest is not None and source in (newest.source, None if last is None else last.source):
             return newest
         window = rolling_window(round(length_s * SECOND_US), self._now_us)
         try:
@@ -180,6 +181,11 @@ class _Making:
         source = {"kind": AUTOMATIC, "after_s": after_us / SECOND_US, "rows": needed}
         return self._make(AUTOMATIC, ripe, source)
 
+    def _is_of(self, made: Baseline, window: Window) -> bool:
+        modifiers = {key: made.source[key] for key in ("variant", "seasonal") if key in made.source}
+        same = (made.window_from, made.window_to) == (window.from_us, window.to_us)
+        return same and modifiers == self._modifiers()
+
     def _rolling_source(self, length_us: int) -> dict[str, object]:
         source: dict[str, object] = {"kind": PREVIOUS, "length_s": length_us / SECOND_US}
         return source | self._modifiers()
@@ -210,6 +216,12 @@ class _Making:
             from_us(made.window_to),
         )
         return made
+
+
+def _newest(existing: Sequence[Baseline], name: str) -> Baseline | None:
+    """Return the last version of a name: what the configuration asked for before may differ."""
+    named = [baseline for baseline in existing if baseline.name == name]
+    return max(named, key=lambda baseline: baseline.version, default=None)
 
 
 def _patience(config: MonitorOptions, options: BaselineOptions) -> tuple[int, int]:

@@ -133,6 +133,36 @@ def test_what_drifts_does_not_become_the_norm(repository: Repository) -> None:
     assert chosen(repository, MONDAY + 5 * DAY_US, rolling) == second
 
 
+@pytest.mark.parametrize(
+    "periods",
+    [
+        [{"previous": "2d"}, {"previous": "1d"}],
+        [
+            {"from": "2026-11-02T00:00:00Z", "to": "2026-11-03T00:00:00Z"},
+            {"from": "2026-11-03T00:00:00Z", "to": "2026-11-04T00:00:00Z"},
+        ],
+        [
+            {"from": "2026-11-02T00:00:00Z", "to": "2026-11-03T00:00:00Z"},
+            {"from": "2026-11-02T00:00:00Z", "to": "2026-11-03T00:00:00Z", "variant": "primary"},
+        ],
+    ],
+)
+def test_a_setting_that_comes_back_holds_again(
+    repository: Repository, periods: list[dict[str, str]]
+) -> None:
+    """A baseline of it is there already, but not the newest; one set by hand later still holds."""
+    fill(repository, MONDAY, THREE_DAYS, 300)
+    now = THREE_DAYS + HOUR_US
+    spans = []
+    for step, period in enumerate((*periods, periods[0], periods[0])):
+        found = chosen(repository, now + step, period)
+        spans.append((found.version, found.window_from, found.window_to, found.source))
+    assert spans[0][1:] == spans[2][1:] != spans[1][1:]
+    assert spans[2] == spans[3]
+    mine = by_hand(repository, now + 9)
+    assert chosen(repository, now + 10, periods[0]) == mine
+
+
 def test_before_the_first_midnight_it_is_told(repository: Repository) -> None:
     """The reason, and when it is tried again."""
     fill(repository, MONDAY + HOUR_US, MONDAY + 2 * HOUR_US, 100)
