@@ -13,7 +13,7 @@ _WIDE = 900
 _SMALL = 380
 _DAY_S = 86_400.0
 _TICKS = 6
-_MARGIN = 52.0
+_MARGIN = 64.0
 MOST_DISTANCES = 30
 """Features whose distance is drawn; the table has all."""
 _LEVELS = (0.02, 0.1, 0.25, 1.0, 4.0, 16.0)
