@@ -8,7 +8,12 @@ import msgspec
 from storage.reader import Window
 from storage.records import Verdict
 from storage.state_rows import VERDICTS
-from storage.times import from_timestamp, to_timestamp
+from storage.times import HOUR_US, from_timestamp, to_timestamp
+
+STANDS_US = HOUR_US
+"""Quality, spending and performance write a verdict when it changes, and else once an hour."""
+_GREATEST_SCORE = 1e100
+"""Squares of greater ones are no numbers any more."""
 
 
 class RolloutEvent(NamedTuple):
@@ -43,17 +48,22 @@ class ScoreSums(NamedTuple):
 def newest_verdicts(
     connection: duckdb.DuckDBPyConnection, window: Window, route: str | None = None
 ) -> list[Verdict]:
-    """Return the last verdict of a window of each route, monitor, segment and feature."""
+    """Return the last verdict of a window of each route, monitor, segment and feature.
+
+    What was given shortly before stands in it too, of monitors that speak once an hour.
+    """
+    stands_from = to_timestamp(max(0, window.from_us - STANDS_US))
     return VERDICTS.select(
         connection,
         # The details are large: only the rows that are wanted are read whole.
         'SEMI JOIN (SELECT route, monitor, segment, feature, max("at") AS "at" FROM verdicts'
-        ' WHERE "at" >= $1 AND "at" < $2 AND ($3 IS NULL OR route = $3)'
+        ' WHERE "at" >= $4 AND ("at" >= $1 OR monitor <> \'drift\')'
+        ' AND "at" < $2 AND ($3 IS NULL OR route = $3)'
         " GROUP BY route, monitor, segment, feature) newest"
         ' USING (route, monitor, segment, feature, "at") QUALIFY row_number() OVER ('
         'PARTITION BY route, monitor, segment, feature ORDER BY "at" DESC, id DESC) = 1'
         " ORDER BY route, monitor, segment, feature",
-        [to_timestamp(window.from_us), to_timestamp(window.to_us), route],
+        [to_timestamp(window.from_us), to_timestamp(window.to_us), route, stands_from],
     )
 
 
@@ -75,15 +85,18 @@ def rollout_events(
 def scores(
     connection: duckdb.DuckDBPyConnection, window: Window, route: str | None = None
 ) -> list[ScoreSums]:
-    """Add up the scores of primary answers of a window, by route and variant."""
+    """Add up the scores of primary answers of a window, by route and variant.
+
+    Scores beyond 1e100 are left out: one of them would leave no mean and no variance.
+    """
     rows = connection.execute(
         "WITH given AS (SELECT prediction_id, arg_max(score, given_at) AS score FROM feedback"
-        " WHERE score IS NOT NULL GROUP BY prediction_id)"
+        " WHERE abs(score) <= $4 GROUP BY prediction_id)"
         " SELECT route, variant, count(*), avg(given.score), var_pop(given.score)"
         " FROM given JOIN predictions ON id = prediction_id"
         " WHERE started_at >= $1 AND started_at < $2 AND ($3 IS NULL OR route = $3)"
         " AND role = 'primary' GROUP BY route, variant ORDER BY route, variant",
-        [to_timestamp(window.from_us), to_timestamp(window.to_us), route],
+        [to_timestamp(window.from_us), to_timestamp(window.to_us), route, _GREATEST_SCORE],
     ).fetchall()
     return [ScoreSums(*row) for row in rows]
 

@@ -35,11 +35,10 @@ from monitors.slo.run import OnLook
 from monitors.windows import SECOND_US
 from storage.features.changes import schema_changes
 from storage.log_reader import LogReader
+from storage.monitor_reads import STANDS_US
 from storage.reader import Scope, Window
 from storage.records import Baseline, Verdict
 
-KEEP_US = 3600 * SECOND_US
-"""What is well is written once an hour."""
 TOP_FEATURES = 5
 TOLD_BY = "told_by"
 """In a verdict's details: another monitor's alert has told it."""
@@ -90,7 +89,7 @@ class QualityRun:
             for name, feature in config.features.items()
             if feature.enabled and is_declared(feature)
         }
-        self._standing = Standing(store, MONITOR, keep_us=KEEP_US)
+        self._standing = Standing(store, MONITOR, keep_us=STANDS_US)
         self._on_look = on_look
         self._lock = threading.Lock()
         self._prepared: dict[str, _Prepared] = {}
