@@ -262,7 +262,7 @@ LABELS = {
     "statistic": "`psi`, `ks`, `wasserstein_sd` or `js_distance`",
     "window": "`reference` or `current`",
     "kind": (
-        "alerts: what raised it, `drift`, `slo`, `quality` or `spend`; "
+        "alerts: what raised it, `drift`, `slo`, `quality`, `spend` or `performance`; "
         "losses of the spool: `torn`, `damaged`, `unreadable`, `undecodable`, `trimmed`, "
         "`rejected`, `unfit_features` or `other`"
     ),

@@ -18,13 +18,16 @@ GRID = 1_000
 """Steps of confidence, 0..1, by which rows are counted."""
 MOST_CLASSES = 50
 """Classes, or labels, of a route that are counted, those with most rows."""
+_GREATEST = 1e100
+"""Squares of greater scores and errors are no numbers any more: those are left out."""
 _LEAST = 1e-15
 """Confidence at least, for logarithms."""
 
 _JOIN = """
 CREATE OR REPLACE TEMP TABLE outcomes AS
 WITH given AS (
-    SELECT prediction_id, arg_max(score, given_at) AS score,
+    SELECT prediction_id, arg_max(score, given_at) AS told,
+        CASE WHEN abs(told) <= {greatest} THEN told END AS score,
         lower(trim(arg_max("label", given_at))) AS "label", min(given_at) AS first_at
     FROM feedback WHERE given_at >= $1 AND given_at < $2
     GROUP BY prediction_id)
@@ -32,7 +35,7 @@ SELECT route, {keys}, score, "label", lower(trim(prediction)) AS predicted, conf
     epoch_us(first_at) - epoch_us(started_at) AS delay_us,
     try_cast(prediction AS DOUBLE) AS guess, try_cast("label" AS DOUBLE) AS truth,
     coalesce(guess = truth, predicted = "label") AS correct,
-    CASE WHEN isfinite(guess) AND isfinite(truth) THEN guess - truth END AS miss
+    CASE WHEN abs(guess - truth) <= {greatest} THEN guess - truth END AS miss
 FROM given JOIN predictions ON id = prediction_id
 WHERE started_at >= $3 AND started_at < $4 AND role = 'primary' AND ($5 IS NULL OR route = $5)
 """
@@ -164,7 +167,9 @@ def join(connection: duckdb.DuckDBPyConnection, asked: Asked) -> list[Kind]:
     """Join feedback to its predictions for the reads below; return what it is about, by route."""
     keys = ", ".join(f'{SEGMENT_KEYS[key]} AS "key_{key}"' for key in asked.keys)
     times = (*asked.given, *asked.started)
-    connection.execute(_JOIN.format(keys=keys), [*map(to_timestamp, times), asked.route])
+    connection.execute(
+        _JOIN.format(keys=keys, greatest=_GREATEST), [*map(to_timestamp, times), asked.route]
+    )
     rows = connection.execute(
         'SELECT route, count(*), count_if(predicted IS NOT NULL AND "label" IS NOT NULL),'
         " count(miss), coalesce(bool_and(truth IS NULL OR truth = round(truth)), true),"

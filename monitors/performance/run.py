@@ -35,7 +35,7 @@ from storage.records import Baseline, Verdict
 MONITOR = "performance"
 EVERY_S = 3_600.0
 """Seconds between looks: labels come slowly, and every look costs a part of the budget."""
-KEEP_US = 6 * 3_600 * SECOND_US
+KEEP_US = 3_600 * SECOND_US
 CRITICAL = 5.0
 """An effect of so many times what matters is critical."""
 OLDEST_US = 90 * 86_400 * SECOND_US
@@ -125,9 +125,9 @@ class PerformanceRun:
         worse = 0.0 if found is None else worse_by(metric, found.value)
         sure = found is not None and surely_worse(metric, found.interval) and worse >= matters
         last = self._standing.last((look.route, "", metric))
-        calm = _calm(last) + 1 if worse < matters / 2.0 else 0
+        calm = _calm(last) + 1 if worse <= matters / 2.0 and not sure else 0
         open_ = sure or (is_open(last) and (found is None or calm < self._config.clear_after))
-        critical = open_ and worse >= CRITICAL * matters
+        critical = open_ and 0.0 < CRITICAL * matters <= worse
         return Verdict(
             id=f"{MONITOR}:{look.route}:{metric}:{look.at}",
             at=look.at,

@@ -129,6 +129,7 @@ def build_report(
         baselines=tuple(in_force(d.baseline) for d in reads.drift if d.baseline is not None),
         timeline=reads.timeline,
         performance=reads.performance.routes,
+        performance_checks=checks_of(reads.verdicts, "performance"),
     )
 
 

@@ -253,7 +253,7 @@ class Report(msgspec.Struct, frozen=True):
         `wasserstein_sd_least`, `wasserstein_sd_most`.
     relative_error : float
         The most by which a percentile is off, as a share of itself.
-    slos, quality, spend : tuple of Check
+    slos, quality, spend, performance_checks : tuple of Check
         Last verdicts of the interval.
     differences : tuple of Difference
         Of every variant from the largest of its route.
@@ -286,3 +286,4 @@ class Report(msgspec.Struct, frozen=True):
     baselines: tuple[BaselineInForce, ...] = ()
     timeline: Timeline | None = None
     performance: tuple[Performance, ...] = ()
+    performance_checks: tuple[Check, ...] = ()

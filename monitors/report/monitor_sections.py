@@ -29,6 +29,9 @@ def monitor_sections(report: Report) -> Iterator[Section]:
         if checks:
             yield _checks_table(key, title, checks)
     yield from performance_sections(report.performance)
+    if report.performance_checks:
+        title = "Labels and scores against the baseline's period"
+        yield _checks_table("performance_checks", title, report.performance_checks)
     if report.rollouts:
         yield _rollouts_table(report.rollouts)
     if report.alerts:

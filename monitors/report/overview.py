@@ -32,6 +32,7 @@ def states_of(report: Report) -> Iterator[State]:
         ("service levels", report.slos),
         ("quality of data", report.quality),
         ("spend", report.spend),
+        ("labels and scores", report.performance_checks),
     ):
         if checks:
             yield _check_state(name, checks)

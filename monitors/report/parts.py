@@ -29,9 +29,9 @@ class Check(msgspec.Struct, frozen=True):
     Attributes
     ----------
     monitor : str
-        `slo`, `quality` or `spend`.
+        `slo`, `quality`, `spend` or `performance`.
     subject : str
-        An SLO's name, a feature, or what is spent.
+        An SLO's name, a feature, what is spent, or `accuracy`, `absolute_error`, `score`.
     value, low, high : float or None
         What `statistic` names, with its 95 % interval: of an SLO the burn rate.
     threshold : float or None

@@ -9,6 +9,9 @@ from monitors.report.section import Section, section
 MOST_CLASSES = 10
 """Classes of a route that tables show; JSON and CSV have more."""
 
+MOST_CHARS = 64
+"""Characters of a label that tables show."""
+
 
 def performance_sections(performance: Sequence[Performance]) -> Iterator[Section]:
     """Yield the tables that have rows."""
@@ -43,7 +46,7 @@ def _estimate(one: Performance) -> Iterator[Outcome]:
 
 def _class_rows(one: Performance) -> Iterator[Sequence[str]]:
     for row in one.classes[:MOST_CLASSES]:
-        yield (one.route, row.label, str(row.n), words.share(row.share), *_rates(row))
+        yield (one.route, row.label[:MOST_CHARS], str(row.n), words.share(row.share), *_rates(row))
 
 
 def _rates(row: ClassOutcome) -> tuple[str, ...]:

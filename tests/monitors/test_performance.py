@@ -254,3 +254,15 @@ def test_calibration_is_what_it_is_by_hand(database: Database) -> None:
     losses = 40 * math.log(0.9) + 10 * math.log(0.1) + 30 * math.log(0.6) + 20 * math.log(0.4)
     assert found.log_loss == pytest.approx(-losses / 100, rel=1e-12)
     assert [(one.n, one.accuracy) for one in found.bins] == [(50, 0.6), (50, 0.8)]
+
+
+def test_what_is_no_number_any_more_is_left_out(database: Database) -> None:
+    """Scores and labels at the ends of what a number can be break no sum and no other row."""
+    wild = [1e308, -1e308, 3.0, 3.0]
+    given = [label(n, value, score=value) for n, value in enumerate(wild)]
+    given += [label(n, word) for n, word in enumerate(("nan", "inf", "-inf", ""), start=4)]
+    write(database, ends_of([0.5, "-inf", 1.0, 2.0, "nan", "inf", "x", "y"]), given)
+    found = values(of_chat(database))
+    assert (found["score"].value, found["score"].n) == (3.0, 2)
+    assert "accuracy" in found
+    assert render_text(report_of(database))

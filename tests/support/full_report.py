@@ -92,6 +92,9 @@ def full_report(features: int = 11, *, category: str = "stop") -> Report:
             ),
         ),
         performance=(_performance(category),),
+        performance_checks=(
+            _check("performance", "accuracy", "accuracy_change", -0.0671, category),
+        ),
         timeline=Timeline(7200.0, tuple(_step(n, r) for n in range(84) for r in ("chat", "churn"))),
     )
 
