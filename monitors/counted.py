@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from monitors.asked import ROWS_TO_READ
 from monitors.baselines import Column, Reference
-from monitors.observed import CategoricalCounts, NumericCounts
+from monitors.observed import CategoricalCounts, CellCounts, NumericCounts, rows_of
 from monitors.observed import Window as Seen
 from monitors.signals.table import SIGNALS_BY_NAME, Signal
 from stats.buckets import Sketch
+from stats.categories import CategoryCells
 from stats.cells import NumericCells
 from storage.exact import cells_of, column_of
 from storage.features.counting import INPUT
@@ -16,6 +19,7 @@ from storage.features.reading import known_inputs
 from storage.log import CATEGORIES, MEASURES, OTHER, CategoryCounts, ValueCounts
 from storage.log_reader import LogReader
 from storage.reader import Scope, Window
+from storage.rollups.statements import VALUE_CHARS
 
 MOST_ROWS = 2_000_000
 """Rows of a feature that are read where buckets cannot decide: some 0.3 CPU s."""
@@ -136,10 +140,19 @@ class CountedWindows:
         self._complete = complete
         self._exact = exact
         self._cells: Mapping[str, Mapping[int, int]] = {}
+        self._long: Mapping[str, CategoryCells] = {}
 
     def prepare(self, route: str, baseline: str, references: Mapping[str, Reference]) -> None:
         """Read the cells of a route's baseline, or count them."""
         scope = Scope(self._window, route=route)
+        self._long = {
+            name: reference.cells
+            for name, reference in references.items()
+            if isinstance(reference.cells, CategoryCells)
+            and any(
+                len(word) > VALUE_CHARS for word in (*reference.cells.top, *reference.cells.rest)
+            )
+        }
         self._cells = self._log.cells(scope, baseline)
         if not self._cells and self._exact:
             edges = {
@@ -151,15 +164,24 @@ class CountedWindows:
             self._cells = {name: counts.by_cell() for name, counts in found.items()}
 
     def window(self, route: str, signal: Signal) -> Seen:
-        """Return a feature's counts."""
-        return self._features.window(route, signal, self._cells)
+        """Return a feature's counts; of words that roll-ups cut, those over cells, or the rows."""
+        found = self._features.window(route, signal, self._cells)
+        if signal.name not in self._long:
+            return found
+        counts = np.zeros(self._long[signal.name].size, dtype=np.int64)
+        for cell, rows in self._cells.get(signal.name, {}).items():
+            counts[cell] = rows
+        if int(counts.sum()) == rows_of(found):
+            return CellCounts(counts)
+        column = self.rows(route, signal.name) if rows_of(found) <= MOST_ROWS else None
+        return found if column is None else column
 
     def rows(self, route: str, feature: str) -> Column | None:
         """Return a feature's rows, in no order; None where they are too many, or gone."""
         most = MOST_EXACT_ROWS if self._exact else MOST_ROWS
         if not self._complete or self._features.rows(route, feature) > most:
             return None
-        if feature.startswith(INPUT):
+        if feature.startswith(INPUT) or feature in self._long:
             return self._log.feature_columns(route, [feature], *self._window)[feature]
         return column_of(self._log.connection, Scope(self._window, route=route), feature)
 
