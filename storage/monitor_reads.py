@@ -57,7 +57,7 @@ def newest_verdicts(
         connection,
         # The details are large: only the rows that are wanted are read whole.
         'SEMI JOIN (SELECT route, monitor, segment, feature, max("at") AS "at" FROM verdicts'
-        ' WHERE "at" >= $4 AND ("at" >= $1 OR monitor <> \'drift\')'
+        " WHERE \"at\" >= $4 AND (\"at\" >= $1 OR monitor NOT IN ('drift', 'slo'))"
         ' AND "at" < $2 AND ($3 IS NULL OR route = $3)'
         " GROUP BY route, monitor, segment, feature) newest"
         ' USING (route, monitor, segment, feature, "at") QUALIFY row_number() OVER ('
