@@ -34,6 +34,8 @@ class Part:
         Of the key.
     n_reference, n_current : int
         Rows before and now.
+    weight_reference, weight : float
+        Share of all rows before and now.
     within, mix : float
         Total variation that its own change, and its changed weight, add; may be negative.
     interval : Interval
@@ -45,6 +47,8 @@ class Part:
     value: str
     n_reference: int
     n_current: int
+    weight_reference: float
+    weight: float
     within: float
     mix: float
     interval: Interval
@@ -73,7 +77,11 @@ class Split:
 
 
 def split(
-    key: str, reference: Mapping[str, CountArray], current: Mapping[str, CountArray]
+    key: str,
+    reference: Mapping[str, CountArray],
+    current: Mapping[str, CountArray],
+    *,
+    weighed: bool = True,
 ) -> Split | None:
     """Split the change between two windows over the values of a key.
 
@@ -83,6 +91,9 @@ def split(
     ----------
     reference, current : mapping of str to ndarray of int64, shape (cells,)
         Rows by value and cell; values share out all rows.
+    weighed : bool
+        Rows before say how much of the traffic a value had. If not, as where each value's law is
+        that of one variant, it had as much as now, and nothing is mix.
 
     Returns
     -------
@@ -93,7 +104,12 @@ def split(
     m, n = _rows(before), _rows(now)
     if not m or not n:
         return None
-    all_before = np.sum([*before.values()], axis=0) / m
+    weights = {
+        value: int(counts.sum()) / (m if weighed else n)
+        for value, counts in (before if weighed else now).items()
+    }
+    laws = {value: counts / counts.sum() for value, counts in before.items()}
+    all_before = np.sum([weights[v] * law for v, law in laws.items() if v in weights], axis=0)
     all_now = np.sum([*now.values()], axis=0) / n
     signs = np.sign(all_now - all_before)
     middle = float(signs @ (all_before + all_now)) / 2.0
@@ -104,7 +120,7 @@ def split(
         p, q = (q if p is None else p), (p if q is None else q)
         assert p is not None, "a value that is kept has rows"
         assert q is not None, "a value that is kept has rows"
-        a, b = hits / m, rows / n
+        a, b = weights.get(value, 0.0), rows / n
         weight = (a + b) / 4.0
         within = weight * float(signs @ (q - p))
         half = Z * weight * math.hypot(_error(signs, p, hits), _error(signs, q, rows))
@@ -117,6 +133,8 @@ def split(
                 value,
                 hits,
                 rows,
+                a,
+                b,
                 within,
                 mix,
                 Interval(within - half, within + half),
@@ -214,14 +232,13 @@ def carriers(splits: Mapping[str, Split]) -> list[Carrier]:
     for key, one in splits.items():
         if one.total <= 0.0:
             continue
-        rows = sum(part.n_current for part in one.parts)
         if one.mix / one.total >= NAMED_FROM:
             most = max(one.parts, key=lambda part: part.mix)
             found.append(
                 (one.mix / one.total, Carrier("mix", key, most.value, one.mix / one.total, 0.0))
             )
         for part in one.parts:
-            share, weight = part.within / one.total, part.n_current / rows
+            share, weight = part.within / one.total, part.weight
             if share - weight >= NAMED_FROM and part.interval.low > 0.0:
                 carrier = Carrier("within", key, part.value, min(1.0, share), weight)
                 found.append((share - weight, carrier))

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from monitors.asked import ROWS_TO_READ
 from monitors.baselines import Column, Reference, label
-from monitors.counted import windows_of_route
+from monitors.counted import Features
 from monitors.drift import Comparison, TooFew, compare
 from monitors.explain import causes, decompose
 from monitors.explain.deep import MOST_ROWS, TwoWindows, deep_look
@@ -20,7 +21,7 @@ from monitors.explain.model import (
 )
 from monitors.explain.movers import grown, movers
 from monitors.explain.onset import ChangePoint, change_point
-from monitors.explain.rows import FeatureRows
+from monitors.explain.rows import FeatureRows, Parts
 from monitors.explain.state import DriftQuery
 from monitors.observed import CellCounts
 from monitors.observed import Window as Seen
@@ -38,6 +39,7 @@ from storage.exact import newest_starts
 from storage.features.counting import INPUT
 from storage.features.reading import known_inputs
 from storage.log_reader import LogReader
+from storage.reader import Scope
 from storage.reader import Window as ReadWindow
 from storage.records import Baseline, Verdict
 
@@ -97,7 +99,7 @@ def explain_one(
     parts = {
         key: split
         for key, part in (rows.parts(found.now) if found.counts.any() else {}).items()
-        if (split := decompose.split(key, part.reference, part.current)) is not None
+        if (split := _divided(key, part)) is not None
     }
     carriers = decompose.carriers(parts)
     events = monitor_reads.rollout_events(
@@ -187,12 +189,22 @@ def _seen(log: LogReader, subject: Subject, found: _Found) -> Seen:
     if subject.segment:
         return CellCounts(found.counts)
     name, route = subject.reference.feature, subject.baseline.route
-    signal = SIGNALS_BY_NAME.get(name, Signal(name, subject.reference.kind, "", "", name, ""))
-    inputs = [signal] if name.startswith(INPUT) else []
     window = ReadWindow(found.now.from_us, found.now.to_us)
-    windows = windows_of_route(log, route, window, inputs)
-    windows.prepare(route, label(subject.baseline), {name: subject.reference})
-    return windows.window(route, signal)
+    scope = Scope(window, route=route)
+    if log.coverage(window, exact=True).window == window and _rows(log, scope) <= ROWS_TO_READ:
+        if name.startswith(INPUT) and not known_inputs(log.connection, [name]):
+            return ()
+        return log.feature_columns(route, [name], *window)[name]
+    signal = SIGNALS_BY_NAME.get(name, Signal(name, subject.reference.kind, "", "", name, ""))
+    values = log.values(scope, [name]) if signal.kind == "numeric" else ()
+    words = log.categories(scope, [name]) if signal.kind == "categorical" else ()
+    # The roll-ups' cells are of whole slots; these are of the same rows as all the rest.
+    cells = {name: {cell: rows for cell, rows in enumerate(found.counts.tolist()) if rows}}
+    return Features.of(values, words).window(route, signal, cells)
+
+
+def _rows(log: LogReader, scope: Scope) -> int:
+    return sum(row.n for row in log.counts(scope))
 
 
 def _effects(measured: Comparison) -> Iterator[Effect]:
@@ -227,12 +239,18 @@ def _carrier(one: decompose.Carrier) -> Carrier:
     return Carrier(one.kind, f"{one.key}={one.value}", one.share, one.weight)
 
 
+def _divided(key: str, part: Parts) -> decompose.Split | None:
+    return decompose.split(key, part.reference, part.current, weighed=part.weighed)
+
+
 def _split(one: decompose.Split) -> KeySplit:
     parts = tuple(
         SegmentPart(
             segment=f"{one.key}={part.value}",
             n_reference=part.n_reference,
             n_current=part.n_current,
+            weight_reference=part.weight_reference,
+            weight=part.weight,
             within=part.within,
             low=part.interval.low,
             high=part.interval.high,

@@ -142,6 +142,8 @@ class SegmentPart(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
+    weight_reference, weight : float
+        Share of all rows then and now.
     within, low, high : float
         Share points (total variation) that its own change adds, with an interval.
     mix : float
@@ -153,6 +155,8 @@ class SegmentPart(msgspec.Struct, frozen=True):
     segment: str
     n_reference: int
     n_current: int
+    weight_reference: float
+    weight: float
     within: float
     low: float
     high: float

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from monitors.baselines import Reference, label
+from monitors.explain.decompose import OTHERS
 from monitors.windows import Window
 from stats.arrays import CountArray
 from stats.categories import Cells
 from stats.cells import NumericCells
 from storage import cell_tables
-from storage.cell_tables import Asked, CellForm, Segment, SlotCounts
+from storage.cell_tables import NO_VALUE, Asked, CellForm, Segment, SlotCounts
 from storage.log_reader import LogReader
 from storage.reader import Scope
 from storage.reader import Window as ReadWindow
@@ -27,10 +28,17 @@ ByValue = Mapping[str, CountArray]
 
 
 class Parts(NamedTuple):
-    """One key's values then and now."""
+    """One key's values then and now.
+
+    Attributes
+    ----------
+    weighed : bool
+        Rows then say how much of the traffic a value had, see `decompose.split`.
+    """
 
     reference: ByValue
     current: ByValue
+    weighed: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,12 +83,20 @@ class FeatureRows:
 
     def _inside(self, window: Window, keys: Sequence[str]) -> dict[str, Parts]:
         now = self._now(window, keys)
-        before = self._before(keys)
-        return {
+        before = self._logged(keys)
+        if before is None:
+            before = self._kept()
+            now = {key: _as_told(values, before.get(key, {})) for key, values in now.items()}
+        found = {
             key: Parts(before[key], now[key])
             for key in keys
             if before.get(key) and now.get(key) and len(before[key].keys() | now[key].keys()) > 1
         }
+        if "variant" in self.baseline.source and len(now.get("variant", ())) > 1:
+            # Every variant is compared with the one that the baseline is made of.
+            law = dict.fromkeys(now["variant"], self.reference.counts)
+            return {"variant": Parts(law, now["variant"], weighed=False), **found}
+        return found
 
     def examples(self, window: Window, cells: Sequence[int]) -> list[str]:
         """Return the newest predictions whose value lies in one of some cells."""
@@ -104,29 +120,35 @@ class FeatureRows:
             found.setdefault(key, {})[value] = counts
         return found
 
-    def _before(self, keys: Sequence[str]) -> Mapping[str, ByValue]:
-        found = self._logged(keys)
-        if found is not None:
-            return found
+    def _kept(self) -> Mapping[str, ByValue]:
+        """Return what the baseline itself has of its segments: of the whole alone."""
         kept: dict[str, dict[str, CountArray]] = {}
-        for name, counts in self.reference.segments.items():
+        for name, counts in self.reference.segments.items() if not self.segment else ():
             key, _, value = name.partition("=")
             kept.setdefault(key, {})[value] = counts
         # Of tags a row may have several, so that their segments do not share out the rows.
         kept.pop("tag", None)
-        return {} if self.segment else kept
+        if "variant" in self.baseline.source:
+            kept.pop("variant", None)
+        return kept
 
     def _logged(self, keys: Sequence[str]) -> Mapping[str, ByValue] | None:
         """Return the baseline's rows by key, read again; None where they are not in the log."""
         source = self.baseline.source
-        if source.get("kind") in {"file", "columns"} or "variant" in source:
+        if source.get("kind") in {"file", "columns"}:
             return None
         if self.baseline.window_from >= self.baseline.window_to:
             return None
         window = Window(self.baseline.window_from, self.baseline.window_to)
         if not self.has_facts(window):
             return None
-        found = cell_tables.key_counts(self.log.connection, self._asked(window), keys)
+        asked = self._asked(window)
+        if "variant" in source:
+            if self.segment:
+                return None
+            keys = [key for key in keys if key != "variant"]
+            asked = asked._replace(segment=Segment("variant", str(source["variant"])))
+        found = cell_tables.key_counts(self.log.connection, asked, keys)
         return found if any(found.values()) else None
 
     def _asked(self, window: Window) -> Asked:
@@ -145,6 +167,16 @@ class FeatureRows:
 
     def _told(self, key: str) -> list[str]:
         return [name for name in self.reference.segments if name.partition("=")[0] == key]
+
+
+def _as_told(values: ByValue, told: ByValue) -> ByValue:
+    """Return counts by the values that a baseline tells apart; rows without one are in none."""
+    found: dict[str, CountArray] = {}
+    for value, counts in values.items():
+        name = value if value in told or OTHERS not in told else OTHERS
+        if value != NO_VALUE:
+            found[name] = found[name] + counts if name in found else counts
+    return found
 
 
 def form_of(cells: Cells) -> CellForm:

@@ -140,8 +140,9 @@ def _head(one: Explanation, terminal: Terminal) -> Iterator[str]:
     for effect in one.effects:
         yield (f"  {effect.name} {effect.value:.4g} (95 %: {effect.low:.4g} to {effect.high:.4g})")
     yield from _indented(f"since: {_since(one.onset)}", terminal)
+    nothing = one.onset.at is None and one.verdict != "drift"
     for place, cause in enumerate(one.causes):
-        title = "likely cause" if not place else "and"
+        title = "and" if place else "largest difference" if nothing else "likely cause"
         yield from _indented(f"{title}: {cause.text}", terminal)
 
 
@@ -201,13 +202,11 @@ def _carried(one: Explanation, terminal: Terminal) -> Iterator[str]:
 
 
 def _parts(split: KeySplit) -> Iterator[str]:
-    before = max(1, sum(part.n_reference for part in split.parts))
-    now = max(1, sum(part.n_current for part in split.parts))
     for part in split.parts[:_MOST_PARTS]:
         yield (
             f"    {part.segment}: within {part.within:+.1%} ({part.low:+.1%}..{part.high:+.1%}),"
-            f" mix {part.mix:+.1%}; {part.n_reference / before:.1%} of the rows then,"
-            f" {part.n_current / now:.1%} now"
+            f" mix {part.mix:+.1%}; {part.weight_reference:.1%} of the rows then,"
+            f" {part.weight:.1%} now"
         )
 
 

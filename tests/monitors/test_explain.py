@@ -66,6 +66,14 @@ def test_a_shift_in_one_variant_is_attributed_to_it(database: Database, traffic:
     assert alone.now.from_us == CHANGED
     assert alone.n_current == 130
     assert {effect.name for effect in alone.effects} >= {"psi", "missing_change"}
+    (whole,) = watch.repository.load_baselines("chat")
+    source = {**whole.source, "variant": "primary"}
+    stable = msgspec.structs.replace(whole, name="stable", source=source)
+    watch.repository.add_baseline(stable)
+    beside = explained(watch, "prompt_chars", baseline="stable")
+    (split,) = [split for split in beside.splits if split.key == "variant"]
+    assert split.mix == pytest.approx(0.0)
+    assert split.parts[0].segment == "variant=candidate"
 
 
 def test_a_shift_of_the_mix_is_said_to_be_mix(database: Database, traffic: Traffic) -> None:

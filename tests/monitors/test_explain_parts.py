@@ -32,7 +32,8 @@ def test_parts_add_up_to_the_change() -> None:
     assert found.parts[0].moved == pytest.approx(0.4)
     assert found.parts[0].interval.low > 0.0
     (carrier,) = carriers({"variant": found})
-    assert (carrier.kind, carrier.value, carrier.share) == ("within", "candidate", pytest.approx(1))
+    assert (carrier.kind, carrier.value) == ("within", "candidate")
+    assert carrier.share == pytest.approx(1.0)
     assert carrier.weight == pytest.approx(0.1)
 
 
@@ -68,6 +69,19 @@ def test_a_new_segment_is_mix_and_parts_still_add_up() -> None:
     assert found is not None
     assert found.within == pytest.approx(0.0)
     assert found.within + found.mix == pytest.approx(found.total)
+
+
+def test_where_all_are_compared_with_one_nothing_is_mix() -> None:
+    """A baseline of `stable` alone says nothing of how much traffic canary had."""
+    law = counts(900, 100)
+    now = {"stable": counts(810, 90), "canary": counts(50, 50)}
+    found = split("variant", dict.fromkeys(now, law), now, weighed=False)
+    assert found is not None
+    assert found.mix == pytest.approx(0.0)
+    assert found.within == pytest.approx(found.total)
+    assert found.total == pytest.approx(0.04)
+    assert [part.value for part in found.parts] == ["canary", "stable"]
+    assert found.parts[0].weight_reference == found.parts[0].weight == pytest.approx(0.1)
 
 
 def test_random_parts_add_up() -> None:
