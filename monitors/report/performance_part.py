@@ -84,8 +84,7 @@ def performance_of(
         return Found()
     connection, window = log.connection, query.window
     period = Window(window.from_us, window.to_us)
-    sure = outcomes.confidence_grid(connection, period, query.route)
-    estimated = _estimates(log, query, sure) if sure else {}
+    estimated = _estimates(log, query)
     read = _Read({}, {}, (), ())
     given = Window(window.from_us, _LATEST_US)
     if outcomes.has_feedback(connection, given):
@@ -203,13 +202,14 @@ def _graded(grid: Sequence[GridCount]) -> Graded:
     return Graded(n, sums / n, hits)
 
 
-def _estimates(
-    log: LogReader, query: ReportQuery, sure: Sequence[GridCount]
-) -> dict[str, Estimated]:
+def _estimates(log: LogReader, query: ReportQuery) -> dict[str, Estimated]:
     """Estimate accuracy from confidence, as labels known before the interval calibrate it."""
-    start = query.window.from_us
+    start, end = query.window.from_us, query.window.to_us
     past = Window(max(0, start - CALIBRATED_US), start)
     if not outcomes.has_feedback(log.connection, past):
+        return {}
+    sure = outcomes.confidence_grid(log.connection, Window(start, end), query.route)
+    if not sure:
         return {}
     outcomes.join(log.connection, outcomes.Asked(past, past, query.route))
     labelled = outcomes.labelled_grid(log.connection)
