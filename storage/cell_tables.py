@@ -69,7 +69,8 @@ class SlotCounts(NamedTuple):
     Attributes
     ----------
     starts : ndarray of int64, shape (slots,)
-        Microseconds since the epoch, ascending: every slot that a window touches.
+        Microseconds since the epoch, ascending: the window's first slot, every one with rows, and
+        the one behind it, so that each gap has its begin and a window of years no empty years.
     counts : ndarray of int64, shape (slots, cells)
     """
 
@@ -114,11 +115,12 @@ def counted_slots(connection: duckdb.DuckDBPyConnection, asked: Asked, baseline:
 
 def _by_slot(asked: Asked, rows: dict[str, npt.NDArray[np.int64]] | None) -> SlotCounts:
     first, last = asked.window.from_us // SLOT_US, (asked.window.to_us - 1) // SLOT_US
-    starts = np.arange(first, last + 1, dtype=np.int64)
-    counts = np.zeros((starts.size, asked.cells.size), dtype=np.int64)
+    found = np.zeros(0, np.int64) if rows is None else np.asarray(rows["slot"], dtype=np.int64)
+    slots = np.unique(np.concatenate(([first], found, np.minimum(found + 1, last))))
+    counts = np.zeros((slots.size, asked.cells.size), dtype=np.int64)
     if rows is not None:
-        np.add.at(counts, (rows["slot"] - first, rows["cell"]), rows["n"])
-    return SlotCounts(starts * SLOT_US, counts)
+        np.add.at(counts, (np.searchsorted(slots, found), rows["cell"]), rows["n"])
+    return SlotCounts(slots * SLOT_US, counts)
 
 
 def key_counts(

@@ -37,9 +37,11 @@ class RouteStatus(BaseModel):
 
 
 class VerdictStatus(BaseModel):
-    """Newest verdict of a feature."""
+    """Newest verdict of a monitor on a feature; `segment` is empty for all rows of the route."""
 
+    monitor: str
     route: str
+    segment: str
     feature: str
     verdict: str
     severity: str
@@ -100,7 +102,9 @@ def router(state: ApiState) -> APIRouter:
 def _verdicts(state: ApiState) -> list[VerdictStatus]:
     return [
         VerdictStatus(
+            monitor=found.monitor,
             route=found.route,
+            segment=found.segment,
             feature=found.feature,
             verdict=found.verdict,
             severity=found.severity,
