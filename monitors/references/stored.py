@@ -43,6 +43,7 @@ LEAST_SINGLES = 5
 
 _MONDAY = 72  # the epoch was a Thursday
 _BLOCK_ROWS = 100
+_BLOCKS = 25  # of fewer the spread of their sums says nothing: short files have shorter blocks
 _MIX = np.int64(-7046029254386353131)  # 2**64 over the golden ratio, odd
 
 
@@ -178,7 +179,8 @@ def _dispersion(places: CountArray, cells: Cells, groups: Groups, plan: Plan) ->
     if groups.started_at is not None:
         blocks = groups.started_at // plan.look_us
     elif groups.in_order:
-        blocks = np.arange(places.size, dtype=np.int64) // _BLOCK_ROWS
+        length = max(1, min(_BLOCK_ROWS, places.size // _BLOCKS))
+        blocks = np.arange(places.size, dtype=np.int64) // length
     # What comes back every week is no dependence where each hour has its own reference.
     hours = _hours_of(groups.started_at) if plan.seasonal else None
     if groups.started_at is not None or groups.in_order:

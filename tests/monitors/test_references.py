@@ -12,11 +12,13 @@ from monitors.config import MonitorsConfig
 from monitors.errors import BaselineInvalid
 from monitors.references.making import Period, make
 from monitors.references.stored import MOST_FEATURES, hour_of_week
+from monitors.references.training import Training, from_training
 from monitors.windows import Window
 from stats.categories import CategoryCells
 from stats.cells import NumericCells
 from storage.records import Baseline
 from storage.repository import Repository
+from storage.training import open_training
 
 WEEKS = Window(MONDAY, MONDAY + 14 * DAY_US)
 
@@ -139,6 +141,22 @@ def test_inputs_of_models_are_features(repository: Repository) -> None:
     assert dict(zip(plan.cells.labels(), plan.counts.tolist(), strict=True))["pro"] == 133
     assert (age.rows, int(age.counts.sum())) == (200, 200)
     assert sum(int(counts.sum()) for counts in age.segments.values()) == 200
+
+
+def test_a_short_training_file_shows_that_its_rows_hang_together(tmp_path: Path) -> None:
+    """A thousand days of weather are fewer than as many rows: seasons count for less."""
+    path = tmp_path / "days.csv"
+    rng = np.random.default_rng(5)
+    days = np.arange(1_000)
+    season = np.sin(days * 2.0 * np.pi / 365.0) + rng.normal(0.0, 0.3, days.size)
+    chance = rng.normal(0.0, 1.0, days.size)
+    lines = [f"{a},{b}" for a, b in zip(season.tolist(), chance.tolist(), strict=True)]
+    path.write_text("\n".join(["season,chance", *lines]))
+    with open_training(path) as file:
+        built = from_training(file, Training("default", "chat", path.name, {}), MONDAY)
+    references = read_references(built.baseline)
+    assert references["input.season"].dispersion > 10.0
+    assert references["input.chance"].dispersion < 2.0
 
 
 def test_few_values_have_a_cell_each_unless_declared_continuous(repository: Repository) -> None:
