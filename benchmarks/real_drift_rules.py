@@ -37,13 +37,11 @@ class Said(NamedTuple):
         return episodes(self.alarms) if self.alarms.size else 0
 
 
-def judged(
-    reference: Mapping[str, Column], rows: Mapping[str, Column], names: list[str], look: int
-) -> list[Said]:
-    """Apply every rule to every input; rows are cut into looks of `look`."""
+def judged(reference: Mapping[str, Column], rows: Mapping[str, Column], look: int) -> list[Said]:
+    """Apply every rule to every column; rows are cut into looks of `look`."""
     found = []
-    for name in names:
-        before, now, categories = _coded(reference[name], rows[name])
+    for name, column in rows.items():
+        before, now, categories = _coded(reference[name], column)
         looks = now[: now.size // look * look].reshape(-1, look)
         prepared = prepare(Stream(name, _nothing, categories), before, bins=10)
         for rule in _rules(categories):

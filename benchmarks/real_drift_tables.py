@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from real_drift_data import SETS, Column, DataSet, Known, inputs_of
+from real_drift_data import SETS, Column, DataSet, Known, inputs_of, outputs_of
 from real_drift_rules import RULE_NAMES, Said, judged
 from tables import table
 
@@ -85,8 +85,13 @@ def delays(seen: Seen) -> list[Delay]:
 def early(seen: Seen) -> list[dict[str, Any]]:
     """Return episodes that opened before anything is known to have changed."""
     known = seen.route.known
-    first = min((one.row for one in known), default=None)
-    return [one for one in seen.opened if first is None or one["row"] < first]
+    first = min((one.row for one in known if one.row), default=None)
+    from_the_start = {feature for one in known if not one.row for feature in one.features}
+    return [
+        one
+        for one in seen.opened
+        if (first is None or one["row"] < first) and one["feature"] not in from_the_start
+    ]
 
 
 def others(seen: Seen) -> list[dict[str, Any]]:
@@ -183,9 +188,10 @@ def _delay(one: Delay) -> str:
 
 def _rules(data: DataSet, group: Sequence[Seen]) -> str:
     """Compare with fixed rules on the same rows."""
-    names = inputs_of(group[0].route.rows)
     said = {
-        seen.route.name: judged(seen.route.reference, seen.route.rows, names, group[0].rows_a_look)
+        seen.route.name: judged(
+            _watched(seen.route.reference), _watched(seen.route.rows), group[0].rows_a_look
+        )
         for seen in group
         if seen.route.baseline == "file"
     }
@@ -206,6 +212,10 @@ def _rules(data: DataSet, group: Sequence[Seen]) -> str:
     return table([*header, "quiet, as it comes", "quiet, shuffled"], rows)
 
 
+def _watched(columns: Mapping[str, Column]) -> dict[str, Column]:
+    return {**{name: columns[name] for name in inputs_of(columns)}, **outputs_of(columns)}
+
+
 def _of_us(data: DataSet, group: Sequence[Seen]) -> list[str]:
     by_name = {seen.route.name: seen for seen in group}
     all_ = delays(by_name[data.name])
@@ -220,7 +230,8 @@ def _of_us(data: DataSet, group: Sequence[Seen]) -> list[str]:
 
 
 def _looks(seen: Seen, said: Sequence[Said], look: int) -> list[str]:
-    first = min(known.row for known in seen.route.known) // look
+    first = min(known.row for known in seen.route.known if known.row) // look
+    listed = {f for known in seen.route.known if not known.row for f in known.features}
     found: list[float] = []
     missed = 0
     for known in seen.route.known:
@@ -229,7 +240,8 @@ def _looks(seen: Seen, said: Sequence[Said], look: int) -> list[str]:
                 after = np.flatnonzero(one.alarms[known.row // look :])
                 found += [float(after[0] + 1)] if after.size else []
                 missed += not after.size
-    before = sum(one._replace(alarms=one.alarms[:first]).episodes for one in said)
+    quiet = [one for one in said if one.feature not in listed]
+    before = sum(one._replace(alarms=one.alarms[:first]).episodes for one in quiet)
     return [_spread(found), str(missed), str(before)]
 
 
