@@ -51,8 +51,8 @@ class _Scope(NamedTuple):
 @click.option(
     "--fail-on",
     metavar="GATES",
-    help="Exit 1 on `drift`, `drift:critical`, `slo`, `slo:NAME`, `quality`, `errors` (above 1 %),"
-    " `errors:0.05`; comma between.",
+    help="Exit 1 on `drift`, `drift:critical`, `slo`, `slo:NAME`, `quality`, `performance`,"
+    " `errors` (above 1 %), `errors:0.05`; comma between.",
 )
 @click.option("--exact", is_flag=True, help="Percentiles and PSI as of all rows, not within 1 %.")
 @click.option(

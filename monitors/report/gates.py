@@ -8,7 +8,7 @@ from monitors.report.lower_bound import share_exceeds
 from monitors.report.model import Report, RouteTotal
 from monitors.report.parts import Check
 
-GateName = Literal["drift", "slo", "errors", "quality"]
+GateName = Literal["drift", "slo", "errors", "quality", "performance"]
 Outcome = Literal["passed", "tripped", "unknown"]
 DEFAULT_ERROR_SHARE = 0.01
 
@@ -43,9 +43,10 @@ class GateResult:
 
 
 def parse_gates(text: str) -> tuple[Gate, ...]:
-    """Read `drift`, `drift:critical`, `slo`, `slo:NAME`, `quality`, `errors`, `errors:0.05`.
+    """Read gates with commas between them.
 
-    Commas stand between them.
+    They are `drift`, `drift:critical`, `slo`, `slo:NAME`, `quality`, `performance`, `errors` and
+    `errors:0.05`.
 
     Raises
     ------
@@ -65,9 +66,11 @@ def _parse(word: str) -> Gate:
         return Gate("slo", subject=level)
     if name == "quality" and not colon:
         return Gate("quality")
+    if name == "performance" and not colon:
+        return Gate("performance")
     raise ValueError(
         f"`{word}` is no gate; write `drift`, `drift:critical`, `slo`, `slo:NAME`, `quality`,"
-        " `errors` or `errors:SHARE`"
+        " `performance`, `errors` or `errors:SHARE`"
     )
 
 
@@ -88,6 +91,7 @@ def check_gates(report: Report, gates: Sequence[Gate]) -> tuple[GateResult, ...]
         "slo": _check_slos,
         "errors": _check_errors,
         "quality": _check_quality,
+        "performance": _check_performance,
     }
     return tuple(checks[gate.name](report, gate) for gate in gates)
 
@@ -117,6 +121,10 @@ def _check_slos(report: Report, gate: Gate) -> GateResult:
 
 def _check_quality(report: Report, gate: Gate) -> GateResult:
     return _told(gate, report.quality, "quality of data")
+
+
+def _check_performance(report: Report, gate: Gate) -> GateResult:
+    return _told(gate, report.performance_checks, "labels and scores")
 
 
 def _told(gate: Gate, checks: Sequence[Check], what: str) -> GateResult:

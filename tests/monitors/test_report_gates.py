@@ -85,6 +85,7 @@ def test_gates_are_read() -> None:
         "errors:x",
         "drift,,slo",
         "quality:x",
+        "performance:x",
     ],
 )
 def test_what_is_no_gate_is_refused(text: str) -> None:
@@ -223,3 +224,14 @@ def test_quality_trips(report: Report) -> None:
     found = msgspec.structs.replace(report, quality=full_report().quality)
     (result,) = check_gates(found, parse_gates("quality"))
     assert (result.outcome, "chat/input.age (warning)" in result.message) == ("tripped", True)
+
+
+def test_performance_trips(report: Report) -> None:
+    """A breach of labels or scores stops a pipeline; without a look nothing is known."""
+    (unknown,) = check_gates(report, parse_gates("performance"))
+    assert unknown.outcome == "unknown"
+    told = full_report().performance_checks
+    found = msgspec.structs.replace(report, performance_checks=told)
+    (result,) = check_gates(found, parse_gates("performance"))
+    assert result.outcome == "tripped"
+    assert "chat/accuracy" in result.message
