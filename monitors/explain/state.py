@@ -7,6 +7,7 @@ from typing import NamedTuple
 from monitors.baselines import label
 from monitors.evidence import Budget
 from monitors.explain.model import DRIFT_VERSION, DriftState, StreamState
+from monitors.memory import is_held
 from monitors.options import MonitorOptions
 from monitors.report.parts import Interval
 from monitors.streams import restored
@@ -69,7 +70,7 @@ def drift_state(known: Known, query: DriftQuery, config: MonitorOptions, now_us:
     streams = {
         (v.route, v.segment, v.feature): _of_verdict(v, evidence, watching)
         for v in known.verdicts
-        if v.monitor == MONITOR and _is_of(v.baseline, query)
+        if v.monitor == MONITOR and _is_of(v.baseline, query) and not _is_past(v, evidence)
     }
     for name, found in evidence.items():
         if name not in streams and _is_of(found.baseline, query):
@@ -126,6 +127,13 @@ def _watching(verdicts: Iterable[Verdict]) -> Mapping[tuple[str, str], tuple[str
 
 def _is_of(baseline: str, query: DriftQuery) -> bool:
     return query.baseline in {None, baseline.rpartition("@")[0], baseline}
+
+
+def _is_past(verdict: Verdict, evidence: Mapping[StreamName, _Evidence]) -> bool:
+    """Say whether a segment's last word is old: it is judged only while something is held."""
+    own = evidence.get((verdict.route, verdict.segment, verdict.feature))
+    over = bool(verdict.segment) and not is_held(verdict)
+    return over and own is not None and own.at > verdict.at
 
 
 def _of_verdict(

@@ -1,0 +1,76 @@
+import msgspec
+import numpy as np
+
+from monitors.explain.state import DriftQuery, Known, drift_state
+from monitors.options import DEFAULTS
+from monitors.streams import RouteStreams, Stream, stored
+from monitors.windows import Window
+from stats.cells import NumericCells
+from stats.detector import begin
+from storage.records import Baseline, Verdict
+
+CELLS = NumericCells.from_dict(
+    {
+        "kind": "numeric",
+        "edges": [0.0, 1.0],
+        **dict.fromkeys(("median", "std", "iqr", "low", "high", "winsor_low", "winsor_high"), 1.0),
+    }
+)
+LATER = 600_000_000
+
+
+def verdict(**details: object) -> Verdict:
+    """Return the word on a segment that was told against an older baseline."""
+    return Verdict(
+        id="v",
+        at=300_000_000,
+        monitor="drift",
+        route="chat",
+        feature="latency_s",
+        kind="numeric",
+        verdict="ok",
+        severity="none",
+        statistic="psi",
+        value=0.1,
+        low=0.0,
+        high=0.2,
+        threshold=0.1,
+        n_reference=500,
+        n_current=500,
+        window_from=0,
+        window_to=300_000_000,
+        baseline="old@1",
+        details=details,
+        segment="variant=a",
+    )
+
+
+def known(told: Verdict) -> Known:
+    """Return a detector that began anew from a later baseline, beside an older verdict."""
+    followed = Stream(begin(CELLS, np.array([10, 10, 10, 0, 0])), log_evidence=0.5)
+    streams = RouteStreams(("new@1", 1), 7, {("variant=a", "latency_s"): followed})
+    head = Baseline(
+        name="new",
+        version=1,
+        created_at=1,
+        window_from=0,
+        window_to=1,
+        route="chat",
+        rows=30,
+        cells={},
+    )
+    return Known([told], stored("chat", streams, LATER), [head])
+
+
+def test_a_segment_whose_episode_is_over_is_shown_by_its_detector() -> None:
+    """Its last word was about another baseline; while it is held the word stands."""
+    query = DriftQuery(Window(0, LATER))
+    over = drift_state(known(verdict(open=False)), query, DEFAULTS, LATER).streams
+    assert [(one.verdict, one.baseline) for one in over] == [("watched", "new@1")]
+    held = verdict(open=True)
+    kept = drift_state(known(held), query, DEFAULTS, LATER).streams
+    assert [(one.verdict, one.baseline) for one in kept] == [("ok", "old@1")]
+    whole = drift_state(
+        known(msgspec.structs.replace(verdict(), segment="")), query, DEFAULTS, LATER
+    ).streams
+    assert len(whole) == 2
