@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _MATCHERS = {
     "route": "Route, such as `chat`.",
-    "kind": "Kind of alert: drift, slo, quality, spend, rollout.",
+    "kind": "Kind of alert: drift, quality, slo, spend, performance, rollout.",
     "subject": "What the alert is about, such as an SLO's name.",
     "severity": "`warning` or `critical`.",
     "segment": "Segment of all features of the alert, such as `variant=canary`.",

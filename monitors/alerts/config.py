@@ -1,5 +1,6 @@
 """Configuration of alert channels: section `alerts`."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -116,6 +117,8 @@ class AppriseConfig(Frozen):
 
 ChannelKind = Literal["webhook", "alertmanager", "slack", "pagerduty", "apprise"]
 KINDS: tuple[ChannelKind, ...] = ("webhook", "alertmanager", "slack", "pagerduty", "apprise")
+ALERT_KINDS = ("drift", "quality", "slo", "spend", "performance", "rollout")
+"""What alerts can be about."""
 _GROUPED = frozenset({"webhook", "slack", "apprise"})
 
 
@@ -149,6 +152,14 @@ class ChannelConfig(Frozen):
     def groups(self) -> bool:
         """Whether several alerts may be one message."""
         return self.kind in _GROUPED and self.group_wait_s > 0
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in kinds:
+            if not any(fnmatchcase(kind, pattern) for kind in ALERT_KINDS):
+                raise ValueError(f"`{pattern}` is none of {', '.join(ALERT_KINDS)}")
+        return kinds
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from monitors.alerts.config import ALERT_KINDS
 from monitors.episodes import TOP_FEATURES
 from monitors.errors import SilenceRefused
 from storage.monitor_records import Silence
@@ -11,6 +12,8 @@ from storage.records import Alert
 
 MATCHERS = ("route", "kind", "subject", "severity", "segment", "feature")
 """What a silence can name; patterns as in a shell, `*` and `?`."""
+_CLOSED = {"kind": ALERT_KINDS, "severity": ("warning", "critical")}
+"""Of these the words are known: a pattern that fits none would silence nothing."""
 LONGEST_S = 400 * 86_400.0
 _TEXT_CHARS = 500
 _WITHIN = ("segment", "feature")
@@ -22,8 +25,8 @@ def check_silence(silence: Silence) -> Silence:
     Raises
     ------
     SilenceRefused
-        It names nothing, an unknown thing or an empty pattern, holds no time or more than 400
-        days, or its texts are longer than 500 characters.
+        It names nothing, an unknown thing or word, or an empty pattern, holds no time or more than
+        400 days, or its texts are longer than 500 characters.
     """
     unknown = sorted(silence.matchers.keys() - set(MATCHERS))
     if unknown:
@@ -33,6 +36,10 @@ def check_silence(silence: Silence) -> Silence:
     texts = (silence.author, silence.comment, *silence.matchers.values())
     if not all(silence.matchers.values()) or any(len(str(t)) > _TEXT_CHARS for t in texts):
         raise SilenceRefused(f"patterns have 1 to {_TEXT_CHARS} characters, texts at most as many")
+    for name, words in _CLOSED.items():
+        pattern = silence.matchers.get(name)
+        if pattern is not None and not any(fnmatchcase(word, str(pattern)) for word in words):
+            raise SilenceRefused(f"`{pattern}` fits no {name}; there are {', '.join(words)}")
     if not 0 < silence.ends_at - silence.starts_at <= LONGEST_S * 1_000_000:
         raise SilenceRefused("a silence ends after its start, and lasts 400 days at most")
     return silence

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from monitors.alerts.address import allowed, is_public
 from monitors.alerts.alertmanager import event_body, expiring
-from monitors.alerts.channels import by_name, channel_name
-from monitors.alerts.config import ChannelConfig
+from monitors.alerts.channels import by_name, channel_name, wants
+from monitors.alerts.config import ALERT_KINDS, ChannelConfig
 from monitors.alerts.messages import message_of
 from monitors.alerts.payload import MAX_BYTES, webhook_body
 from monitors.alerts.signing import parse_secrets, signature
@@ -80,6 +80,16 @@ def test_a_url_that_is_no_receiver_is_refused(url: str) -> None:
     """At the reading of the configuration, not at the first alert."""
     with pytest.raises(ValidationError, match="must be `http://HOST"):
         ChannelConfig.model_validate({"alertmanager": {"url": url}})
+
+
+def test_a_channel_hears_of_the_kinds_it_names() -> None:
+    """Patterns as in a shell; one that fits no kind is refused."""
+    url = {"slack": {"url": "https://h/"}}
+    channel = ChannelConfig.model_validate({**url, "kinds": ["slo", "q*"]})
+    told = [k for k in ALERT_KINDS if wants(channel, msgspec.structs.replace(ALERT, kind=k))]
+    assert told == ["quality", "slo"]
+    with pytest.raises(ValidationError, match="`dirft` is none of drift"):
+        ChannelConfig.model_validate({**url, "kinds": ["dirft"]})
 
 
 def test_a_bad_secret_is_refused_with_the_configuration() -> None:

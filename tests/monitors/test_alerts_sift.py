@@ -166,7 +166,7 @@ def test_the_end_of_what_got_worse_under_a_silence_is_told(min_severity: str, en
 
 def test_what_was_queued_before_the_clock_was_set_back_does_not_wait_for_it() -> None:
     """Its tries begin anew; a second is no step."""
-    ahead = {"created_at": NOW + 86_400 * S, "next_at": NOW + 86_410 * S}
+    ahead: dict[str, Any] = {"created_at": NOW + 86_400 * S, "next_at": NOW + 86_410 * S}
     found = sifted([waiting("1", **ahead), waiting("2", "b", created_at=NOW + S)], at_s=0)
     assert list(found) == ["1"]
     assert (found["1"].created_at, found["1"].next_at) == (NOW, NOW + 10 * S)
@@ -256,6 +256,8 @@ def test_a_silence_that_has_not_begun_can_be_ended() -> None:
         {"matchers": {}},
         {"matchers": {"color": "red"}},
         {"matchers": {"route": ""}},
+        {"matchers": {"kind": "dirft"}},
+        {"matchers": {"kind": "slo", "severity": "crit"}},
         {"ends_at": NOW},
         {"ends_at": NOW + 401 * 86_400 * S},
         {"comment": "x" * 501},
