@@ -11,7 +11,7 @@ from gateway.cli.source_options import source_options
 if TYPE_CHECKING:
     from storage.database import Database
 
-_SUMMARY_CHARS = 100
+_SUMMARY_CHARS = 200
 _LIMIT = 100
 _OUTBOX = {
     "pending": "notifications that wait",
@@ -116,6 +116,10 @@ def replay_command(*, delivery_id: str | None, all_dead: bool, **more: Any) -> i
     return GOOD
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= _SUMMARY_CHARS else f"{text[: _SUMMARY_CHARS - 1]}…"
+
+
 def _as_table(found: dict[str, Any]) -> str:
     # Categories of answers stand in summaries, receivers' own words in errors.
     from monitors.report.printable import printable
@@ -128,7 +132,7 @@ def _as_table(found: dict[str, Any]) -> str:
         again = f" (reopened {times} times)" if times else ""
         lines.append(
             f"{from_us(alert['opened_at'])}  {ended:<20}  {alert['severity']:<8}"
-            f"  {printable(alert['summary'][:_SUMMARY_CHARS])}{again}"
+            f"  {printable(_cut(alert['summary']))}{again}"
         )
     if lines:
         lines.insert(0, f"{'opened':<20}  {'ended':<20}  {'severity':<8}  summary")
