@@ -41,6 +41,7 @@ _TOLD = (
     "rising",
     "leading_cell",
     "changed",
+    "carried_by",
     "sample_ids",
 )
 _TIMES = ("onset_at", "first_at")
@@ -208,7 +209,8 @@ def _where(route: str) -> str:
 
 def _summary(route: str, monitor: str, ranked: list[Verdict]) -> str:
     lead = ranked[0]
-    cause = lead.details.get("cause", "")
+    carried = lead.details.get("carried_by")
+    cause = f"{lead.details.get('cause', '')}{f'; {carried}' if carried else ''}"
     n = lead.n_current
     told = f"`{lead.feature}`{_of(lead)} PSI {lead.value or 0.0:.3g} (n = {n}): {cause}"
     return f"{monitor} {_where(route)}: {_moved(route, ranked)}; {told}{_beside(ranked)}"

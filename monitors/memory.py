@@ -8,7 +8,7 @@ from storage.records import Verdict
 
 Severity = Literal["none", "warning", "critical"]
 
-FACTS = ("first_at", "changed", "sample_ids", "alerts_30d", "common_shock")
+FACTS = ("first_at", "changed", "carried_by", "sample_ids", "alerts_30d", "common_shock")
 """Details of the verdict that opened an episode which those after it repeat."""
 
 

@@ -6,11 +6,15 @@ import msgspec
 
 from monitors.baselines import Reference
 from monitors.cell_words import JOINED
+from monitors.explain.decompose import carrier_text, carriers, split
+from monitors.explain.rows import FeatureRows
 from monitors.shock import Span, what_changed
 from monitors.windows import SECOND_US
+from monitors.windows import Window as Period
 from stats.categories import Cells
 from stats.cells import NumericCells
 from storage.log_reader import LogReader
+from storage.monitor_reads import baseline_head
 from storage.new_rows import Among
 from storage.reader import Scope, Window
 from storage.records import Verdict
@@ -19,6 +23,8 @@ EXAMPLES = 3
 """Predictions of the cell that moved most."""
 BEFORE_US = 3_600 * SECOND_US
 """How far back the traffic is compared with that since the onset."""
+MOST_TO_SPLIT = 200_000
+"""Rows of both windows up to which they are split over segments: some 0.1 s."""
 _SCOPED = ("variant", "model")
 
 
@@ -47,10 +53,29 @@ def told(
     )
     if changed:
         details["changed"] = changed
+    carried = _carried(log, verdict, reference)
+    if carried:
+        details["carried_by"] = carried
     among = _among(verdict, reference.cells, examples)
     if among is not None and _is_scoped(verdict):
         details["sample_ids"] = log.ids_in(scope, verdict.feature, among, limit=EXAMPLES)
     return msgspec.structs.replace(verdict, details={**verdict.details, **details})
+
+
+def _carried(log: LogReader, verdict: Verdict, reference: Reference) -> str:
+    """Return which segment carries a change of all rows; empty where none does, or to find out."""
+    if verdict.segment or verdict.n_reference + verdict.n_current > MOST_TO_SPLIT:
+        return ""
+    head = baseline_head(log.connection, verdict.route, verdict.baseline)
+    if head is None:
+        return ""
+    parts = FeatureRows(log, head, reference).parts(Period(verdict.window_from, verdict.window_to))
+    splits = {
+        key: found
+        for key, part in parts.items()
+        if (found := split(key, part.reference, part.current, weighed=part.weighed)) is not None
+    }
+    return next((carrier_text(one) for one in carriers(splits)), "")
 
 
 def _onset(verdict: Verdict) -> int:

@@ -6,8 +6,8 @@ import duckdb
 import msgspec
 
 from storage.reader import Window
-from storage.records import Verdict
-from storage.state_rows import VERDICTS
+from storage.records import Baseline, Verdict
+from storage.state_rows import BASELINE_HEADS, VERDICTS
 from storage.times import HOUR_US, from_timestamp, to_timestamp
 
 STANDS_US = HOUR_US
@@ -99,6 +99,14 @@ def scores(
         [to_timestamp(window.from_us), to_timestamp(window.to_us), route, _GREATEST_SCORE],
     ).fetchall()
     return [ScoreSums(*row) for row in rows]
+
+
+def baseline_head(connection: duckdb.DuckDBPyConnection, route: str, label: str) -> Baseline | None:
+    """Return a baseline of a route by `name@version`, without its cells; None where it is gone."""
+    found = BASELINE_HEADS.select(
+        connection, "WHERE route = ? AND name || '@' || version = ?", [route, label]
+    )
+    return found[0] if found else None
 
 
 def newest_start(connection: duckdb.DuckDBPyConnection, route: str | None = None) -> int | None:

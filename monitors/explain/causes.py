@@ -46,26 +46,13 @@ def causes_of(
     found: list[Cause] = []
     if comparison is not None:
         found.append(Cause(*cause_of(comparison)))
-    found += [Cause(one.kind, carrier_text(one)) for one in carriers]
+    found += [Cause(one.kind, decompose.carrier_text(one)) for one in carriers]
     found += [
         Cause("rollout", f"rollout at {from_us(one.at)}: {one.summary or one.event}")
         for one in events
     ]
     found += [Cause("traffic", text) for text in changed]
     return tuple(found)
-
-
-def carrier_text(one: decompose.Carrier) -> str:
-    """Return what a carrier is, in a sentence part."""
-    if one.kind == "mix":
-        return (
-            f"the mix of {one.key} carries {min(1.0, one.share):.0%} of the change:"
-            f" `{one.key}={one.value}` has another share of the requests"
-        )
-    return (
-        f"`{one.key}={one.value}` carries {one.share:.0%} of the change"
-        f" with {one.weight:.0%} of the rows: its own values changed"
-    )
 
 
 def rollouts_near(events: Sequence[RolloutEvent], moment: Moment) -> list[RolloutEvent]:

@@ -202,14 +202,15 @@ class Carrier:
         For a mix the value whose weight moved most.
     share : float
         Of the whole change.
-    weight : float
-        Share of the rows of now that the segment has; 0 for a mix.
+    weight_reference, weight : float
+        Share of all rows that the segment had and has.
     """
 
     kind: Literal["within", "mix"]
     key: str
     value: str
     share: float
+    weight_reference: float
     weight: float
 
 
@@ -228,20 +229,43 @@ def carriers(splits: Mapping[str, Split]) -> list[Carrier]:
     splits : mapping of str to Split
         By key, the ones that people ask for first in front: of equal ones they win.
     """
-    found = []
+    found: list[tuple[float, Carrier]] = []
     for key, one in splits.items():
         if one.total <= 0.0:
             continue
-        if one.mix / one.total >= NAMED_FROM:
-            most = max(one.parts, key=lambda part: part.mix)
-            found.append(
-                (one.mix / one.total, Carrier("mix", key, most.value, one.mix / one.total, 0.0))
-            )
+        share = one.mix / one.total
+        if share >= NAMED_FROM:
+            # Of two that traded places the one that grew is named.
+            most = max(one.parts, key=lambda part: (round(abs(_grown(part)), 9), _grown(part)))
+            found.append((share, _carrier("mix", key, most, share)))
         for part in one.parts:
-            share, weight = part.within / one.total, part.weight
-            if share - weight >= NAMED_FROM and part.interval.low > 0.0:
-                carrier = Carrier("within", key, part.value, min(1.0, share), weight)
-                found.append((share - weight, carrier))
+            share = part.within / one.total
+            # What a change that all segments share adds to this one.
+            usual = (part.weight_reference + part.weight) / 2.0
+            if share - usual >= NAMED_FROM and part.interval.low > 0.0:
+                found.append((share - usual, _carrier("within", key, part, min(1.0, share))))
     # Python sorts stably: of equal ones the first key stays in front.
     found.sort(key=lambda scored: -round(scored[0], 2))
     return [carrier for _, carrier in found]
+
+
+def _grown(part: Part) -> float:
+    return part.weight - part.weight_reference
+
+
+def _carrier(kind: Literal["within", "mix"], key: str, part: Part, share: float) -> Carrier:
+    return Carrier(kind, key, part.value, share, part.weight_reference, part.weight)
+
+
+def carrier_text(one: Carrier) -> str:
+    """Return what a carrier is, in a sentence part."""
+    if one.kind == "mix":
+        return (
+            f"the mix of {one.key} carries {min(1.0, one.share):.0%} of the change:"
+            f" `{one.key}={one.value}` went from {one.weight_reference:.0%} to {one.weight:.0%}"
+            " of the rows"
+        )
+    return (
+        f"`{one.key}={one.value}` carries {one.share:.0%} of the change"
+        f" with {one.weight:.0%} of the rows: its own values changed"
+    )

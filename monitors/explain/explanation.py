@@ -236,7 +236,7 @@ def _grown(found: _Found) -> list[int]:
 
 
 def _carrier(one: decompose.Carrier) -> Carrier:
-    return Carrier(one.kind, f"{one.key}={one.value}", one.share, one.weight)
+    return Carrier(one.kind, f"{one.key}={one.value}", one.share, one.weight_reference, one.weight)
 
 
 def _divided(key: str, part: Parts) -> decompose.Split | None:

@@ -181,13 +181,14 @@ class Carrier(msgspec.Struct, frozen=True):
     ----------
     share : float
         Of the whole change.
-    weight : float
-        Share of the rows that the segment has now; 0 for a mix.
+    weight_reference, weight : float
+        Share of all rows that the segment had then and has now.
     """
 
     kind: Literal["within", "mix"]
     segment: str
     share: float
+    weight_reference: float
     weight: float
 
 

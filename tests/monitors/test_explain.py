@@ -7,6 +7,7 @@ import pytest
 from support.empty_log import open_empty_log
 from support.watched_traffic import HOUR_US, NOW, REFERENCE, STEP_US, Traffic, Watch
 
+from monitors.episodes import digest
 from monitors.errors import NoBaseline
 from monitors.explain.build import build_explanations, build_state
 from monitors.explain.model import DriftExplained, Explanation
@@ -141,10 +142,11 @@ def test_single_rows_are_tested_on_request(database: Database, traffic: Traffic)
 def test_what_drifts_is_explained_with_what_moved_beside_it(
     database: Database, traffic: Traffic
 ) -> None:
-    """Characters and tokens open in one hour: each names the other; all render, JSON is whole."""
+    """Characters and tokens open in one hour: each names the other; the alert says who carries."""
     watch = Watch(database)
     watch.look(NOW)
-    traffic.write(600, Window(NOW, END), longer=3.0)
+    traffic.write(300, Window(NOW, END))
+    traffic.write(300, Window(NOW, END), variant="candidate", longer=3.0)
     watch.look(END)
     query = QUERY._replace(window=Window(NOW, END + 1))
     found = build_explanations(watch.repository, query, watch.config, END)
@@ -161,6 +163,9 @@ def test_what_drifts_is_explained_with_what_moved_beside_it(
     assert (first.verdict, first.n_reference, first.n_current) == ("drift", ROWS * 5 // 4, 300)
     assert first.feature in {"prompt_chars", "prompt_tokens"}
     assert first.opened_at == END
+    whole = [digest(v) for v in watch.received[-1] if v.verdict == "drift" and not v.segment]
+    assert all("`variant=candidate` carries" in str(told["carried_by"]) for told in whole)
+    assert len(whole) == 2
     watched = [one for one in state.streams if one.segment and one.verdict == "watched"]
     assert {one.segment for one in watched} == {"variant=primary", "variant=candidate"}
     fed = [one for one in watched if one.segment == "variant=primary"]

@@ -48,7 +48,7 @@ def test_another_mix_of_unchanged_segments_is_mix() -> None:
     assert found.total == pytest.approx(0.28)
     assert sum(part.mix for part in found.parts) == pytest.approx(found.mix)
     (carrier,) = carriers({"language": found})
-    assert (carrier.kind, carrier.key) == ("mix", "language")
+    assert (carrier.kind, carrier.key, carrier.value) == ("mix", "language", "de")
 
 
 def test_a_change_that_all_segments_share_is_carried_by_none() -> None:
