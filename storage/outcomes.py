@@ -18,6 +18,8 @@ GRID = 1_000
 """Steps of confidence, 0..1, by which rows are counted."""
 MOST_CLASSES = 50
 """Classes, or labels, of a route that are counted, those with most rows."""
+MOST_VALUES = 1_000
+"""Values of a segment's key that are counted in a route, those with most feedback."""
 _GREATEST = 1e100
 """Squares of greater scores and errors are no numbers any more: those are left out."""
 _LEAST = 1e-15
@@ -191,7 +193,9 @@ def tallies(connection: duckdb.DuckDBPyConnection, key: str) -> list[Tally]:
             count_if(predicted IS NOT NULL AND "label" IS NOT NULL), count_if(correct),
             count(miss), avg(miss), avg(abs(miss)), var_pop(abs(miss)), avg(miss * miss)
         FROM {source} WHERE {column} IS NOT NULL
-        GROUP BY route, {column} ORDER BY route, count(*) DESC, {column}
+        GROUP BY route, {column}
+        QUALIFY row_number() OVER (PARTITION BY route ORDER BY count(*) DESC) <= {MOST_VALUES}
+        ORDER BY route, count(*) DESC, {column}
         """  # noqa: S608 (names of this file)
     ).fetchall()
     return [Tally._make(0.0 if value is None else value for value in row) for row in rows]

@@ -108,6 +108,8 @@ class PerformanceRun:
                 return
             since = max(baseline.window_to, now_us - OLDEST_US)
             now = _side(log, outcomes.Asked(window, Window(since, now_us), route))
+            if not now:
+                return
             # A file's rows are in no log, so that such a baseline has no outcomes.
             period = Window(baseline.window_from, baseline.window_to)
             given = Window(baseline.window_from, now_us)
