@@ -535,6 +535,8 @@ def test_feedback_is_logged(worker: RunningWorker) -> None:
     identity = httpx2.post(f"{worker.url}/v1/chat/completions", json=body).headers["x-driftgate-id"]
     answer = httpx2.post(url, json={"id": identity, "score": 0.5, "label": "good"})
     assert (answer.status_code, answer.json()) == (202, {"id": identity, "logged": True})
+    many = httpx2.post(url, json=[{"id": identity, "label": "bad"}, {"id": identity, "score": 1}])
+    assert (many.status_code, many.json()) == (202, {"rows": 2, "logged": True})
     for bad in ({"id": "x", "score": 1}, {"id": identity}, {"id": identity, "stars": 5}):
         assert httpx2.post(url, json=bad).status_code == 400
     assert httpx2.get(url).status_code == 405
