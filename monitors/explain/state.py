@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from monitors.baselines import label
+from monitors.endings import has_ended
 from monitors.evidence import Budget
 from monitors.explain.model import DRIFT_VERSION, DriftState, StreamState
 from monitors.memory import is_held
@@ -175,6 +176,8 @@ def _of_verdict(
 
 
 def _blind(verdict: Verdict) -> str:
+    if has_ended(verdict):
+        return f"compared no more: {verdict.details['ended']}"
     if not verdict.n_reference:
         return "the baseline has no usable rows of this feature"
     return f"{verdict.n_current} rows; {verdict.details.get('needed', 'more')} are needed"

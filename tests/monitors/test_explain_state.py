@@ -1,6 +1,7 @@
 import msgspec
 import numpy as np
 
+from monitors.endings import ended
 from monitors.explain.state import DriftQuery, Known, drift_state
 from monitors.options import DEFAULTS
 from monitors.streams import RouteStreams, Stream, stored
@@ -74,3 +75,11 @@ def test_a_segment_whose_episode_is_over_is_shown_by_its_detector() -> None:
         known(msgspec.structs.replace(verdict(), segment="")), query, DEFAULTS, LATER
     ).streams
     assert len(whole) == 2
+
+
+def test_what_is_compared_no_more_says_why() -> None:
+    """A feature that a new baseline lacks has an end, not too few rows."""
+    gone = ended(verdict(), Window(0, LATER), "the baseline is `new@1` now")
+    none = Known([msgspec.structs.replace(gone, segment="")], [], [])
+    (state,) = drift_state(none, DriftQuery(Window(0, LATER)), DEFAULTS, LATER).streams
+    assert state.cause == "compared no more: the baseline is `new@1` now"
