@@ -318,6 +318,8 @@ def _notes(
         yield "the rows of the interval have expired: counts alone, and no examples"
     if found.change is None and found.counts.any():
         yield "no moment parts the interval: its shares are those of the baseline throughout"
+    if found.reference is not rows.reference:
+        yield "then: the same hours of the week; segments are compared over all of its hours"
     baseline = rows.baseline
     logged = baseline.source.get("kind") not in {"file", "columns"}
     shared = min(baseline.window_to, found.now.to_us) - max(baseline.window_from, found.now.from_us)

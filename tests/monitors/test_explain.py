@@ -5,16 +5,21 @@ from typing import Any
 import msgspec
 import pytest
 from support.empty_log import open_empty_log
-from support.watched_traffic import HOUR_US, NOW, REFERENCE, STEP_US, Traffic, Watch
+from support.reference_log import MONDAY, Rows, spread
+from support.report_log import opened
+from support.watched_traffic import DAY_US, HOUR_US, NOW, REFERENCE, STEP_US, Traffic, Watch
 
+from monitors.config import MonitorsConfig
 from monitors.episodes import digest
 from monitors.errors import NoBaseline
 from monitors.explain.build import build_explanations, build_state
 from monitors.explain.model import DriftExplained, Explanation
 from monitors.explain.state import DriftQuery
 from monitors.explain.text import Terminal, render_explained, render_state
+from monitors.schedule import MonitorRun
 from monitors.windows import Window
 from storage.database import Database
+from storage.repository import Repository
 
 ROWS = 600
 SLOTS = 24
@@ -208,3 +213,33 @@ def test_nothing_to_compare_with_is_refused(database: Database, traffic: Traffic
     nothing = build_explanations(watch.repository, QUERY, watch.config, END)
     assert nothing.explanations == ()
     assert "nothing drifts" in nothing.notes[0]
+
+
+def test_inputs_of_models_are_explained(tmp_path: Path) -> None:
+    """Rows of inputs belong to predictions: these are the examples, their keys the segments."""
+    with opened(tmp_path) as database:
+        repository = Repository(database)
+        log = Rows(repository)
+        before, now = Window(MONDAY, MONDAY + DAY_US), Window(MONDAY + DAY_US, MONDAY + 2 * DAY_US)
+        for window, ages in ((before, (20, 20)), (now, (60, 20))):
+            log.write(
+                {
+                    "started_at": at,
+                    "protocol": "other",
+                    "variant": "ba"[i % 2],
+                    "inputs": [{"age": ages[i % 2] + i % 10, "plan": "pro"}],
+                }
+                for i, at in enumerate(spread(200, window.from_us, window.to_us))
+            )
+        monitor = MonitorRun(repository, MonitorsConfig(), (), lambda _: None)
+        monitor.set_baseline("default", "chat", before, before.to_us)
+        query = DriftQuery(now, feature="input.age", deep=True)
+        (found,) = build_explanations(repository, query, MonitorsConfig(), now.to_us).explanations
+        record = repository.record(found.examples[0])
+    assert found.onset.before
+    assert (found.n_reference, found.n_current) == (200, 200)
+    assert [(one.kind, one.segment) for one in found.carriers] == [("within", "variant=b")]
+    assert record is not None
+    assert record["variant"] == "b"
+    assert found.deep is not None
+    assert found.deep.carries[0][0] == "input.age"
