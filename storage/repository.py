@@ -193,10 +193,22 @@ class Repository:
             VERDICTS.insert(connection, verdicts)
 
     def save_look(self, verdicts: Sequence[Verdict], detectors: Sequence[Detector]) -> None:
-        """Append verdicts and put detectors in place of those of their streams, all or none."""
+        """Append verdicts and put detectors in place of those of their streams, all or none.
+
+        Detectors of the same routes that were written last before these go: nobody feeds them.
+        """
         with self._transaction() as connection:
             VERDICTS.insert(connection, verdicts)
             DETECTORS.replace(connection, detectors)
+            if detectors:
+                connection.execute(
+                    "DELETE FROM detectors WHERE route IN (SELECT unnest(?::VARCHAR[]))"
+                    " AND updated_at < ?",
+                    [
+                        sorted({one.route for one in detectors}),
+                        to_timestamp(min(one.updated_at for one in detectors)),
+                    ],
+                )
 
     def load_detectors(self) -> list[Detector]:
         """Return every detector, by route, segment and feature."""

@@ -142,7 +142,7 @@ def test_a_database_made_anew_begins_the_detectors_anew(
 def test_another_baseline_forgets_the_evidence_not_what_was_seen(
     database: Database, traffic: Traffic
 ) -> None:
-    """Its detectors begin from its own counts, behind the batch that was read last."""
+    """Its detectors begin from its own counts, behind the batch that was read last; others go."""
     traffic.write(100, Window(NOW - STEP_US, NOW))
     watch = Watch(database)
     watch.look(NOW + STEP_US)
@@ -151,6 +151,9 @@ def test_another_baseline_forgets_the_evidence_not_what_was_seen(
     watch.look(NOW + 2 * STEP_US)
     assert {d.baseline for d in watch.repository.load_detectors()} == {"other@1"}
     assert seen_rows(watch.repository) == 7
+    unwatched = {"latency_s": {"enabled": False}}
+    Watch(database, features=unwatched, baseline=None).look(NOW + 3 * STEP_US)
+    assert "latency_s" not in {d.feature for d in watch.repository.load_detectors()}
 
 
 def test_little_traffic_is_found_eventually(database: Database, traffic: Traffic) -> None:
