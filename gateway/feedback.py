@@ -10,6 +10,8 @@ from storage.spool import Spool
 PATH = "/v1/feedback"
 MAX_ROWS = 1_000
 """Pieces of feedback in one request."""
+MAX_BYTES = 2_097_152
+"""Of a body: it is decoded between the turns of other requests."""
 
 _decode = msgspec.json.Decoder(FeedbackBody | list[FeedbackBody]).decode
 
@@ -44,6 +46,10 @@ def parse_feedback(body: bytes) -> FeedbackBody | list[FeedbackBody]:
     ------
     InvalidRequest
     """
+    if len(body) > MAX_BYTES:
+        raise InvalidRequest(
+            f"The feedback has {len(body)} bytes; send at most {MAX_BYTES} at once."
+        )
     try:
         found = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -19,7 +19,7 @@ from support.report_log import START, opened
 
 from gateway.api import feedback, health
 from gateway.errors import InvalidRequest
-from gateway.feedback import MAX_ROWS, parse_feedback
+from gateway.feedback import MAX_BYTES, MAX_ROWS, parse_feedback
 from gateway.feedback_rows import FeedbackBody
 from router.clock import SystemClock
 from storage.repository import Repository
@@ -267,3 +267,5 @@ def test_a_list_is_checked_whole() -> None:
     for wrong in ([row, {"id": "x", "score": 1}], [], [row] * (MAX_ROWS + 1)):
         with pytest.raises(InvalidRequest):
             parse_feedback(json.dumps(wrong).encode())
+    with pytest.raises(InvalidRequest, match="bytes"):
+        parse_feedback(b" " * MAX_BYTES + json.dumps(row).encode())
