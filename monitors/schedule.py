@@ -277,7 +277,7 @@ class MonitorRun:
             return waiting.get(route, "")
         if prepared.baseline != last.baseline:
             return f"the baseline is `{prepared.baseline}` now"
-        return "`monitors.features` switches it off"
+        return "`monitors.features` switches it off, or the route has none of it"
 
     def _known(self) -> dict[str, dict[StreamKey, Verdict]]:
         # The log is asked once, for looks before a restart: it grows, and no one else writes it.
@@ -300,7 +300,21 @@ class MonitorRun:
             references = read_references(whole(self._store, chosen))
             known = Prepared.of(origin, references, self._signals, self._config)
             self._prepared[route] = known
+            self._tell_unknown(route, known)
         return known
+
+    def _tell_unknown(self, route: str, prepared: Prepared) -> None:
+        """Say which keys of segments a baseline was made without: no stream follows them."""
+        names = {name for one in prepared.references.values() for name in one.segments}
+        missing = sorted(set(self._config.segments) - {name.partition("=")[0] for name in names})
+        if missing:
+            log.warning(
+                "route `%s`: baseline `%s` does not tell %s apart; `monitor baseline set` makes one"
+                " that does, of rows that have it",
+                route,
+                prepared.baseline,
+                ", ".join(f"`{key}`" for key in missing),
+            )
 
     def set_baseline(self, name: str, route: str, window: Window, now_us: int) -> Baseline:
         """Build a baseline from a window and save it as a new version; see `making.make`.

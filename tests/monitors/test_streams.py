@@ -156,6 +156,17 @@ def test_another_baseline_forgets_the_evidence_not_what_was_seen(
     assert "latency_s" not in {d.feature for d in watch.repository.load_detectors()}
 
 
+def test_segments_that_a_baseline_does_not_know_are_told(
+    database: Database, traffic: Traffic, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that is configured later needs a new baseline; that is said once."""
+    watch = Watch(database, segments=["variant", "tag"])
+    for step in (1, 2):
+        watch.look(NOW + step * STEP_US)
+    (told,) = [text for text in caplog.messages if "apart" in text]
+    assert "`configured@1` does not tell `tag` apart" in told
+
+
 def test_little_traffic_is_found_eventually(database: Database, traffic: Traffic) -> None:
     """No window ever has enough rows, the time since the onset has."""
     watch, found = Watch(database), {}
