@@ -174,7 +174,7 @@ def verdict_of(one: Objective, found: Burn, tallies: Tallies, at_us: int) -> Ver
             "cause": _sentence(one, found),
             "objective": one.slo.objective,
             "measure": one.good.measure,
-            "limit_s": one.good.most_s,
+            "limit_s": one.good.most_s or None,
             "budget_left": found.budget_left,
             "bad": found.tally.bad,
             "windows": [

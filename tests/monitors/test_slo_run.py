@@ -59,6 +59,7 @@ def test_client_faults_never_count(database: Database) -> None:
     watch.write(3, status=429, reason="upstream_limited")
     found = watch.look()["chat", "errors"]
     assert (found.n_current, found.details["bad"]) == (23, 3)
+    assert found.details["limit_s"] is None  # No time makes an error.
 
 
 def test_slow_answers_burn_a_latency_objective(database: Database) -> None:
