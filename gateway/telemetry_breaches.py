@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from gateway.aggregates import Aggregates
 from gateway.telemetry_names import Names
 from monitors import metrics as m
-from monitors.breaches import has_ended, is_open
+from monitors.breaches import is_open
+from monitors.endings import has_ended
 from monitors.slo.burn import BUDGET_S, WINDOWS_S
 from monitors.slo.run import MONITOR as SLO
 from storage.records import Verdict

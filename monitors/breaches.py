@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-import msgspec
-
+from monitors.endings import ended, has_ended
 from monitors.episodes import Change, EpisodeSeverity
 from monitors.windows import SECOND_US, Window, from_us
 from storage.log_reader import LogReader
@@ -82,7 +81,7 @@ class Standing:
         """Return a last verdict on each stream that is watched no more."""
         window = Window(at_us - SECOND_US, at_us)
         return [
-            _ended(last, window, why)
+            ended(last, window, why)
             for key, last in self._known().items()
             if key not in watched and not has_ended(last)
         ]
@@ -100,29 +99,6 @@ class Standing:
             stored = self._store.latest_verdicts(None, self._monitor)
             self._last = {key_of(verdict): verdict for verdict in stored}
         return self._last
-
-
-def has_ended(verdict: Verdict) -> bool:
-    """Say whether a verdict is the last one on what is watched no more."""
-    return "ended" in verdict.details
-
-
-def _ended(last: Verdict, window: Window, why: str) -> Verdict:
-    return msgspec.structs.replace(
-        last,
-        id=f"{last.monitor}:{last.route}:{last.segment}:{last.feature}:{window.to_us}",
-        at=window.to_us,
-        verdict="stale",
-        severity="none",
-        value=None,
-        low=None,
-        high=None,
-        threshold=None,
-        n_current=0,
-        window_from=window.from_us,
-        window_to=window.to_us,
-        details={"open": False, "calm_looks": 0, "ended": why},
-    )
 
 
 def _state(verdict: Verdict) -> tuple[object, ...]:

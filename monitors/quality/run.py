@@ -12,8 +12,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from monitors.baselines import Reference, choose_baseline, label, read_references
-from monitors.breaches import Standing, Store, change, has_ended, is_open, key_of
+from monitors.breaches import Standing, Store, change, is_open, key_of
 from monitors.budget import QUALITY
+from monitors.endings import has_ended
 from monitors.episodes import Change
 from monitors.errors import MonitorError
 from monitors.options import MonitorOptions
