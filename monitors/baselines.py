@@ -245,7 +245,7 @@ def read_references(baseline: Baseline) -> dict[str, Reference]:
     """
     try:
         return {name: _read(name, _mapping(stored)) for name, stored in baseline.cells.items()}
-    except (StatsError, KeyError, TypeError, ValueError) as error:
+    except (StatsError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise BaselineInvalid(
             f"baseline `{label(baseline)}` of route `{baseline.route}` cannot be read ({error}); "
             "drop it with `monitor baseline drop` and set it again"

@@ -29,6 +29,10 @@ from storage.records import Baseline
 from storage.repository import Repository
 
 TOP_CATEGORIES = 5
+MOST_CELLS = 2_000
+"""Cells of a feature; those that are made here have some hundreds at most."""
+MOST_SEGMENTS = 200
+"""Segments of a feature: six keys of twenty values and the others, and room."""
 _QUANTILES = (0.05, 0.5, 0.95)
 _EVER = ReadWindow(0, 1 << 52)
 
@@ -107,7 +111,11 @@ def add_built(repository: Repository, built: Baseline) -> BuiltAdded:
         raise BaselineInvalid(
             f"{len(built.cells)} features are too many, a baseline has {MOST_FEATURES} at most"
         )
+    if built.window_from > built.window_to:
+        raise BaselineInvalid("`window_from` must not lie after `window_to`")
     references = read_references(built)
+    for reference in references.values():
+        _check_counts(reference)
     with repository.snapshot() as log:
         known = reads.inputs_of(log.connection, Scope(_EVER, route=built.route))
     left_out = {}
@@ -121,6 +129,18 @@ def add_built(repository: Repository, built: Baseline) -> BuiltAdded:
         raise BaselineInvalid(f"nothing of it fits route `{built.route}` ({why or 'it is empty'})")
     saved = repository.add_baseline(msgspec.structs.replace(built, cells=kept))
     return BuiltAdded(summary_of(saved), left_out)
+
+
+def _check_counts(reference: Reference) -> None:
+    """Refuse what no reference can be: every row that comes in is counted over its cells."""
+    name, tables = reference.feature, (reference.counts, *reference.segments.values())
+    if any(int(counts.min(initial=0)) < 0 for counts in tables):
+        raise BaselineInvalid(f"`{name}` has counts below 0")
+    if reference.cells.size > MOST_CELLS or len(reference.segments) > MOST_SEGMENTS:
+        raise BaselineInvalid(
+            f"`{name}` has {reference.cells.size} cells and {len(reference.segments)} segments;"
+            f" {MOST_CELLS} and {MOST_SEGMENTS} are most"
+        )
 
 
 def _why_not(reference: Reference, known: Mapping[str, bool]) -> str | None:
