@@ -1,5 +1,6 @@
 """Setting, listing and showing baselines: what the server and the command line share."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -136,6 +137,8 @@ def _check_counts(reference: Reference) -> None:
     name, tables = reference.feature, (reference.counts, *reference.segments.values())
     if any(int(counts.min(initial=0)) < 0 for counts in tables):
         raise BaselineInvalid(f"`{name}` has counts below 0")
+    if not math.isfinite(reference.dispersion):
+        raise BaselineInvalid(f"`{name}` has a dispersion that is no number")
     if reference.cells.size > MOST_CELLS or len(reference.segments) > MOST_SEGMENTS:
         raise BaselineInvalid(
             f"`{name}` has {reference.cells.size} cells and {len(reference.segments)} segments;"

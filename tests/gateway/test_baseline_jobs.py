@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def test_what_from_columns_makes_is_taken(repository: Repository) -> None:
     [
         (lambda one: one["counts"].__setitem__(1, -5), "counts below 0"),
         (lambda one: one["counts"].__setitem__(1, 10**30), "cannot be read"),
+        (lambda one: one.update(dispersion=math.inf), "dispersion that is no number"),
         (
             lambda one: one.update(segments={f"tenant={n}": one["counts"] for n in range(201)}),
             "201 segments",
