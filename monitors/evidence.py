@@ -30,32 +30,6 @@ def looks_per_30d(every_s: float) -> float:
     return max(1.0, DAYS_30_S / every_s)
 
 
-def per_look_alpha(false_alarms_per_30d: float, every_s: float, features: int) -> float:
-    """Return the chance of a false alarm that one look at one feature may spend.
-
-    Parameters
-    ----------
-    false_alarms_per_30d : float
-        Budget: expected number, all features and looks together.
-    every_s : float
-        Seconds between looks.
-    features : int
-        Features that are watched, at least 1.
-
-    Returns
-    -------
-    float
-        At most 0.05: a budget that allows more buys no meaning.
-
-    Examples
-    --------
-    >>> per_look_alpha(1.0, 300.0, 10) == 1 / 86_400
-    True
-    """
-    looks = looks_per_30d(every_s)
-    return min(MOST_ALPHA, false_alarms_per_30d / (looks * max(1, features)))
-
-
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What drift of one route may spend.

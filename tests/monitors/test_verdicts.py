@@ -8,14 +8,14 @@ from monitors.baselines import Column, Reference, build_baseline, read_reference
 from monitors.config import MonitorsConfig
 from monitors.drift import TooFew, compare
 from monitors.episodes import Change, EpisodeKey, EpisodeSeverity, episodes
-from monitors.evidence import Alarm, Budget, Evidence, per_look_alpha
+from monitors.evidence import Alarm, Budget, Evidence, looks_per_30d
 from monitors.options import DEFAULTS
 from monitors.verdicts import Levels, Look, StreamView, judge, levels_for
 from monitors.windows import Window
 from storage.records import Verdict
 
 LEVELS = Levels(psi=0.1, wasserstein_sd=0.1, critical_psi=0.25)
-ALPHA = per_look_alpha(1.0, 300.0, 10)
+ALPHA = 1.0 / 86_400
 STEP_US = 300_000_000
 
 
@@ -51,16 +51,18 @@ def rng() -> np.random.Generator:
 
 
 def test_the_budget_is_shared_by_features_and_looks() -> None:
-    """One false alarm in 30 days over 8,640 looks at 10 features is 1 / 86,400 for each."""
-    assert per_look_alpha(1.0, 300.0, 10) == pytest.approx(1.0 / 86_400)
-    assert per_look_alpha(2.0, 300.0, 10) == pytest.approx(2.0 / 86_400)
-    assert per_look_alpha(1.0, 3600.0, 1) == pytest.approx(1.0 / 720)
+    """A tenth of an alarm in 30 days over 8,640 looks at 10 features is 0.1 / 86,400 for each."""
+    looks = looks_per_30d(300.0)
+    assert Budget(1.0, looks, 10).window_alpha == pytest.approx(0.1 / 86_400)
+    assert Budget(2.0, looks, 10).window_alpha == pytest.approx(0.2 / 86_400)
+    assert Budget(1.0, looks_per_30d(3600.0), 1).window_alpha == pytest.approx(0.1 / 720)
 
 
 def test_a_budget_without_bounds_still_means_something() -> None:
     """However many false alarms are accepted, a look spends at most 5 %."""
-    assert per_look_alpha(1e9, 300.0, 10) == 0.05
-    assert per_look_alpha(1.0, 1e9, 0) == 0.05
+    generous = Budget(1e9, looks_per_30d(1e9), 0, segments=3)
+    assert generous.window_alpha == 0.05
+    assert generous.alarm_at() == generous.alarm_at("variant=a") == 20.0
 
 
 def test_nothing_happens_without_drift(rng: np.random.Generator) -> None:
