@@ -198,16 +198,30 @@ class RouteLook:
         if window is not None:
             latched = stream is not None and stream.alarm is not None
             effect = self._compared(signal, window, latched=latched)
+        previous = self._left(key, found, effect) if signal.name.startswith(_INPUT) else None
+        if previous is not None:
+            scope = Scope(ReadWindow(look.window.from_us, look.window.to_us), route=look.route)
+            if self._log.counts(scope):
+                return ended(previous, look.window, f"`{signal.name}` has no rows any more")
         return self._judged(key, stream, found, (effect, window))
+
+    def _left(
+        self, key: StreamKey, found: Comparison | TooFew, effect: Comparison | TooFew | None
+    ) -> Verdict | None:
+        """Return the verdict that holds a stream which has no rows any more.
+
+        Where rows of others come that is no silence, and nothing else would ever end it.
+        """
+        previous = self._previous.get(key)
+        seen = found.n_current + (0 if effect is None else effect.n_current)
+        return None if seen or previous is None or not is_held(previous) else previous
 
     def _segment(self, key: StreamKey, stream: Stream, whole: Verdict) -> Verdict:
         window = self._window_of(key, stream)
         found = self._in_segment(key, self._look.window)
         effect = None if window is None else self._in_segment(key, window)
-        previous = self._previous.get(key)
-        seen = found.n_current + (0 if effect is None else effect.n_current)
-        if previous is not None and is_held(previous) and whole.n_current and not seen:
-            # Rows of others come: that is no silence, and nothing else would ever end it.
+        previous = self._left(key, found, effect)
+        if previous is not None and whole.n_current:
             return ended(previous, self._look.window, f"`{key[0]}` has no rows any more")
         return self._judged(key, stream, found, (effect, window))
 

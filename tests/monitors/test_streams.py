@@ -396,7 +396,7 @@ def with_inputs(traffic: Traffic, rows: int, window: Window, age: float) -> None
 
 
 def test_inputs_of_models_are_features(database: Database) -> None:
-    """What a predictive model is asked with drifts by name, at once and by the detector."""
+    """They drift by name, and what no model is asked with any more ends; silence ends nothing."""
     traffic = Traffic(database)
     with_inputs(traffic, 600, REFERENCE, 40.0)
     watch = Watch(database)
@@ -407,3 +407,9 @@ def test_inputs_of_models_are_features(database: Database) -> None:
     assert found["input.age"].details["latched"] is True
     assert (found["input.country"].verdict, found["input.country"].kind) == ("ok", "categorical")
     assert found["latency_s"].verdict == "ok"
+    silent = {v.feature: v for v in watch.monitor.run_once(NOW + 3 * HOUR_US)}["input.age"]
+    assert (silent.verdict, silent.details["open"]) == ("stale", True)
+    later = NOW + 4 * HOUR_US
+    traffic.write(60, Window(later - HOUR_US, later))
+    over = {v.feature: v for v in watch.monitor.run_once(later)}["input.age"]
+    assert over.details["ended"] == "`input.age` has no rows any more"
