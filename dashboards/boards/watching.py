@@ -91,9 +91,12 @@ DRIFT = Row(
             "timeseries",
             "Notifications",
             "Tries a second to deliver notifications of alerts; `dead` ones were given up and wait "
-            "for `monitor alerts replay`.",
+            "for `monitor alerts replay`. Beside them, how many wait to be sent.",
             "short",
-            (Query(per_second(m.DELIVERIES, by=("state",)), "{{state}}"),),
+            (
+                Query(per_second(m.DELIVERIES, by=("state",)), "{{state}}"),
+                Query(total(select(m.DELIVERIES_WAITING)), "waiting"),
+            ),
             width=6,
         ),
         Panel(
