@@ -40,7 +40,7 @@ $(DONE)/engine-$(ENGINE): $(DONE)/venv
 # An editable install takes code as it is, so only these two files make it stale.
 $(DONE)/installed: pyproject.toml constraints.txt $(DONE)/engine-$(ENGINE)
 	$(BIN)/uv pip install --python $(BIN)/python --find-links $(WHEELS) \
-	  --only-binary llama-cpp-python -c constraints.txt -e '.[local,otlp,http2,notify]' --group dev
+	  --only-binary llama-cpp-python -c constraints.txt -e '.[demo,local,otlp,http2,notify]' --group dev
 	touch $@
 
 $(DONE)/model: $(DONE)/venv Makefile
@@ -96,7 +96,7 @@ bench: setup  ## measure the data plane and the log's path (see benchmarks/READM
 
 # The grafana extra stays out: its client replaces urllib3 for the whole environment.
 constraints: $(DONE)/venv  ## pin every dependency anew, none younger than a week
-	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra local --extra otlp --extra http2 --extra notify \
+	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --extra demo --extra local --extra otlp --extra http2 --extra notify \
 	  --group dev --no-header --no-annotate --output-file constraints.txt pyproject.toml
 
 clean:  ## remove what was built, but the engine's wheel

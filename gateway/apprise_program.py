@@ -1,4 +1,4 @@
-"""`python -m gateway.apprise_program`: one notification from standard input, errors to the output.
+"""The hidden command `_apprise`: one notification from standard input, errors to the output.
 
 Says nothing when the service took it.
 """
@@ -8,6 +8,8 @@ import json
 import logging
 import sys
 from typing import Any
+
+import click
 
 _MISSING = "the channel `apprise` needs a library; install it with `pip install driftgate[notify]`"
 _REFUSED = "Apprise does not know the `url` of this channel; see the list of its services"
@@ -29,12 +31,12 @@ class _LastWords(logging.Handler):
 def notified(asked: dict[str, str]) -> str:
     """Send; return what went wrong, or nothing."""
     try:
-        apprise: Any = importlib.import_module("apprise")
+        library: Any = importlib.import_module("apprise")
     except ImportError:
         return _MISSING
     words = _LastWords()
     logging.getLogger("apprise").addHandler(words)
-    sender = apprise.Apprise()
+    sender = library.Apprise()
     if not sender.add(asked["url"]):
         # Not its own words: they may repeat the URL, and with it a token.
         return _REFUSED
@@ -42,5 +44,7 @@ def notified(asked: dict[str, str]) -> str:
     return "" if sent else words.said
 
 
-if __name__ == "__main__":
+@click.command(hidden=True)
+def apprise() -> None:
+    """Send one notification."""
     sys.stdout.write(notified(json.loads(sys.stdin.read())))

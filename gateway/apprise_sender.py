@@ -16,7 +16,7 @@ from monitors.alerts.config import AppriseConfig, read_secret
 from monitors.alerts.messages import message_of
 from monitors.alerts.outbox import Result
 
-_PROGRAM = "gateway.apprise_program"
+_PROGRAM = ("-m", "driftgate", "_apprise")
 _LONGEST_ANSWER_BYTES = 65_536
 
 
@@ -39,8 +39,7 @@ async def send_by_apprise(config: AppriseConfig, document: Mapping[str, Any]) ->
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        _PROGRAM,
+        *_PROGRAM,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -116,7 +116,7 @@ def delivery_model(delivery: Delivery) -> DeliveryModel:
 def alert_list(repository: Repository, since_us: int, until_us: int, *, limit: int) -> AlertList:
     """Read the alerts that were open in a window, and the notifications that wait or are dead."""
     return AlertList(
-        alerts=[alert_model(a) for a in repository.alerts_between(since_us, until_us)[:limit]],
-        pending=[delivery_model(d) for d in repository.pending_deliveries()[:limit]],
+        alerts=[alert_model(a) for a in repository.alerts_between(since_us, until_us, limit=limit)],
+        pending=[delivery_model(d) for d in repository.pending_deliveries(limit=limit)],
         dead=[delivery_model(d) for d in repository.dead_deliveries(limit=limit)],
     )

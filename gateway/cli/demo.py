@@ -31,12 +31,12 @@ def demo(*, keep: bool, data_dir: Path | None, requests: int) -> int:
     traffic that raises a signed webhook, a report. Nothing is computed beforehand.
 
     \b
-    Exit codes: 0 all of it happened, 1 something did not, 2 the `openai` package is missing.
+    Exit codes: 0 all of it happened, 1 something did not, 2 the extra `demo` is missing.
     """
-    if importlib.util.find_spec("openai") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("openai", "rich")):
         raise click.UsageError(
             "the demo speaks through the official client, which is not installed;"
-            " run `pip install openai` first"
+            " run `pip install 'driftgate[demo]'` first"
         )
     import asyncio
 

@@ -1,6 +1,5 @@
 """`monitor drift`."""
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from gateway.cli.answers import decode
+from gateway.cli.colour import wants_colour
 from gateway.cli.exits import GOOD, NOT_ENOUGH_DATA, NotEnoughDataError
 from gateway.cli.source_options import source_options
 from gateway.cli.waiting import telling
@@ -176,14 +176,7 @@ def _terminal() -> "Terminal":
     on_terminal = sys.stdout.isatty()
     size = shutil.get_terminal_size((_WIDTH_OF_FILES, 24))
     width = size.columns if on_terminal else _WIDTH_OF_FILES
-    return Terminal(width, _wants_colour(), _takes_blocks())
-
-
-def _wants_colour() -> bool:
-    """See no-color.org."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+    return Terminal(width, wants_colour(), _takes_blocks())
 
 
 def _takes_blocks() -> bool:

@@ -32,6 +32,7 @@ HIDDEN = {
     "_worker": "gateway.cli.processes",
     "_control": "gateway.cli.processes",
     "_engine": "gateway.cli.processes",
+    "_apprise": "gateway.apprise_program",
     "_demo_upstream": "gateway.demo.upstream",
 }
 

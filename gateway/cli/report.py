@@ -1,6 +1,5 @@
 """`monitor report`."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from gateway.cli.colour import wants_colour
 from gateway.cli.exits import GATE_TRIPPED, GOOD, NOT_ENOUGH_DATA, UnreachableError
 from gateway.cli.source_options import source_options
 from gateway.cli.waiting import telling
@@ -240,18 +240,11 @@ def _rendered(found: "Report", form: str) -> str:
 def _table(found: "Report", output: Path | None) -> str:
     from monitors.report.text import render_text
 
-    colour = output is None and _wants_colour()
+    colour = output is None and wants_colour()
     on_terminal = output is None and sys.stdout.isatty()
     size = shutil.get_terminal_size((_WIDTH_OF_FILES, 24))
     width = size.columns if on_terminal else _WIDTH_OF_FILES
     return render_text(found, width=width, colour=colour)
-
-
-def _wants_colour() -> bool:
-    """See no-color.org."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
 
 
 def _exit_code(found: "Report", gates: "tuple[Gate, ...]") -> int:
