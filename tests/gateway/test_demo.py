@@ -195,4 +195,4 @@ def test_without_the_official_client_it_says_what_to_install() -> None:
         timeout=30,
     )
     assert done.returncode == 2
-    assert "pip install openai" in done.stderr
+    assert "driftgate[demo]" in done.stderr
