@@ -10,8 +10,10 @@ from storage.records import Baseline, Verdict
 from storage.state_rows import BASELINE_HEADS, VERDICTS
 from storage.times import HOUR_US, from_timestamp, to_timestamp
 
-STANDS_US = HOUR_US
+WRITTEN_US = HOUR_US
 """Quality, spending and performance write a verdict when it changes, and else once an hour."""
+STANDS_US = 2 * HOUR_US
+"""How long it stands: the look after the hour comes late, too."""
 _GREATEST_SCORE = 1e100
 """Squares of greater ones are no numbers any more."""
 

@@ -9,9 +9,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
+
+from monitors import windows
 from monitors.baselines import choose_baseline, label
 from monitors.breaches import Standing, Store, change, is_open
 from monitors.budget import PERFORMANCE
+from monitors.endings import ended, verdict_id
 from monitors.episodes import Change
 from monitors.errors import NoBaseline
 from monitors.options import MonitorOptions
@@ -25,7 +29,6 @@ from monitors.performance.measures import (
     worse_by,
 )
 from monitors.slo.run import OnLook
-from monitors.windows import SECOND_US
 from stats.results import Measurement
 from storage import outcomes
 from storage.log_reader import LogReader
@@ -35,10 +38,9 @@ from storage.records import Baseline, Verdict
 MONITOR = "performance"
 EVERY_S = 3_600.0
 """Seconds between looks: labels come slowly, and every look costs a part of the budget."""
-KEEP_US = 3_600 * SECOND_US
 CRITICAL = 5.0
 """An effect of so many times what matters is critical."""
-OLDEST_US = 90 * 86_400 * SECOND_US
+OLDEST_US = 90 * 86_400 * windows.SECOND_US
 """Predictions that began longer ago are looked for no more."""
 _DAYS_30_S = 30 * 86_400.0
 _METRICS = 2
@@ -81,7 +83,8 @@ class PerformanceRun:
         self._store = store
         self._config = config
         self._routes = tuple(routes) if config.enabled and config.performance.enabled else ()
-        self._standing = Standing(store, MONITOR, keep_us=KEEP_US)
+        # Looks are few enough for every one to be written: what a report sees then has no holes.
+        self._standing = Standing(store, MONITOR, keep_us=0)
         self._on_look = on_look
         self._lock = threading.Lock()
 
@@ -89,7 +92,6 @@ class PerformanceRun:
         """Look at the feedback that came in within the window that ends at `now_us`."""
         with self._lock:
             verdicts = [v for route in self._routes for v in self._route(route, now_us)]
-            # A metric of which nothing was said lately stands as it stood.
             watched = {(route, "", metric) for route in self._routes for metric in _WORDS}
             why = "the configuration watches it no more"
             verdicts += self._standing.gone(watched, now_us, why)
@@ -98,25 +100,44 @@ class PerformanceRun:
         return verdicts
 
     def _route(self, route: str, now_us: int) -> Iterator[Verdict]:
-        window = Window(now_us - round(self._config.performance.window * SECOND_US), now_us)
+        window = Window(now_us - round(self._config.performance.window * windows.SECOND_US), now_us)
+        lasts = {metric: self._standing.last((route, "", metric)) for metric in _WORDS}
+        standing = {metric: last for metric, last in lasts.items() if last and is_open(last)}
         with self._store.snapshot() as log:
-            if not outcomes.has_feedback(log.connection, window):
+            if not standing and not outcomes.has_feedback(log.connection, window):
                 return
             try:
                 baseline = choose_baseline(self._store.baseline_heads(route), route)
             except NoBaseline:
+                why = "the route has no baseline any more"
+                yield from (_ended(last, window, why) for last in standing.values())
                 return
+            look = _Look(now_us, route, window, label(baseline))
             since = max(baseline.window_to, now_us - OLDEST_US)
             now = _side(log, outcomes.Asked(window, Window(since, now_us), route))
-            if not now:
+            if not now and not standing:
                 return
             # A file's rows are in no log, so that such a baseline has no outcomes.
             period = Window(baseline.window_from, baseline.window_to)
             given = Window(baseline.window_from, now_us)
             before = _side(log, outcomes.Asked(given, period, route))
-        look = _Look(now_us, route, window, label(baseline))
-        for metric, found in now.items():
-            yield self._verdict(look, metric, before.get(metric), found)
+        for metric in _WORDS:
+            last, found = standing.get(metric), now.get(metric)
+            verdict = found and self._verdict(look, metric, before.get(metric), found)
+            if last and (verdict is None or verdict.value is None):
+                verdict = self._standing_on(look, last, before.get(metric))
+            if verdict:
+                yield verdict
+
+    def _standing_on(self, look: _Look, last: Verdict, before: Measured | None) -> Verdict:
+        """Return what an open metric is that nothing new is known of: as it was, or at its end."""
+        if before is None or before.moments.n < self._config.min_samples:
+            why = f"the period of `{look.baseline}` has too little feedback to compare with"
+            return _ended(last, look.window, why)
+        if last.baseline != look.baseline:
+            return _ended(last, look.window, f"`{look.baseline}` took the place of its baseline")
+        again = verdict_id(MONITOR, look.route, ("", last.feature), look.at)
+        return msgspec.structs.replace(last, id=again, at=look.at)
 
     def _verdict(self, look: _Look, metric: str, before: Measured | None, now: Measured) -> Verdict:
         m = 0 if before is None else before.moments.n
@@ -128,10 +149,10 @@ class PerformanceRun:
         sure = found is not None and surely_worse(metric, found.interval) and worse >= matters
         last = self._standing.last((look.route, "", metric))
         calm = _calm(last) + 1 if worse <= matters / 2.0 and not sure else 0
-        open_ = sure or (is_open(last) and (found is None or calm < self._config.clear_after))
+        open_ = sure or (is_open(last) and found is not None and calm < self._config.clear_after)
         critical = open_ and 0.0 < CRITICAL * matters <= worse
         return Verdict(
-            id=f"{MONITOR}:{look.route}:{metric}:{look.at}",
+            id=verdict_id(MONITOR, look.route, ("", metric), look.at),
             at=look.at,
             monitor=MONITOR,
             route=look.route,
@@ -177,6 +198,10 @@ def _side(log: LogReader, asked: outcomes.Asked) -> dict[str, Measured]:
     if not kinds or whole is None:
         return {}
     return {one.metric: one for one in measured_of(whole, numbers=are_numbers(kinds[0]))}
+
+
+def _ended(last: Verdict, window: Window, why: str) -> Verdict:
+    return ended(last, windows.Window(*window), why)
 
 
 def _calm(last: Verdict | None) -> int:

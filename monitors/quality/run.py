@@ -36,7 +36,7 @@ from monitors.slo.run import OnLook
 from monitors.windows import SECOND_US
 from storage.features.changes import schema_changes
 from storage.log_reader import LogReader
-from storage.monitor_reads import STANDS_US
+from storage.monitor_reads import WRITTEN_US
 from storage.reader import Scope, Window
 from storage.records import Baseline, Verdict
 
@@ -90,7 +90,7 @@ class QualityRun:
             for name, feature in config.features.items()
             if feature.enabled and is_declared(feature)
         }
-        self._standing = Standing(store, MONITOR, keep_us=STANDS_US)
+        self._standing = Standing(store, MONITOR, keep_us=WRITTEN_US)
         self._on_look = on_look
         self._lock = threading.Lock()
         self._prepared: dict[str, _Prepared] = {}

@@ -10,6 +10,7 @@ from support.log_records import NOW, end_of, id_of, signals_of
 from support.watch_kit import Watch
 
 from monitors.performance.run import PerformanceRun
+from storage.log import Cutoffs
 from storage.records import Baseline, Feedback, Verdict
 from storage.times import DAY_US, HOUR_US
 from storage.writer import Batch, write_batch
@@ -106,6 +107,53 @@ def test_few_labels_are_not_enough(labels: Labels) -> None:
     """Below `monitors.min_samples` nothing is said, whatever it looks like."""
     labels.write(40, 10, at=NOW - DAY_US, told_at=NOW)
     assert labels.look()["accuracy"].verdict == "not_enough_data"
+
+
+def test_without_its_baseline_an_open_alert_ends(labels: Labels) -> None:
+    """Nothing is left to compare with."""
+    labels.write(400, 4, at=NOW - DAY_US, told_at=NOW)
+    labels.look()
+    labels.watch.repository.drop_baseline("chat", "default")
+    assert labels.look()["accuracy"].details["ended"] == "the route has no baseline any more"
+    assert labels.alerts == [("performance", "accuracy", "resolved")]
+    assert labels.look() == {}
+
+
+def test_an_open_alert_ends_with_the_labels_of_its_baselines_period(labels: Labels) -> None:
+    """When they are too old to be kept; labels that go on being wrong open nothing."""
+    labels.write(400, 4, at=NOW - DAY_US, told_at=NOW)
+    labels.look()
+    old = Cutoffs(BEFORE + 10 * DAY_US, None)
+    assert labels.watch.repository.apply_retention(old).predictions == 1_000
+    assert "too little feedback" in str(labels.look()["accuracy"].details["ended"])
+    assert labels.look()["accuracy"].verdict == "not_enough_data"
+    assert labels.alerts == [("performance", "accuracy", "resolved")]
+
+
+def test_another_baseline_takes_an_open_alert_over(labels: Labels) -> None:
+    """It is compared with the new one's labels, and ends where nothing came in since."""
+    labels.write(400, 4, at=NOW - 9 * DAY_US, told_at=NOW)
+    labels.look()
+    labels.watch.repository.add_baseline(
+        Baseline("default", 2, NOW, NOW - 10 * DAY_US, NOW - 8 * DAY_US, "chat", 400, {})
+    )
+    ended = labels.look()["accuracy"].details["ended"]
+    assert ended == "`default@2` took the place of its baseline"
+    assert labels.alerts == [("performance", "accuracy", "resolved")]
+
+
+def test_an_open_alert_stands_while_no_labels_come(labels: Labels) -> None:
+    """Every look writes it anew, for reports of the last hour."""
+    labels.write(400, 4, at=NOW - DAY_US, told_at=NOW)
+    labels.look()
+    labels.watch.clock.us += 2 * DAY_US
+    assert labels.look()["accuracy"].verdict == "breach"
+    assert labels.look()["accuracy"].at == labels.watch.clock.us
+    newest = labels.watch.repository.latest_verdicts("chat", "performance")
+    assert [verdict.at for verdict in newest if verdict.feature == "accuracy"] == [
+        labels.watch.clock.us
+    ]
+    assert labels.alerts == [("performance", "accuracy", "open")]
 
 
 def test_an_open_alert_ends_when_the_watch_is_switched_off(labels: Labels) -> None:
