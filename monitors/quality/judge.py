@@ -10,12 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stats.confidence import newcombe, wilson
+from stats.confidence import LEVEL, newcombe, wilson
 from stats.results import Interval
-from stats.tails import hypergeometric_tail
+from stats.tails import binomial_tail, hypergeometric_tail
 
 CRITICAL_SHARE = 0.1
-"""Bad rows, or the rise of their share, from which on a breach is critical."""
+"""Bad rows, or the rise of their share, that a breach surely has when it is critical."""
+_DOUBT = (1.0 - LEVEL) / 2.0
 
 
 class Share(NamedTuple):
@@ -79,6 +80,15 @@ class Finding(NamedTuple):
         """The share now; of an undeclared rate, its rise."""
         before = self.check.before
         return self.check.now.value - (0.0 if before is None else before.value)
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether the share, or its rise, is surely `CRITICAL_SHARE`; one row of one is not."""
+        now = self.check.now
+        if self.check.before is not None:
+            return self.interval.low >= CRITICAL_SHARE
+        # Exactly: Wilson's interval of one row of one begins at 0.2.
+        return now.hits > 0 and binomial_tail(now.hits, now.rows, CRITICAL_SHARE) <= _DOUBT
 
 
 class Limits(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from monitors.breaches import is_open
-from monitors.quality.judge import CRITICAL_SHARE, Finding, leading, sentence
+from monitors.quality.judge import Finding, leading, sentence
 from storage.reader import Window
 from storage.records import Verdict
 
@@ -90,8 +90,7 @@ def verdict_of(
     lead = leading(findings)
     severity: Severity = "none"
     if breaches:
-        worst = max(finding.effect for finding in breaches)
-        severity = "critical" if worst >= CRITICAL_SHARE else "warning"
+        severity = "critical" if any(one.is_critical for one in breaches) else "warning"
     state = stepped(before, severity, look, is_calm=all(f.is_calm for f in findings))
     check = lead.check
     return made(

@@ -91,6 +91,20 @@ def test_a_contract_is_broken_by_one_row_unless_it_tolerates_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("now", "is_critical"),
+    [(Share(1, 1), False), (Share(2, 2), True), (Share(12, 100), False), (Share(20, 100), True)],
+)
+def test_a_breach_is_critical_when_a_tenth_of_the_rows_surely_is_bad(
+    now: Share,
+    is_critical: bool,  # noqa: FBT001  (a case)
+) -> None:
+    """One bad row of one is a warning."""
+    broken = found(Check("type_rate", "", now, 0.0), LIMITS)
+    assert broken is not None
+    assert (broken.is_breach, broken.is_critical) == (True, is_critical)
+
+
+@pytest.mark.parametrize(
     ("before", "now", "is_breach"),
     [
         (Share(10, 5000), Share(3, 60), False),  # few rows: luck gives as much
