@@ -330,14 +330,16 @@ class Repository:
         with self.reading() as connection:
             return ALERTS.select(connection, "WHERE state = 'open' ORDER BY opened_at, id")
 
-    def alerts_between(self, window_from: int, window_to: int) -> list[Alert]:
+    def alerts_between(
+        self, window_from: int, window_to: int, *, limit: int | None = None
+    ) -> list[Alert]:
         """Return the alerts that were open at some time of a window, newest first."""
         with self.reading() as connection:
             return ALERTS.select(
                 connection,
                 "WHERE opened_at < ? AND coalesce(resolved_at, opened_at + INTERVAL 100 YEAR) >= ?"
-                " ORDER BY opened_at DESC, id",
-                [to_timestamp(window_to), to_timestamp(window_from)],
+                " ORDER BY opened_at DESC, id LIMIT ?",
+                [to_timestamp(window_to), to_timestamp(window_from), limit],
             )
 
     def load_alert(self, alert_id: str) -> Alert | None:
@@ -357,14 +359,17 @@ class Repository:
             found = DELIVERIES.select(connection, "WHERE id = ?", [delivery_id])
         return found[0] if found else None
 
-    def pending_deliveries(self, *, due_at: int | None = None) -> list[Delivery]:
+    def pending_deliveries(
+        self, *, due_at: int | None = None, limit: int | None = None
+    ) -> list[Delivery]:
         """Return notifications that wait, oldest first; with `due_at`, those due by then."""
         due = None if due_at is None else to_timestamp(due_at)
         with self.reading() as connection:
             return DELIVERIES.select(
                 connection,
-                "WHERE state = 'pending' AND ($1 IS NULL OR next_at <= $1) ORDER BY created_at, id",
-                [due],
+                "WHERE state = 'pending' AND ($1 IS NULL OR next_at <= $1)"
+                " ORDER BY created_at, id LIMIT $2",
+                [due, limit],
             )
 
     def deliveries_of(self, alert_id: str) -> list[Delivery]:

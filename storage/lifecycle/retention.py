@@ -14,6 +14,8 @@ from storage.times import DAY_US, from_timestamp, to_timestamp
 
 log = logging.getLogger(__name__)
 
+DETECTORS_US = 30 * DAY_US
+"""Detectors that no look wrote for so long are of routes or baselines that are gone."""
 _NOTHING = Removed(0, 0, 0, 0)
 
 
@@ -33,7 +35,8 @@ class Retired(NamedTuple):
     facts : Removed
         Rows of the database: by age and by size together.
     state_rows : int
-        Verdicts, resolved alerts and settled notifications.
+        Verdicts, resolved alerts, settled notifications, silences that are over, and detectors
+        that no look has fed for `DETECTORS_US`.
     text, archive : Dropped
         Files.
     over_bytes : int
@@ -76,7 +79,7 @@ class Retention:
         facts = self._remove_facts(
             Cutoffs(before, now_us - policy.rollups * DAY_US),
         )
-        state_rows = self._remove_state(before)
+        state_rows = self._remove_state(before, now_us)
         text = Dropped(*self._text.drop_before(now_us - policy.payloads * DAY_US))
         archive = Dropped(*self._archive.drop_before(before, now_us - policy.rollups * DAY_US))
         done = Retired(facts, state_rows, text, archive)
@@ -136,17 +139,21 @@ class Retention:
             self._database.checkpoint()
         return removed
 
-    def _remove_state(self, before_us: int) -> int:
-        before = to_timestamp(before_us)
+    def _remove_state(self, before_us: int, now_us: int) -> int:
         conditions = {
-            "verdicts": '"at" < ?',
-            "alerts": "resolved_at < ?",
-            "deliveries": "state <> 'pending' AND created_at < ?",
+            "verdicts": ('"at" < ?', before_us),
+            "alerts": ("resolved_at < ?", before_us),
+            "deliveries": ("state <> 'pending' AND created_at < ?", before_us),
+            "silences": ("ends_at < ?", before_us),
+            "detectors": ("updated_at < ?", now_us - DETECTORS_US),
         }
         rows = 0
         with self._database.cursor() as cursor:
-            for table, condition in conditions.items():
-                found = cursor.execute(f"DELETE FROM {table} WHERE {condition}", [before])  # noqa: S608 (names of this function)
+            for table, (condition, before) in conditions.items():
+                found = cursor.execute(
+                    f"DELETE FROM {table} WHERE {condition}",  # noqa: S608 (names of this function)
+                    [to_timestamp(before)],
+                )
                 rows += int(found.fetchall()[0][0])
         return rows
 

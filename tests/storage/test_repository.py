@@ -11,6 +11,7 @@ from storage.archive.facts import FactArchive
 from storage.config import RetentionConfig
 from storage.errors import StorageError
 from storage.lifecycle.retention import Retention
+from storage.monitor_records import Detector, Silence
 from storage.records import Alert, Baseline, Delivery, Verdict
 from storage.repository import Repository
 from storage.text.archive import TextArchive
@@ -116,6 +117,7 @@ def test_the_outbox_gives_what_is_due(repository: Repository) -> None:
     """A notification waits until its time, and leaves the outbox when it is delivered."""
     later = msgspec.structs.replace(DELIVERY, id="d2", next_at=NOW + SECOND)
     repository.save_alerts([ALERT], [DELIVERY, later])
+    assert repository.pending_deliveries(limit=1) == [DELIVERY]
     assert repository.pending_deliveries(due_at=NOW) == [DELIVERY]
     done = msgspec.structs.replace(DELIVERY, state="delivered", delivered_at=NOW, tries=1)
     repository.save_delivery(done)
@@ -163,7 +165,10 @@ def test_feature_columns_of_a_route(tmp_path: Path) -> None:
 
 
 def test_retention_takes_what_is_over(tmp_path: Path) -> None:
-    """Old verdicts, resolved alerts and settled notifications go; what is open or due stays."""
+    """Old verdicts, resolved alerts, settled notifications, silences and detectors go.
+
+    What is open, due or looked at stays.
+    """
     database = open_empty_log(tmp_path)
     kept = Repository(database)
     day = 86_400 * SECOND
@@ -176,6 +181,11 @@ def test_retention_takes_what_is_over(tmp_path: Path) -> None:
     )
     due = msgspec.structs.replace(DELIVERY, id="d3", created_at=NOW - 9 * day)
     kept.save_alerts([ALERT, over], [DELIVERY, sent, due])
+    for name, ends_at in (("s1", NOW - 6 * day), ("s2", NOW - 8 * day)):
+        kept.save_silence(Silence(name, NOW - 9 * day, NOW - 9 * day, ends_at, "", "", {}))
+    fed = {"chat": NOW - 29 * day, "gone": NOW - 31 * day}
+    for route, at in fed.items():
+        kept.save_look([], [Detector(route, "", "ttft_s", "default@1", 1, at, b"")])
     text = TextArchive(database, tmp_path / "spool", now_us)
     retention = Retention(database, kept, text, FactArchive(database, now_us=now_us))
     retention.apply(RetentionConfig(predictions=7), NOW)
@@ -183,4 +193,6 @@ def test_retention_takes_what_is_over(tmp_path: Path) -> None:
     assert [kept.load_alert(name) for name in ("a1", "a2")] == [ALERT, None]
     found = [kept.load_delivery(name) is not None for name in ("d1", "d2", "d3")]
     assert found == [True, False, True]
+    assert [silence.id for silence in kept.silences(ends_after=0)] == ["s1"]
+    assert [detector.route for detector in kept.load_detectors()] == ["chat"]
     database.close()
