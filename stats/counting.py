@@ -1,4 +1,4 @@
-"""Logarithms of factorials, for whole numbers of any size."""
+"""What Stirling's formula leaves out of factorials, for whole numbers of any size."""
 
 import math
 
@@ -27,13 +27,6 @@ def stirling_error(n: FloatArray) -> FloatArray:
     if np.any(small):
         found[small] = _small_errors()[n[small].astype(np.int64)]
     return found
-
-
-def log_factorial(n: FloatArray) -> FloatArray:
-    """Return log n! of whole numbers >= 0."""
-    safe = np.maximum(n, 1.0)
-    found = stirling_error(safe) + _LOG_ROOT + (safe + 0.5) * np.log(safe) - safe
-    return np.where(n < 2.0, 0.0, found)
 
 
 def _small_errors() -> FloatArray:

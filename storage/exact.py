@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.reader import Scope, Window
-from storage.rollups.statements import NUMBERS, WORDS
+from storage.rollups.statements import NUMBERS
 from storage.times import to_timestamp
 
 MEASURES = ("latency_s", "ttft_s", "overhead_s")
@@ -207,20 +207,6 @@ def column_of(
     ).fetchnumpy()["found"]
     return np.asarray(
         np.ma.filled(np.ma.asarray(found, dtype=np.float64), np.nan), dtype=np.float64
-    )
-
-
-def words_of(
-    connection: duckdb.DuckDBPyConnection, scope: Scope, feature: str
-) -> dict[str | None, int]:
-    """Count the values of a category; None is unknown."""
-    where, values = where_of(scope)
-    return dict(
-        connection.execute(
-            f"SELECT {WORDS[feature]}::VARCHAR AS word, count(*) FROM predictions"  # noqa: S608 (as above)
-            f" WHERE {where} GROUP BY word",
-            values,
-        ).fetchall()
     )
 
 

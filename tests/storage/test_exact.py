@@ -64,14 +64,6 @@ def test_cells_are_those_of_the_statistics(tmp_path: Path, feature: str) -> None
     assert found.rows == len(odd)
 
 
-def test_words_are_counted(log: LogReader) -> None:
-    """With the rows that have none."""
-    scope = SCOPE._replace(route="chat", role="primary")
-    words = exact.words_of(log.connection, scope, "error")
-    assert words == {"false": 5, "true": 3}
-    assert sum(exact.words_of(log.connection, scope, "language").values()) == 8
-
-
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [(1, (8, 8)), (3, (6, 8)), (8, (1, 8)), (9, None)],
