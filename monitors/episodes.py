@@ -20,6 +20,7 @@ EVERYWHERE = "*"
 TOP_FEATURES = 5
 DATA_VERSION = 1
 MOST_MOVERS = 30
+MOST_STREAMS = 200
 _TOLD = (
     "cause",
     "alpha",
@@ -142,9 +143,16 @@ def _made(
             "features_watched": len({(v.route, v.feature) for v in verdicts}),
             "features_drifted": len({(v.route, v.feature) for v in ranked}),
             "features": [digest(v) for v in ranked[:TOP_FEATURES]],
+            "drifted": [_stream(v, route) for v in ranked[:MOST_STREAMS]],
             **_shock(route, ranked),
         },
     )
+
+
+def _stream(verdict: Verdict, route: str) -> str:
+    """Return the name of a stream within an episode."""
+    of_route = f"{verdict.route}/" if route == EVERYWHERE else ""
+    return f"{of_route}{verdict.feature}{_of(verdict)}"
 
 
 def _shock(route: str, ranked: list[Verdict]) -> dict[str, object]:

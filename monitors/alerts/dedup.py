@@ -1,5 +1,6 @@
 """One episode, one alert: a change opens it, updates it, makes it worse, ends it, revives it."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +13,8 @@ REOPENS_S = 1_800.0
 FLAP_DELAY_S = 600.0
 LONGEST_FLAP_DELAY_S = 3_600.0
 _REOPENED = "reopened"
+_DRIFTED = "drifted"
+_NAMED = 5
 
 AlertKey = tuple[str, str, str]
 """(kind, route, subject): at most one alert of a key is open."""
@@ -50,7 +53,7 @@ def step(change: Change, was: Alert | None, now_us: int, alert_id: str) -> Step 
 
     Opening what is open updates it, or escalates it when it got worse; opening what ended a short
     time ago opens it again under its id; resolving what is not open does nothing. Severity never
-    falls within an episode.
+    falls within an episode. A feature or segment that drifts later than the others escalates it.
 
     Parameters
     ----------
@@ -66,16 +69,17 @@ def step(change: Change, was: Alert | None, now_us: int, alert_id: str) -> Step 
         return Step(_opened(change, kind, now_us, alert_id), f"{kind}.opened", None)
     worse = was.severity == "warning" and change.severity == "critical"
     again = was.state == "resolved"
+    joined = [] if again else _joined(change, was)
     alert = msgspec.structs.replace(
         was,
         state="open",
         severity="critical" if worse else was.severity,
         updated_at=now_us,
         resolved_at=None,
-        summary=change.summary,
-        data=_data(change, was, again=again),
+        summary=_with_joined(joined) + change.summary,
+        data=_data(change, was, again=again) | ({"joined": joined} if joined else {}),
     )
-    if worse:
+    if worse or joined:
         return Step(alert, f"{kind}.escalated", was)
     return Step(alert, f"{kind}.opened" if again else None, was)
 
@@ -121,4 +125,29 @@ def _resolved(change: Change, was: Alert, now_us: int) -> Step:
 
 def _data(change: Change, was: Alert, *, again: bool) -> dict[str, object]:
     times = reopenings(was) + again
-    return {**change.data, _REOPENED: times} if times else change.data
+    told: dict[str, object] = {_REOPENED: times} if times else {}
+    # What ended and drifts once more within an episode is no news.
+    known = [] if again else _streams(was.data)
+    if known:
+        told[_DRIFTED] = list(dict.fromkeys([*known, *_streams(change.data)]))
+    return {**change.data, **told}
+
+
+def _joined(change: Change, was: Alert) -> list[str]:
+    """Return what drifts that the episode has not told of; alerts of older programs do not know."""
+    if _DRIFTED not in was.data:
+        return []
+    known = set(_streams(was.data))
+    return [name for name in _streams(change.data) if name not in known]
+
+
+def _with_joined(joined: Sequence[str]) -> str:
+    if not joined:
+        return ""
+    more = f" and {len(joined) - _NAMED} more" if len(joined) > _NAMED else ""
+    return f"now also {', '.join(f'`{name}`' for name in joined[:_NAMED])}{more}; "
+
+
+def _streams(data: Mapping[str, object]) -> list[str]:
+    found = data.get(_DRIFTED)
+    return [str(name) for name in found] if isinstance(found, list) else []

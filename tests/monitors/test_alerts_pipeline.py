@@ -75,6 +75,32 @@ def test_an_open_episode_is_updated_in_silence(
     assert events(repository) == ["drift.opened"]
 
 
+def test_what_drifts_later_is_told_once(pipeline: AlertPipeline, repository: Repository) -> None:
+    """Under the episode's id, with its name; not again when it comes and goes within it."""
+    tokens, words = verdict("drift", "critical"), verdict("drift", "warning", feature="language")
+    calm = verdict("ok", feature="language")
+    for look in ([tokens, calm], [tokens, words], [tokens, calm], [tokens, words]):
+        pipeline.on_verdicts(look)
+    assert events(repository) == ["drift.opened", "drift.escalated"]
+    opened, *_, escalated = repository.pending_deliveries()
+    assert opened.alert_id == escalated.alert_id
+    data = json.loads(escalated.body)["data"]
+    assert data["joined"] == ["language"]
+    assert data["summary"].startswith("now also `language`; ")
+    pipeline.on_verdicts([verdict("ok"), calm])
+    assert events(repository)[-1] == "drift.resolved"
+
+
+def test_an_alert_of_an_older_program_tells_no_old_features_as_new(
+    repository: Repository,
+) -> None:
+    """It did not keep which streams it told of."""
+    outbox = Outbox(repository, [webhook("http://127.0.0.1:1/")])
+    outbox.raise_(change("opened"))
+    piped(repository).on_verdicts([verdict("drift", "warning")])
+    assert events(repository) == ["drift.opened"]
+
+
 def test_an_episode_from_start_to_end(pipeline: AlertPipeline, repository: Repository) -> None:
     """Opened, escalated once, resolved once: under one id."""
     worse = verdict("drift", "critical")
