@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from storage.browse import LogFilter, Page, Position
 from storage.new_rows import Among, NewRows
-from storage.reader import Column, Record, Scope, Window
+from storage.reader import CATEGORY_FEATURES, Column, Record, Scope, Window
 from storage.watermarks import Watermark
 from storage.writer import Batch
 
@@ -42,18 +42,7 @@ MEASURES = (
 ATTEMPT_LATENCY = "attempt_latency_s"
 """The seconds of every try, counted by upstream: without variant and model."""
 
-CATEGORIES = (
-    "finish_reason",
-    "language",
-    "refusal",
-    "error",
-    "cache",
-    "unknown_tool",
-    "json_valid",
-    "empty_output",
-    "repeated_output",
-    "prediction",
-)
+CATEGORIES = CATEGORY_FEATURES
 OTHER = "(other)"
 """Stands for the values of a category that has more than a slot keeps."""
 
