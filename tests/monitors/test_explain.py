@@ -4,10 +4,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.empty_log import open_empty_log
 from support.reference_log import MONDAY, Rows, spread
 from support.report_log import opened
-from support.watched_traffic import DAY_US, HOUR_US, NOW, REFERENCE, STEP_US, Traffic, Watch
+from support.watched_traffic import (
+    DAY_US,
+    HOUR_US,
+    NOW,
+    REFERENCE,
+    STEP_US,
+    Traffic,
+    Watch,
+    reference_traffic,
+)
 
 from monitors.config import MonitorsConfig
 from monitors.episodes import digest
@@ -29,20 +37,17 @@ QUERY = DriftQuery(Window(NOW, END))
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """Return an empty prediction log."""
-    opened = open_empty_log(tmp_path, now_us=lambda: END)
-    yield opened
-    opened.close()
+def traffic(tmp_path: Path) -> Iterator[Traffic]:
+    """Return traffic with a reference day of two variants."""
+    made = reference_traffic(tmp_path, (ROWS, "primary"), (ROWS // 4, "candidate"), now_us=END)
+    yield made
+    made.database.close()
 
 
 @pytest.fixture
-def traffic(database: Database) -> Traffic:
-    """Return traffic with a reference day of two variants."""
-    made = Traffic(database)
-    made.write(ROWS, REFERENCE)
-    made.write(ROWS // 4, REFERENCE, variant="candidate")
-    return made
+def database(traffic: Traffic) -> Database:
+    """Return the log of the traffic."""
+    return traffic.database
 
 
 def explained(watch: Watch, feature: str, **asked: Any) -> Explanation:

@@ -58,7 +58,7 @@ class Inputs:
 
     def remember(self) -> None:
         """Make a day of rows the baseline."""
-        self.write(1000, MONDAY, MONDAY + DAY_US)
+        self.write(500, MONDAY, MONDAY + DAY_US)
         period = Period("day", "chat", Window(MONDAY, MONDAY + DAY_US), {"kind": "period"})
         make(self.watch.repository, MonitorsConfig(), period, self.watch.clock.us)
 

@@ -161,28 +161,43 @@ def test_a_report_is_narrowed(tmp_path: Path, query: ReportQuery, requests: int)
     assert report_of(tmp_path, query).requests == requests
 
 
-def with_baseline(
-    data_dir: Path, *, longer: float, exact: bool = False, rows_to_read: int = 50_000
-) -> Report:
-    """Return a report over 400 rows, against a baseline of 2,000."""
-    ends = [
-        *steady(2000, BEFORE, first=1),
-        *steady(400, HOURS, first=5000, longer=longer),
-    ]
-    fill(data_dir, ends)
-    with opened(data_dir) as database:
-        repository = Repository(database)
-        monitor = MonitorRun(repository, MonitorsConfig(), (), lambda _: None)
-        monitor.set_baseline("default", "chat", BEFORE, START)
-        query = ReportQuery(HOURS, exact=exact)
-        return build_report(repository, query, MonitorsConfig(), NOW, rows_to_read=rows_to_read)
+class Compared:
+    """Logs of 400 rows with a baseline of 2,000, each written once and then only read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def report(self, longer: float, *, exact: bool = False, rows_to_read: int = 50_000) -> Report:
+        """Return a report over prompts that became so many times longer."""
+        data_dir = self.folder / str(longer)
+        if not data_dir.exists():
+            self._write(data_dir, longer)
+        with opened(data_dir) as database:
+            query = ReportQuery(HOURS, exact=exact)
+            repository = Repository(database)
+            return build_report(repository, query, MonitorsConfig(), NOW, rows_to_read=rows_to_read)
+
+    def _write(self, data_dir: Path, longer: float) -> None:
+        ends = [
+            *steady(2000, BEFORE, first=1),
+            *steady(400, HOURS, first=5000, longer=longer),
+        ]
+        fill(data_dir, ends)
+        with opened(data_dir) as database:
+            monitor = MonitorRun(Repository(database), MonitorsConfig(), (), lambda _: None)
+            monitor.set_baseline("default", "chat", BEFORE, START)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    """Return logs that the tests share."""
+    return Compared(tmp_path_factory.mktemp("compared"))
 
 
 @pytest.mark.parametrize("longer", [1.0, 1.2, 2.0])
-def test_counts_say_what_rows_say(tmp_path: Path, longer: float) -> None:
+def test_counts_say_what_rows_say(compared: Compared, longer: float) -> None:
     """From roll-ups alone: the same counts and verdicts, percentiles and distances within 1 %."""
-    rows = with_baseline(tmp_path / "rows", longer=longer)
-    counted = with_baseline(tmp_path / "counted", longer=longer, rows_to_read=0)
+    rows, counted = compared.report(longer), compared.report(longer, rows_to_read=0)
     assert (rows.exact, counted.exact) == (True, False)
     assert counted.relative_error < 0.01
     (before,), (now,) = rows.traffic, counted.traffic
@@ -204,10 +219,10 @@ def test_counts_say_what_rows_say(tmp_path: Path, longer: float) -> None:
         assert least - 1e-9 <= exact <= most + 1e-9
 
 
-def test_exact_counts_rows_of_a_large_window(tmp_path: Path) -> None:
+def test_exact_counts_rows_of_a_large_window(compared: Compared) -> None:
     """Asked for, percentiles and cells are those of the rows, whatever their number."""
-    rows = with_baseline(tmp_path / "rows", longer=1.2)
-    asked = with_baseline(tmp_path / "asked", longer=1.2, exact=True, rows_to_read=0)
+    rows = compared.report(1.2)
+    asked = compared.report(1.2, exact=True, rows_to_read=0)
     assert (asked.exact, asked.relative_error) == (True, 0.0)
     (found,), (expected,) = asked.traffic, rows.traffic
     for measure in ("latency_s", "ttft_s", "overhead_s"):
@@ -221,9 +236,9 @@ def test_exact_counts_rows_of_a_large_window(tmp_path: Path) -> None:
     ]
 
 
-def test_drift_is_found(tmp_path: Path) -> None:
+def test_drift_is_found(compared: Compared) -> None:
     """Prompts twice as long are drift of that feature, with its interval, sizes and baseline."""
-    findings = {found.feature: found for found in with_baseline(tmp_path, longer=2.0).drift}
+    findings = {found.feature: found for found in compared.report(2.0).drift}
     prompt, latency = findings["prompt_tokens"], findings["latency_s"]
     assert (prompt.verdict, prompt.severity, latency.verdict) == ("drift", "critical", "ok")
     assert (prompt.n_reference, prompt.n_current, prompt.baseline) == (2000, 400, "default@1")
@@ -235,9 +250,9 @@ def test_drift_is_found(tmp_path: Path) -> None:
     assert prompt.missing_share == 0.0
 
 
-def test_steady_traffic_is_no_drift(tmp_path: Path) -> None:
+def test_steady_traffic_is_no_drift(compared: Compared) -> None:
     """The same distribution is `ok` throughout, or has not enough data."""
-    report = with_baseline(tmp_path, longer=1.0)
+    report = compared.report(1.0)
     verdicts = {found.feature: found.verdict for found in report.drift}
     assert verdicts["prompt_tokens"] == "ok"
     assert "drift" not in verdicts.values()

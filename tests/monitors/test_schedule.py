@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from support.alert_kit import MovingClock
-from support.empty_log import open_empty_log
 from support.watched_traffic import (
     DAY_US,
     HOUR_US,
@@ -16,6 +15,7 @@ from support.watched_traffic import (
     STEP_US,
     Traffic,
     Watch,
+    reference_traffic,
 )
 
 from monitors.alerts.pipeline import AlertPipeline
@@ -32,19 +32,17 @@ from storage.records import Verdict
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """Return an empty prediction log."""
-    opened = open_empty_log(tmp_path, now_us=lambda: NOW)
-    yield opened
-    opened.close()
+def traffic(tmp_path: Path) -> Iterator[Traffic]:
+    """Return traffic of a reference day: 3,000 rows of route `chat`."""
+    made = reference_traffic(tmp_path, (3000, "primary"))
+    yield made
+    made.database.close()
 
 
 @pytest.fixture
-def traffic(database: Database) -> Traffic:
-    """Return traffic of a reference day: 3,000 rows of route `chat`."""
-    made = Traffic(database)
-    made.write(3000, REFERENCE)
-    return made
+def database(traffic: Traffic) -> Database:
+    """Return the log of the traffic."""
+    return traffic.database
 
 
 def test_the_reference_day_is_the_configured_one() -> None:

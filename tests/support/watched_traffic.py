@@ -1,14 +1,18 @@
 """Seeded traffic of a real prediction log, and a monitor that watches it."""
 
+import functools
+import tempfile
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from support.empty_log import open_empty_log
 
 from monitors.config import MonitorsConfig
 from monitors.schedule import MonitorRun
 from monitors.windows import Window
-from storage.database import Database
+from storage.database import FILE_NAME, Database
 from storage.ids import new_id
 from storage.records import End, Prediction, Signals, Verdict
 from storage.repository import Repository
@@ -83,6 +87,34 @@ class Traffic:
             refusal=bool(self.rng.random() < 0.02),
             error=False,
         )
+
+
+class _Kept(NamedTuple):
+    """A log with traffic, and where its draws stand."""
+
+    content: bytes
+    draws: Any
+    number: int
+
+
+def reference_traffic(data_dir: Path, *rows: tuple[int, str], now_us: int = NOW) -> Traffic:
+    """Open a log with so many rows of a variant, each, in the reference day: written once."""
+    kept = _reference(rows)
+    (data_dir / FILE_NAME).write_bytes(kept.content)
+    made = Traffic(Database.open(data_dir, now_us=lambda: now_us))
+    made.rng.bit_generator.state, made.number = kept.draws, kept.number
+    return made
+
+
+@functools.cache
+def _reference(rows: tuple[tuple[int, str], ...]) -> _Kept:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Traffic(open_empty_log(Path(folder), now_us=lambda: NOW))
+        for count, variant in rows:
+            made.write(count, REFERENCE, variant=variant)
+        made.database.close()
+        content = (Path(folder) / FILE_NAME).read_bytes()
+    return _Kept(content, made.rng.bit_generator.state, made.number)
 
 
 class Watch:
