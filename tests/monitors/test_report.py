@@ -34,11 +34,12 @@ def build(database: Database, query: ReportQuery) -> Report:
     return build_report(Repository(database), query, MonitorsConfig(), NOW)
 
 
-@pytest.fixture
-def known(tmp_path: Path) -> dict[str, Any]:
-    """Return the JSON of a report over known traffic."""
-    fill(tmp_path, known_traffic(), torn=b"DGF")
-    found: dict[str, Any] = json.loads(encode_report(report_of(tmp_path)))
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the JSON of a report over known traffic; to be read alone."""
+    data_dir = tmp_path_factory.mktemp("known")
+    fill(data_dir, known_traffic(), torn=b"DGF")
+    found: dict[str, Any] = json.loads(encode_report(report_of(data_dir)))
     return found
 
 

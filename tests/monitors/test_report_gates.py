@@ -53,10 +53,10 @@ def with_drift(report: Report, *findings: Finding) -> Report:
     return Report(**{**fields, "drift": findings})
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Report:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Return a report without findings."""
-    return report_of(tmp_path)
+    return report_of(tmp_path_factory.mktemp("report"))
 
 
 def outcome(report: Report, gates: str) -> list[Outcome]:

@@ -6,7 +6,15 @@ import msgspec
 import numpy as np
 import pytest
 from support.empty_log import open_empty_log
-from support.watched_traffic import HOUR_US, NOW, REFERENCE, STEP_US, Traffic, Watch
+from support.watched_traffic import (
+    HOUR_US,
+    NOW,
+    REFERENCE,
+    STEP_US,
+    Traffic,
+    Watch,
+    reference_traffic,
+)
 
 from monitors.baselines import Reference, build_baseline, read_references
 from monitors.evidence import Budget
@@ -38,20 +46,18 @@ ROWS = 1_000
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """Return an empty prediction log."""
-    opened = open_empty_log(tmp_path, now_us=lambda: NOW)
-    yield opened
-    opened.close()
+def traffic(tmp_path: Path) -> Iterator[Traffic]:
+    """Return traffic of a reference day of which the detectors know."""
+    made = reference_traffic(tmp_path, (ROWS, "primary"))
+    Watch(made.database).look(NOW)
+    yield made
+    made.database.close()
 
 
 @pytest.fixture
-def traffic(database: Database) -> Traffic:
-    """Return traffic of a reference day of which the detectors know."""
-    made = Traffic(database)
-    made.write(ROWS, REFERENCE)
-    Watch(database).look(NOW)
-    return made
+def database(traffic: Traffic) -> Database:
+    """Return the log of the traffic."""
+    return traffic.database
 
 
 def seen_rows(repository: Repository, feature: str = "error") -> int:
@@ -188,12 +194,10 @@ def test_little_traffic_is_found_eventually(database: Database, traffic: Traffic
     assert record["started_at"] >= verdict.window_from
 
 
-def test_a_segment_that_drifts_alone_is_named(database: Database) -> None:
+def test_a_segment_that_drifts_alone_is_named(tmp_path: Path) -> None:
     """A tenth of the traffic, which the whole hardly shows; it is told of until its rows end."""
-    traffic = Traffic(database)
-    traffic.write(ROWS, REFERENCE)
-    traffic.write(ROWS // 4, REFERENCE, variant="candidate")
-    watch = Watch(database)
+    traffic = reference_traffic(tmp_path, (ROWS, "primary"), (ROWS // 4, "candidate"))
+    watch = Watch(traffic.database)
     told: list[Verdict] = []
     for step in range(6):
         now = NOW + step * STEP_US
@@ -215,6 +219,7 @@ def test_a_segment_that_drifts_alone_is_named(database: Database) -> None:
     assert {(v.segment, v.feature) for v in over} == drifted
     assert {v.details["ended"] for v in over} == {"`variant=candidate` has no rows any more"}
     assert not [v for v in watch.monitor.run_once(later + STEP_US) if v.segment]
+    traffic.database.close()
 
 
 IMMATERIAL = {"wasserstein_sd": 9.0, "psi": 9.0, "critical_psi": 30.0, "share": 0.9}
@@ -395,8 +400,9 @@ def with_inputs(traffic: Traffic, rows: int, window: Window, age: float) -> None
     Repository(traffic.database).append(Batch(ends, signals, (), (), ()), now_us=NOW)
 
 
-def test_inputs_of_models_are_features(database: Database) -> None:
+def test_inputs_of_models_are_features(tmp_path: Path) -> None:
     """They drift by name, and what no model is asked with any more ends; silence ends nothing."""
+    database = open_empty_log(tmp_path, now_us=lambda: NOW)
     traffic = Traffic(database)
     with_inputs(traffic, 600, REFERENCE, 40.0)
     watch = Watch(database)
@@ -413,3 +419,4 @@ def test_inputs_of_models_are_features(database: Database) -> None:
     traffic.write(60, Window(later - HOUR_US, later))
     over = {v.feature: v for v in watch.monitor.run_once(later)}["input.age"]
     assert over.details["ended"] == "`input.age` has no rows any more"
+    database.close()
