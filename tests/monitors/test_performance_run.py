@@ -130,8 +130,8 @@ def test_an_open_alert_ends_with_the_labels_of_its_baselines_period(labels: Labe
     assert labels.alerts == [("performance", "accuracy", "resolved")]
 
 
-def test_another_baseline_takes_an_open_alert_over(labels: Labels) -> None:
-    """It is compared with the new one's labels, and ends where nothing came in since."""
+def test_another_baseline_ends_an_open_alert(labels: Labels) -> None:
+    """Where too little came in since that one's period to go on, it ends."""
     labels.write(400, 4, at=NOW - 9 * DAY_US, told_at=NOW)
     labels.look()
     labels.watch.repository.add_baseline(
