@@ -103,8 +103,10 @@ class FactArchive:
             before = self._catalog
             self._tried_at = self._now_us()
             with self._snapshot() as cursor:
+                # First: it may begin another transaction, and the number must be of its moment.
+                adopted = self._is_adopted(cursor)
                 batch = current_batch(cursor)
-                if batch < before.batch or not self._is_adopted(cursor):
+                if batch < before.batch or not adopted:
                     return ArchiveStep(blocked=True)
                 exporter = Exporter(cursor, self._folder, before.generation + 1)
                 tables = list_tables(cursor)

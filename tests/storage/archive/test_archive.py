@@ -1,5 +1,7 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from support.log_archive import ArchivedLog
@@ -15,6 +17,7 @@ from storage.archive.catalog import (
 )
 from storage.archive.facts import FactArchive
 from storage.archive.offline import open_offline
+from storage.database import Database
 from storage.errors import DatabaseFailed, DatabaseUnreadable
 from storage.frames import FrameKind
 from storage.reader import Scope, Window
@@ -55,6 +58,44 @@ def test_an_export_is_due_every_ten_minutes(log: ArchivedLog) -> None:
     assert log.archive.step().rows == 0
     log.now += SECOND
     assert log.archive.step().rows == 8
+
+
+class Meanwhile:
+    """A database whose commits something else follows at once, as another thread's might."""
+
+    def __init__(self, database: Database, then: Callable[[], None]) -> None:
+        self._database, self._then = database, then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """Lend a connection."""
+        with self._database.cursor() as cursor:
+            yield _Followed(cursor, self._then)
+
+
+class _Followed:
+    def __init__(self, cursor: Any, then: Callable[[], None]) -> None:
+        self._cursor, self._then = cursor, then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def commit(self) -> None:
+        self._cursor.commit()
+        self._then()
+
+
+def test_a_batch_beside_the_first_export_is_not_lost(log: ArchivedLog) -> None:
+    """The marks of an export are of the same moment as its rows."""
+    SegmentWriter(log.spool).ends(range(5))
+    database = cast("Database", Meanwhile(log.database, log.drain))
+    FactArchive(database, now_us=log.now_us).archive_now()
+    log.lose_the_file()
+    log.drain()
+    assert log.rows("SELECT count(*) FROM predictions") == [(5,)]
 
 
 def test_only_what_is_exported_twice_counts_as_archived(log: ArchivedLog) -> None:
