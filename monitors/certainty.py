@@ -2,7 +2,7 @@
 
 from monitors.drift import Comparison
 from monitors.measured import psi_noise
-from monitors.verdicts import Levels, has_evidence, severity_of
+from monitors.verdicts import Levels, far_from, has_evidence, severity_of
 from stats.ks_p import ks_p_value
 
 CUT_MARGIN = 0.15
@@ -34,8 +34,9 @@ def could_change(
     if was_open:
         return True
     by_cells = severity_of(comparison, levels, moved_sd=0.0) != "none"
-    least = by_cells or (moved is not None and moved.bounds.low >= levels.wasserstein_sd)
-    most = by_cells or (moved is not None and moved.bounds.high >= levels.wasserstein_sd)
+    far = far_from(comparison, levels)
+    least = by_cells or (moved is not None and moved.bounds.low >= far)
+    most = by_cells or (moved is not None and moved.bounds.high >= far)
     if latched:
         return most != least
     if most and _is_near(comparison.likelihood, comparison.threshold):

@@ -35,7 +35,9 @@ CRITICAL_RATIO = 2.5
 """A critical PSI is at least so many times the material one."""
 SUSPICION = 0.01
 """P-value of a single look above which a small window shows no trace of drift."""
-WASSERSTEIN_REACH = 1.25 + Z
+WASSERSTEIN_NOISE = 1.25
+"""Average distance of equal windows, in standard errors."""
+WASSERSTEIN_REACH = WASSERSTEIN_NOISE + Z
 """Upper end, in standard errors, of the interval around an average distance of equal windows."""
 REACH_MARGIN = 1.5
 """Room for luck: windows whose intervals would only just fit take many looks to clear."""
@@ -114,6 +116,19 @@ def has_evidence(comparison: Comparison) -> bool:
     return rejects or (comparison.ks_p is not None and comparison.ks_p < comparison.alpha / 2.0)
 
 
+def far_from(comparison: Comparison, levels: Levels) -> float:
+    """Return the Wasserstein distance in sd from which a number has moved as far as the level.
+
+    Equal windows of these sizes are `WASSERSTEIN_NOISE` standard errors apart on average, which
+    adds in squares to what has moved. Infinite where there is no distance.
+    """
+    moved = comparison.wasserstein_sd
+    if moved is None:
+        return math.inf
+    rows = comparison.dispersion * (1.0 / moved.n_reference + 1.0 / moved.n_current)
+    return math.hypot(levels.wasserstein_sd, WASSERSTEIN_NOISE * math.sqrt(rows))
+
+
 def severity_of(
     comparison: Comparison, levels: Levels, *, moved_sd: float | None = None
 ) -> Severity:
@@ -130,8 +145,11 @@ def severity_of(
     moved = comparison.wasserstein_sd
     if moved_sd is None:
         moved_sd = 0.0 if moved is None else moved.value
-    far = moved is not None and moved_sd >= levels.wasserstein_sd
-    material = far or psi.interval.low > levels.psi or _share_moved(comparison, levels)
+    material = (
+        moved_sd >= far_from(comparison, levels)
+        or psi.interval.low > levels.psi
+        or _share_moved(comparison, levels)
+    )
     return "warning" if material else "none"
 
 

@@ -10,7 +10,7 @@ from monitors.drift import TooFew, compare
 from monitors.episodes import Change, EpisodeKey, EpisodeSeverity, episodes
 from monitors.evidence import Alarm, Budget, Evidence, looks_per_30d
 from monitors.options import DEFAULTS
-from monitors.verdicts import Levels, Look, StreamView, judge, levels_for
+from monitors.verdicts import Levels, Look, StreamView, judge, levels_for, severity_of
 from monitors.windows import Window
 from storage.records import Verdict
 
@@ -63,6 +63,20 @@ def test_a_budget_without_bounds_still_means_something() -> None:
     generous = Budget(1e9, looks_per_30d(1e9), 0, segments=3)
     assert generous.window_alpha == 0.05
     assert generous.alarm_at() == generous.alarm_at("variant=a") == 20.0
+
+
+def test_small_windows_that_are_equal_have_not_moved(rng: np.random.Generator) -> None:
+    """Of 150 rows the distance is above 0.1 sd by chance alone: no episode may hang on it."""
+    feature = Feature(rng.normal(size=150))
+    raw, material = [], []
+    for _ in range(100):
+        found = compare(feature.reference, rng.normal(size=150), alpha=ALPHA, min_samples=50)
+        assert not isinstance(found, TooFew)
+        assert found.wasserstein_sd is not None
+        raw.append(found.wasserstein_sd.value >= LEVELS.wasserstein_sd)
+        material.append(severity_of(found, LEVELS) != "none")
+    assert sum(raw) > 50
+    assert sum(material) < 30
 
 
 def test_nothing_happens_without_drift(rng: np.random.Generator) -> None:
