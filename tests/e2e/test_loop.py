@@ -43,7 +43,8 @@ routes:
 engine: {{enabled: false}}
 monitors: {{every: 1s, window: 8s, min_samples: 30, features: {{
   latency_s: {{enabled: false}}, ttft_s: {{enabled: false}},
-  time_per_output_token_s: {{enabled: false}}}}}}
+  time_per_output_token_s: {{enabled: false}}, cost_usd: {{enabled: false}},
+  tool_calls: {{enabled: false}}, unknown_tool: {{enabled: false}}}}}}
 alerts: [{{webhook: {{url: "{hook}", secret: "{secret}", allow_private: true}}}}]
 """
 
