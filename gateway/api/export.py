@@ -2,13 +2,15 @@
 
 import asyncio
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, cast
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
 
 from gateway.api.errors import ERRORS, ErrorRoute
 from gateway.api.intervals import AskedInterval, window_of
@@ -83,7 +85,7 @@ def router(state: ApiState) -> APIRouter:
         pieces = _pieces(made, places, tar=asked.format == "parquet")
         # What is wrong shows with the first piece, while there is a status to say it with.
         first = await anext(pieces, b"")
-        return StreamingResponse(_joined(first, pieces), media_type=MEDIA_TYPES[asked.format])
+        return _Closing(_joined(first, pieces), media_type=MEDIA_TYPES[asked.format])
 
     return routes
 
@@ -94,13 +96,23 @@ def export_query(asked: ExportAsked, window: Window) -> ExportQuery:
     return ExportQuery(asked.table, window, asked.format, asked.route, asked.where, columns)
 
 
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+class _Closing(StreamingResponse):
+    """Ends its body when the client goes; left alone, that waits for the garbage collector."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the body, whole or until the client is gone."""
+        async with aclosing(cast("AsyncGenerator[bytes, None]", self.body_iterator)):
+            await super().__call__(scope, receive, send)
 
 
-async def _pieces(export: Export, places: Places, *, tar: bool) -> AsyncIterator[bytes]:
+async def _joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
+
+
+async def _pieces(export: Export, places: Places, *, tar: bool) -> AsyncGenerator[bytes, None]:
     with places.place():
         try:
             await asyncio.to_thread(export.prepare)
@@ -118,7 +130,7 @@ async def _pieces(export: Export, places: Places, *, tar: bool) -> AsyncIterator
             asyncio.get_running_loop().run_in_executor(None, export.close)
 
 
-async def _read(path: Path) -> AsyncIterator[bytes]:
+async def _read(path: Path) -> AsyncGenerator[bytes, None]:
     with await asyncio.to_thread(path.open, "rb") as file:
         while piece := await asyncio.to_thread(file.read, _READ_BYTES):
             yield piece
