@@ -5,12 +5,11 @@ import tarfile
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, cast
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import Receive, Scope, Send
 
 from gateway.api.errors import ERRORS, ErrorRoute
 from gateway.api.intervals import AskedInterval, window_of
@@ -19,6 +18,9 @@ from gateway.api.queries import Places
 from gateway.api.state import ApiState
 from storage.export import Export, ExportQuery
 from storage.reader import Window
+
+if TYPE_CHECKING:
+    from gateway.asgi import Receive, Scope, Send
 
 DEFAULT_SINCE = "7d"
 MEDIA_TYPES = {
@@ -99,7 +101,7 @@ def export_query(asked: ExportAsked, window: Window) -> ExportQuery:
 class _Closing(StreamingResponse):
     """Ends its body when the client goes; left alone, that waits for the garbage collector."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Send the body, whole or until the client is gone."""
         async with aclosing(cast("AsyncGenerator[bytes, None]", self.body_iterator)):
             await super().__call__(scope, receive, send)
