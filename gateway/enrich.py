@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from gateway.embeddings import Projector, embedding_row
 from gateway.inputs import inputs_of
 from gateway.predictions import NOTHING, predicted_of
 from gateway.protocols.asked import Asked
@@ -17,10 +18,16 @@ def enrich(ends: Sequence[End]) -> list[Signals]:
     """Return what can be watched of each record; text that was not kept gives None."""
     names = {end.prediction.protocol for end in ends}
     texts = {name: protocol_named(name).texts for name in names}
-    return [_with_inputs(end, _signals(end, texts[end.prediction.protocol])) for end in ends]
+    projector = Projector()
+    return [
+        _with_inputs(end, _signals(end, texts[end.prediction.protocol]), projector) for end in ends
+    ]
 
 
-def _with_inputs(end: End, signals: Signals) -> Signals:
+def _with_inputs(end: End, signals: Signals, projector: Projector) -> Signals:
+    embedded = embedding_row(end, projector)
+    if embedded is not None:
+        return replace(signals, inputs=[embedded])
     inputs, told = inputs_of(end), predicted_of(end)
     if not inputs and told is NOTHING:
         return signals

@@ -6,8 +6,10 @@ A script is a function from the request seen to steps: bytes to send, `Pause`, o
 by the model name `fault:NAME[:ARGUMENT...]`.
 """
 
+import base64
 import hashlib
 import json
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -185,7 +187,9 @@ def _embeddings(request: SeenRequest) -> dict[str, Any]:
     data = []
     for index, text in enumerate(texts):
         digest = hashlib.sha256(json.dumps(text).encode()).digest()
-        vector = [byte / 255.0 for byte in digest[:8]]
+        vector: Any = [byte / 255.0 for byte in digest[:8]]
+        if request.json.get("encoding_format") == "base64":
+            vector = base64.b64encode(struct.pack("<8f", *vector)).decode()
         data.append({"object": "embedding", "index": index, "embedding": vector})
     usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
     return {"object": "list", "data": data, "model": request.model, "usage": usage}
