@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from monitors.endings import ended, has_ended
+from monitors.endings import ENDED, ended, has_ended
 from monitors.episodes import Change, EpisodeSeverity
+from monitors.silence import is_no_data, unrecovered
 from monitors.windows import SECOND_US, Window, from_us
 from storage.log_reader import LogReader
 from storage.records import Verdict
@@ -118,7 +119,9 @@ def change(event: str, verdict: Verdict, subject: str, data: dict[str, object]) 
     event : str
         `opened` or `resolved`; the pipeline finds out what only goes on or got worse.
     """
-    why = verdict.details.get("ended", verdict.details.get("cause", ""))
+    why = verdict.details.get(ENDED, verdict.details.get("cause", ""))
+    if is_no_data(verdict):
+        why = unrecovered(verdict.monitor, verdict.route, [verdict])
     return Change(
         kind=f"{verdict.monitor}.{event}",
         route=verdict.route,
@@ -138,6 +141,7 @@ def change(event: str, verdict: Verdict, subject: str, data: dict[str, object]) 
             "threshold": verdict.threshold,
             "n_current": verdict.n_current,
             "window": {"from": from_us(verdict.window_from), "to": from_us(verdict.window_to)},
+            **({"no_data": True} if is_no_data(verdict) else {}),
             **data,
         },
     )

@@ -5,6 +5,9 @@ import msgspec
 from monitors.windows import Window
 from storage.records import Verdict
 
+ENDED = "ended"
+"""In a verdict's details: why nothing of its stream stays open, part of a sentence for people."""
+
 
 def ended(last: Verdict, window: Window, why: str) -> Verdict:
     """Return the last verdict of what is compared no more, so that nothing of it stays open.
@@ -33,13 +36,13 @@ def ended(last: Verdict, window: Window, why: str) -> Verdict:
         n_current=0,
         window_from=window.from_us,
         window_to=window.to_us,
-        details={"open": False, "calm_looks": 0, "ended": why, **shared},
+        details={"open": False, "calm_looks": 0, ENDED: why, **shared},
     )
 
 
 def has_ended(verdict: Verdict) -> bool:
     """Say whether `ended` made a verdict."""
-    return "ended" in verdict.details
+    return ENDED in verdict.details
 
 
 def verdict_id(monitor: str, route: str, stream: tuple[str, str], at_us: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from monitors.endings import has_ended
+from monitors.silence import is_no_data, unrecovered
 from monitors.windows import from_us
 from storage.records import Verdict
 
@@ -145,6 +146,7 @@ def _made(
             "features": [digest(v) for v in ranked[:TOP_FEATURES]],
             "drifted": [_stream(v, route) for v in ranked[:MOST_STREAMS]],
             **_shock(route, ranked),
+            **({"no_data": True} if any(map(is_no_data, verdicts)) and not ranked else {}),
         },
     )
 
@@ -200,6 +202,9 @@ def digest(verdict: Verdict) -> dict[str, object]:
 
 def _end(route: str, monitor: str, verdicts: list[Verdict]) -> str:
     calm = sum(1 for v in verdicts if v.verdict == "ok")
+    silent = unrecovered(monitor, route, verdicts)
+    if silent:
+        return silent
     if not calm:
         why = next(str(v.details["ended"]) for v in verdicts if has_ended(v))
         return f"{monitor} {_where(route)} is compared no more: {why}"

@@ -22,6 +22,7 @@ from monitors.openings import told
 from monitors.options import MonitorOptions
 from monitors.seasons import of_window
 from monitors.signals.table import Signal
+from monitors.silence import given_up
 from monitors.streams import RouteStreams, Source, Stream, StreamKey
 from monitors.verdicts import Look, StreamView, judge, levels_for
 from monitors.windows import SECOND_US, Window, window_ending
@@ -98,10 +99,17 @@ class Prepared:
 
 
 class Looked(NamedTuple):
-    """What a look gave: verdicts, and where the detectors stand after it."""
+    """What a look gave: verdicts, and where the detectors stand after it.
+
+    Attributes
+    ----------
+    given_up : mapping of StreamKey to str
+        Open streams that were waited for long enough, and why; they have no verdict.
+    """
 
     verdicts: list[Verdict]
     streams: RouteStreams
+    given_up: Mapping[StreamKey, str]
 
 
 class RouteLook:
@@ -149,12 +157,16 @@ class RouteLook:
             for key, stream in streams.streams.items()
             if key[0] and self._is_told(key, stream)
         }
+        left = {key: why for key, now in verdicts.items() if (why := self._given_up(key, now))}
         sources = self._prepared.sources
         after = {
-            key: sources[key].begin() if self._is_over(key, stream, verdicts.get(key)) else stream
+            key: sources[key].begin()
+            if key in left or self._is_over(key, stream, verdicts.get(key))
+            else stream
             for key, stream in streams.streams.items()
         }
-        return Looked(list(verdicts.values()), streams._replace(streams=after))
+        kept = [verdict for key, verdict in verdicts.items() if key not in left]
+        return Looked(kept, streams._replace(streams=after), left)
 
     def _fed(self, before: RouteStreams | None) -> RouteStreams:
         prepared, log, route = self._prepared, self._log, self._look.route
@@ -181,6 +193,13 @@ class RouteLook:
     def _is_told(self, key: StreamKey, stream: Stream) -> bool:
         memory = self._memory(key)
         return stream.alarm is not None or memory.open or memory.latched
+
+    def _given_up(self, key: StreamKey, now: Verdict) -> str:
+        """Return why a stream that has too few rows is waited for no more; empty if it is."""
+        last = self._previous.get(key)
+        if now.value is not None or has_ended(now) or last is None or not is_held(last):
+            return ""
+        return given_up(last, self._look.at, self._look.patience)
 
     def _is_over(self, key: StreamKey, stream: Stream, now: Verdict | None) -> bool:
         """Say whether an episode, or evidence that came to nothing, ended with this look."""

@@ -92,6 +92,23 @@ class MonitorStatistics(NamedTuple):
     """Routes without verdicts in the last run, and why."""
 
 
+class _Found(NamedTuple):
+    """What a look at all routes gave.
+
+    Attributes
+    ----------
+    waiting : mapping of str to str
+        Routes without verdicts, and why.
+    given_up : mapping of tuple of str and StreamKey to str
+        Open streams of routes that were waited for long enough, and why.
+    """
+
+    verdicts: list[Verdict]
+    streams: Mapping[str, RouteStreams]
+    waiting: Mapping[str, str]
+    given_up: Mapping[tuple[str, StreamKey], str]
+
+
 def next_run_at(now_us: int, every_s: float) -> int:
     """Return the first time after `now_us` on the grid of looks.
 
@@ -164,14 +181,14 @@ class MonitorRun:
         verdict, so that its alert ends.
         """
         with self._lock:
-            verdicts, streams, waiting = self._look(now_us)
-            endings = self._endings(verdicts, waiting, now_us)
+            found = self._look(now_us)
+            endings = self._endings(found, now_us)
             if not (self._config.enabled or endings):
                 return []
-            self._save(verdicts, streams, now_us)
-            before, given = self._statistics, [*verdicts, *endings]
+            self._save(found, now_us)
+            before, given = self._statistics, [*found.verdicts, *endings]
             self._statistics = MonitorStatistics(
-                before.looks + 1, before.verdicts + len(given), now_us, waiting
+                before.looks + 1, before.verdicts + len(given), now_us, found.waiting
             )
             # Within the lock, so that the receiver sees looks in order.
             self._on_verdicts(given)
@@ -181,10 +198,11 @@ class MonitorRun:
             self._remember(endings)
         return given
 
-    def _look(self, now_us: int) -> tuple[list[Verdict], dict[str, RouteStreams], dict[str, str]]:
+    def _look(self, now_us: int) -> _Found:
         verdicts: list[Verdict] = []
         streams: dict[str, RouteStreams] = {}
         waiting: dict[str, str] = {}
+        given_up: dict[tuple[str, StreamKey], str] = {}
         for route in self._routes if self._config.enabled else ():
             try:
                 found = self._look_at(route, now_us)
@@ -196,11 +214,12 @@ class MonitorRun:
                 continue
             verdicts += found.verdicts
             streams[route] = found.streams
+            given_up.update(((route, key), why) for key, why in found.given_up.items())
         before = [verdict for known in self._known().values() for verdict in known.values()]
         were_open = {(v.route, *_key(v)): is_open(v) for v in before}
         shared = any(map(is_shared, before))
         told = marked(verdicts, were_open, shared_before=shared)
-        return self._spent(told, now_us), streams, waiting
+        return _Found(self._spent(told, now_us), streams, waiting, given_up)
 
     def _look_at(self, route: str, now_us: int) -> Looked:
         prepared = self._prepare(route, now_us)
@@ -240,35 +259,34 @@ class MonitorRun:
         last = self._known().get(verdict.route, {}).get(_key(verdict))
         return verdict.verdict == "drift" and not (last is not None and is_open(last))
 
-    def _save(
-        self, verdicts: list[Verdict], streams: Mapping[str, RouteStreams], now_us: int
-    ) -> None:
-        if verdicts:
+    def _save(self, found: _Found, now_us: int) -> None:
+        if found.verdicts:
             detectors = [
                 detector
-                for route, found in streams.items()
-                for detector in stored(route, found, now_us)
+                for route, streams in found.streams.items()
+                for detector in stored(route, streams, now_us)
             ]
             # In one transaction: no row is shown to a detector twice, or judged and not shown.
-            self._store.save_look(verdicts, detectors)
-        self._streams |= streams
-        self._remember(verdicts)
+            self._store.save_look(found.verdicts, detectors)
+        self._streams |= found.streams
+        self._remember(found.verdicts)
 
-    def _endings(
-        self, verdicts: Sequence[Verdict], waiting: Mapping[str, str], now_us: int
-    ) -> list[Verdict]:
+    def _endings(self, found: _Found, now_us: int) -> list[Verdict]:
         """Return a last verdict on each feature that was compared before, and not by this look."""
-        looked_at = {(v.route, *_key(v)) for v in verdicts}
+        looked_at = {(v.route, *_key(v)) for v in found.verdicts}
         window = window_ending(now_us, self._config.window)
         return [
-            ended(last, window, self._why_ended(last, waiting))
+            ended(last, window, self._why_ended(last, found))
             for route, known in self._known().items()
             for key, last in known.items()
             if (route, *key) not in looked_at and _goes_on(last)
         ]
 
-    def _why_ended(self, last: Verdict, waiting: Mapping[str, str]) -> str:
-        route, prepared = last.route, self._prepared.get(last.route)
+    def _why_ended(self, last: Verdict, found: _Found) -> str:
+        route, prepared, waiting = last.route, self._prepared.get(last.route), found.waiting
+        given_up = found.given_up.get((route, _key(last)))
+        if given_up is not None:
+            return given_up
         if not self._config.enabled:
             return "`monitors.enabled` is false"
         if route not in self._routes:

@@ -19,12 +19,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import msgspec
+
 from monitors.drift import Comparison, TooFew, likely_cause
 from monitors.endings import verdict_id
 from monitors.evidence import Evidence
 from monitors.measured import contributions, measurements, psi_noise
 from monitors.memory import Memory, Severity
 from monitors.options import MonitorOptions
+from monitors.silence import SEEN_AT, Patience, seen_at
 from monitors.windows import Window
 from stats.confidence import Z, newcombe, wilson
 from stats.results import Psi, RateChange
@@ -75,6 +78,11 @@ class Look:
     window: Window
     baseline: str
     clear_after: int
+
+    @property
+    def patience(self) -> Patience:
+        """How long an open episode waits for rows."""
+        return Patience(self.clear_after, self.window.length_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,29 +284,17 @@ def judge(
     decided = _decide(found, levels, look, stream)
     shown = decided.shown
     if isinstance(shown, TooFew):
-        return _blind(shown, look, was, stream)
+        return _blind(shown, look, previous, stream)
     now = _step(was, decided, levels, look, stream)
     psi = shown.psi
-    segment = "" if stream is None else stream.evidence.segment
-    return Verdict(
-        id=verdict_id(MONITOR, look.route, (segment, shown.feature), look.window.to_us),
-        at=look.at,
-        monitor=MONITOR,
-        route=look.route,
-        feature=shown.feature,
-        kind=shown.kind,
+    return msgspec.structs.replace(
+        _unsaid(shown, look, decided.window, stream),
         verdict="drift" if now.open else "ok",
         severity=now.severity,
-        statistic="psi",
         value=psi.value,
         low=psi.interval.low,
         high=psi.interval.high,
         threshold=shown.threshold if math.isfinite(shown.threshold) else None,
-        n_reference=shown.n_reference,
-        n_current=shown.n_current,
-        window_from=decided.window.from_us,
-        window_to=decided.window.to_us,
-        baseline=look.baseline,
         details={
             **_remembered(now, stream),
             "evidence": bool(decided.source),
@@ -308,6 +304,32 @@ def judge(
             "cause": likely_cause(shown),
             "contributions": contributions(shown),
         },
+    )
+
+
+def _unsaid(found: Found, look: Look, window: Window, stream: StreamView | None) -> Verdict:
+    """Return a verdict on what was found, without its word and without numbers."""
+    segment = "" if stream is None else stream.evidence.segment
+    return Verdict(
+        id=verdict_id(MONITOR, look.route, (segment, found.feature), look.window.to_us),
+        at=look.at,
+        monitor=MONITOR,
+        route=look.route,
+        feature=found.feature,
+        kind=found.kind,
+        verdict="not_enough_data" if found.n_current else "stale",
+        severity="none",
+        statistic="psi",
+        value=None,
+        low=None,
+        high=None,
+        threshold=None,
+        n_reference=found.n_reference,
+        n_current=found.n_current,
+        window_from=window.from_us,
+        window_to=window.to_us,
+        baseline=look.baseline,
+        details={},
         segment=segment,
     )
 
@@ -354,42 +376,18 @@ def _step(
     )
 
 
-def _blind(found: TooFew, look: Look, was: Memory, stream: StreamView | None) -> Verdict:
+def _blind(
+    found: TooFew, look: Look, previous: Verdict | None, stream: StreamView | None
+) -> Verdict:
     """Return a verdict that says nothing new: an open episode stays open, nothing clears it."""
-    segment = "" if stream is None else stream.evidence.segment
-    alarm = None if stream is None else stream.evidence.alarm
-    held = Memory(
-        open=was.open,
-        latched=alarm is not None,
-        calm_looks=was.calm_looks,
-        opened_at=was.opened_at,
-        onset_at=was.onset_at,
-        shared=was.shared,
-        facts=was.facts,
-    )
-    return Verdict(
-        id=verdict_id(MONITOR, look.route, (segment, found.feature), look.window.to_us),
-        at=look.at,
-        monitor=MONITOR,
-        route=look.route,
-        feature=found.feature,
-        kind=found.kind,
-        verdict="not_enough_data" if found.n_current else "stale",
-        severity="none",
-        statistic="psi",
-        value=None,
-        low=None,
-        high=None,
-        threshold=None,
-        n_reference=found.n_reference,
-        n_current=found.n_current,
-        window_from=look.window.from_us,
-        window_to=look.window.to_us,
-        baseline=look.baseline,
+    was = Memory.of(previous, look.baseline)
+    latched = stream is not None and stream.evidence.alarm is not None
+    return msgspec.structs.replace(
+        _unsaid(found, look, look.window, stream),
         details={
-            **_remembered(held, stream),
+            **_remembered(replace(was, latched=latched), stream),
             "severity": was.severity,
             "needed": found.needed,
+            **({} if previous is None else {SEEN_AT: seen_at(previous)}),
         },
-        segment=segment,
     )

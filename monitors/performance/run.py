@@ -28,6 +28,7 @@ from monitors.performance.measures import (
     surely_worse,
     worse_by,
 )
+from monitors.silence import DAY_S, SEEN_AT, Patience, given_up, seen_at
 from monitors.slo.run import OnLook
 from stats.results import Measurement
 from storage import outcomes
@@ -43,6 +44,8 @@ CRITICAL = 5.0
 OLDEST_US = 90 * 86_400 * windows.SECOND_US
 """Predictions that began longer ago are looked for no more."""
 _DAYS_30_S = 30 * 86_400.0
+_LEAST_S = 7 * DAY_S
+"""Labels often come once a week."""
 _METRICS = 2
 _WORDS = {"accuracy": "accuracy", "absolute_error": "mean absolute error", "score": "mean score"}
 
@@ -136,8 +139,14 @@ class PerformanceRun:
             return _ended(last, look.window, why)
         if last.baseline != look.baseline:
             return _ended(last, look.window, f"`{look.baseline}` took the place of its baseline")
+        options = self._config
+        patience = Patience(options.clear_after, options.performance.window, _LEAST_S)
+        why = given_up(last, look.at, patience)
+        if why:
+            return _ended(last, look.window, why)
         again = verdict_id(MONITOR, look.route, ("", last.feature), look.at)
-        return msgspec.structs.replace(last, id=again, at=look.at)
+        details = {**last.details, SEEN_AT: seen_at(last)}
+        return msgspec.structs.replace(last, id=again, at=look.at, details=details)
 
     def _verdict(self, look: _Look, metric: str, before: Measured | None, now: Measured) -> Verdict:
         m = 0 if before is None else before.moments.n

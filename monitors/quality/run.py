@@ -32,6 +32,7 @@ from monitors.quality.checks import (
 from monitors.quality.judge import Finding, Limits, found
 from monitors.quality.schemas import SCHEMA, schema_verdict
 from monitors.quality.verdicts import MONITOR, Look, has_varied, unseen, verdict_of
+from monitors.silence import is_no_data
 from monitors.slo.run import OnLook
 from monitors.windows import SECOND_US
 from storage.features.changes import schema_changes
@@ -235,7 +236,8 @@ def _changes(verdicts: Sequence[Verdict]) -> Iterator[Change]:
     for found_ in routes.values():
         opened = [v for v in found_ if is_open(v) and not _is_told(v)]
         ranked = sorted(opened, key=lambda v: (v.severity != "critical", -(v.value or 0.0)))
-        lead = ranked[0] if ranked else found_[0]
+        gone = (verdict for verdict in found_ if is_no_data(verdict))
+        lead = ranked[0] if ranked else next(gone, found_[0])
         data: dict[str, object] = {
             "features_breached": len(ranked),
             "features": [_digest(verdict) for verdict in ranked[:TOP_FEATURES]],

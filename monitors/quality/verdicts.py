@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import msgspec
+
+from monitors import windows
 from monitors.breaches import is_open
+from monitors.endings import ended
 from monitors.quality.judge import Finding, leading, sentence
+from monitors.silence import SEEN_AT, Patience, given_up, seen_at
 from storage.reader import Window
 from storage.records import Verdict
 
@@ -32,6 +37,11 @@ class Look(NamedTuple):
     window: Window
     baseline: str
     clear_after: int
+
+    @property
+    def patience(self) -> Patience:
+        """How long an open episode waits for rows."""
+        return Patience(self.clear_after, windows.Window(*self.window).length_s)
 
 
 class State(NamedTuple):
@@ -127,10 +137,20 @@ def verdict_of(
 
 
 def unseen(look: Look, feature: str, before: Verdict | None, *, word: Word = "stale") -> Verdict:
-    """Return a verdict that says nothing new: what is open stays open."""
-    state = state_of(before)
-    details = {"cause": f"`{feature}` had too few rows", VARIED: has_varied(before)}
-    return made(look, feature, state, NOTHING, details, word=word)
+    """Return a verdict that says nothing new: what is open stays open while it is waited for."""
+    if before is not None and is_open(before):
+        why = given_up(before, look.at, look.patience)
+        if why:
+            last = ended(before, windows.Window(*look.window), why)
+            return msgspec.structs.replace(
+                last, details={**last.details, VARIED: has_varied(before)}
+            )
+    details: dict[str, object] = {
+        "cause": f"`{feature}` had too few rows",
+        VARIED: has_varied(before),
+        **({} if before is None else {SEEN_AT: seen_at(before)}),
+    }
+    return made(look, feature, state_of(before), NOTHING, details, word=word)
 
 
 class Measured(NamedTuple):

@@ -94,6 +94,8 @@ class Burn:
         95 % interval of `value`.
     budget_left : float
         Share of the budget of 30 days that is left; negative when it is overspent.
+    silent : bool
+        The windows that an episode must see calm have too few requests to say anything.
     """
 
     rule: Rule
@@ -101,6 +103,7 @@ class Burn:
     interval: Interval
     tally: Tally
     budget_left: float
+    silent: bool
     enough: bool
     memory: Memory
 
@@ -133,12 +136,15 @@ def judge(
     if tally.n:
         shares = wilson(tally.bad, tally.n)
         found = Interval(shares.low / budget, shares.high / budget)
-    calm = all(_is_calm(rule, tallies, budget) for rule in _to_end(was, at_us, page_at))
+    to_end = _to_end(was, at_us, page_at)
+    silent = all(tallies[rule.long_s].n < min_samples for rule in to_end)
+    calm = silent or all(_is_calm(rule, tallies, budget) for rule in to_end)
     return Burn(
         rule=lead,
         value=tally.burn(budget),
         interval=found,
         tally=tally,
+        silent=silent,
         budget_left=1.0 - tallies[BUDGET_S].burn(budget),
         enough=tallies[RULES[-1].long_s].n >= min_samples,
         memory=_step(was, firing, page_at, calm=calm, clear_after=clear_after),

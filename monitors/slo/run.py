@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from monitors.breaches import Standing, Store, StreamKey, change, is_open
 from monitors.episodes import Change
 from monitors.options import MonitorOptions
@@ -110,7 +112,16 @@ class SloRun:
     ) -> Verdict:
         limits = (one.slo.min_samples, self._config.clear_after)
         found = judge(tallies, one.slo.objective, memory_of(before), at_us=now_us, limits=limits)
-        return verdict_of(one, found, tallies, now_us)
+        verdict = verdict_of(one, found, tallies, now_us)
+        if not (is_open(before) and found.silent and not found.memory.open):
+            return verdict
+        why = (
+            f"objective `{one.name}` of {_where(one)} burned its error budget; it ended, but no"
+            f" recovery was seen: no data, fewer than {one.slo.min_samples} requests in the windows"
+            " that tell"
+        )
+        details = {**verdict.details, "cause": why, "no_data": True}
+        return msgspec.structs.replace(verdict, details=details)
 
 
 def _change_of(one: Objective, verdict: Verdict) -> Change:
@@ -120,7 +131,7 @@ def _change_of(one: Objective, verdict: Verdict) -> Change:
 
 
 def _shown(verdict: Verdict) -> dict[str, object]:
-    names = ("objective", "measure", "limit_s", "budget_left", "bad", "windows")
+    names = ("objective", "measure", "limit_s", "budget_left", "bad", "windows", "no_data")
     return {name: verdict.details[name] for name in names if name in verdict.details}
 
 
@@ -192,12 +203,13 @@ def _word(found: Burn, tallies: Tallies) -> Literal["ok", "not_enough_data", "st
     return "not_enough_data" if tallies[RULES[-1].long_s].n else "stale"
 
 
+def _where(one: Objective) -> str:
+    variant = "" if one.slo.variant is None else f", variant `{one.slo.variant}`"
+    return f"route `{one.route}`{variant}"
+
+
 def _sentence(one: Objective, found: Burn) -> str:
-    where = (
-        f"route `{one.route}`"
-        if one.slo.variant is None
-        else (f"route `{one.route}`, variant `{one.slo.variant}`")
-    )
+    where = _where(one)
     hours = found.rule.long_s / 3600
     span = f"{hours:g} h" if hours < 48 else f"{hours / 24:g} d"
     told = f"{found.tally.bad:,} of {found.tally.n:,} requests {_WORDS[one.good.measure]} in {span}"

@@ -156,6 +156,18 @@ def test_an_open_alert_stands_while_no_labels_come(labels: Labels) -> None:
     assert labels.alerts == [("performance", "accuracy", "open")]
 
 
+def test_an_open_alert_is_not_waited_for_longer_than_a_week(labels: Labels) -> None:
+    """Labels that come once a week keep it; without any it ends, and says so."""
+    labels.write(400, 4, at=NOW - DAY_US, told_at=NOW)
+    labels.look()
+    for days, state in ((6, "open"), (2, "resolved")):
+        labels.watch.clock.us += days * DAY_US
+        labels.look()
+        assert labels.alerts == [("performance", "accuracy", state)]
+    (alert,) = labels.watch.repository.alerts_between(0, 2 * NOW)
+    assert "no recovery was seen; `accuracy`: no data" in alert.summary
+
+
 def test_an_open_alert_ends_when_the_watch_is_switched_off(labels: Labels) -> None:
     """After a restart without it nothing stays open."""
     labels.write(400, 4, at=NOW - DAY_US, told_at=NOW)

@@ -153,6 +153,22 @@ def test_what_nobody_declared_is_found_and_told_in_one_alert(database: Database)
     assert inputs.alerts == []
 
 
+def test_a_breach_that_nothing_more_is_known_of_ends_after_a_day(database: Database) -> None:
+    """A night without rows ends nothing; after a day the alert says that there is no data."""
+    inputs = Inputs(database, features={"input.age": {"max": 100.0}})
+    inputs.now(60, age=400.0)
+    assert inputs.look()["input.age"].verdict == "breach"
+    assert inputs.look(minutes=60)["input.age"].details["open"] is True
+    assert inputs.look(minutes=22 * 60)["input.age"].details["open"] is True
+    (opened,) = inputs.watch.repository.open_alerts()
+    assert inputs.look(minutes=61)["input.age"].details["open"] is False
+    ended = inputs.watch.repository.load_alert(opened.id)
+    assert ended is not None
+    assert (ended.state, ended.data["no_data"]) == ("resolved", True)
+    assert "no recovery was seen; `input.age`: no data" in ended.summary
+    assert "ended" not in inputs.look(minutes=5)["input.age"].details
+
+
 def test_outliers_and_standstill(database: Database) -> None:
     """Values beyond the baseline's range, and one that varied within a window and now does not.
 

@@ -50,6 +50,21 @@ def test_an_outage_alerts_without_configuration_and_is_resolved(database: Databa
     assert watch.open_alerts == []
 
 
+def test_an_outage_without_requests_ends_for_want_of_data(database: Database) -> None:
+    """Six hours without one: the alert is resolved, and says that nobody saw it recover."""
+    watch = watch_of(database)
+    watch.write(60, **FAILED)
+    watch.look()
+    (opened,) = watch.repository.open_alerts()
+    watch.clock.us += 7 * 60 * MINUTE_US
+    for _ in range(3):
+        watch.look(minutes=1)
+    ended = watch.repository.load_alert(opened.id)
+    assert ended is not None
+    assert (ended.state, ended.data.get("no_data")) == ("resolved", True)
+    assert "no recovery was seen: no data, fewer than 10 requests" in ended.summary
+
+
 def test_client_faults_never_count(database: Database) -> None:
     """4xx and clients that left are no failures, and no requests either; our 429 are."""
     watch = watch_of(database)

@@ -17,6 +17,7 @@ from support.watched_traffic import (
 )
 
 from monitors.baselines import Reference, build_baseline, read_references
+from monitors.episodes import episodes
 from monitors.evidence import Budget
 from monitors.options import DEFAULTS
 from monitors.references.stored import hour_of_week
@@ -220,6 +221,30 @@ def test_a_segment_that_drifts_alone_is_named(tmp_path: Path) -> None:
     assert {v.details["ended"] for v in over} == {"`variant=candidate` has no rows any more"}
     assert not [v for v in watch.monitor.run_once(later + STEP_US) if v.segment]
     traffic.database.close()
+
+
+def test_an_episode_that_nothing_more_is_known_of_ends_after_a_day(
+    database: Database, traffic: Traffic
+) -> None:
+    """Silence ends nothing for a day; the last verdicts say why, and detectors begin anew."""
+    watch, later = Watch(database), NOW + STEP_US
+    traffic.write(400, Window(NOW - HOUR_US, later), longer=2.0)
+    opened = {v.feature for v in watch.monitor.run_once(later) if v.verdict == "drift"}
+    assert "prompt_chars" in opened
+    traffic.write(10, Window(later + 20 * HOUR_US, later + 21 * HOUR_US), longer=2.0)
+    for hours in (21, 23):
+        waits = watch.monitor.run_once(later + hours * HOUR_US)
+        assert {v.feature for v in waits if v.details["open"]} == opened
+    ends = later + 25 * HOUR_US
+    over = Watch(database).monitor.run_once(ends)
+    assert {v.feature for v in over if "ended" in v.details} == opened
+    assert alarms(watch.repository) == set()
+    (change,) = episodes({("chat", "drift"): "warning"}, over)
+    assert (change.kind, change.data["no_data"]) == ("drift.resolved", True)
+    assert "no recovery was seen" in change.summary
+    assert "no data: too few rows to say anything since 2026-10-" in change.summary
+    again = Watch(database).monitor.run_once(ends + STEP_US)
+    assert not [v for v in again if v.details["open"] or "ended" in v.details]
 
 
 IMMATERIAL = {"wasserstein_sd": 9.0, "psi": 9.0, "critical_psi": 30.0, "share": 0.9}
