@@ -6,7 +6,6 @@ them together and opens the file anew.
 """
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import duckdb
 from storage.database_file import OpenedFile, replace_file, set_aside, wal_of
 from storage.errors import DatabaseCorrupt, DatabaseFailed, DatabaseUnreadable, StorageError
 from storage.faults import translated
+from storage.lending import Lending
 from storage.migrations import check_version, migrate
 from storage.text.layout import prepare_folder
 
@@ -27,7 +27,6 @@ COPIES_FOLDER = "copies"
 EXPORTS_FOLDER = "exports"
 _SERVED_FOLDERS = (PAYLOADS_FOLDER, ARCHIVE_FOLDER, COPIES_FOLDER, EXPORTS_FOLDER)
 _SPILL_FOLDER = "spill"
-_USERS_WAIT_S = 30.0
 _QUERIES_END_S = 10.0
 
 
@@ -79,7 +78,7 @@ class Database:
 
     Use `open` in the writer, `open_or_rebuild` where a damaged file must not stop the service,
     `open_read_only` for a file nobody serves. What is set as `on_open` sees every file that is
-    opened later before anybody else does.
+    opened later before anybody else does; `lending` knows who reads and writes.
     """
 
     def __init__(
@@ -93,9 +92,7 @@ class Database:
         self.path = self.data_dir / FILE_NAME
         self._now_us = now_us
         self._limits = limits
-        self._state = threading.Condition()
-        self._cursors: set[duckdb.DuckDBPyConnection] = set()
-        self._reopening = False
+        self.lending = Lending(self.path)
         self._reopened = 0
         self._root: duckdb.DuckDBPyConnection | None = None
         self._damage: str | None = None
@@ -179,7 +176,7 @@ class Database:
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Lend a connection to one thread; DuckDB's errors leave as this folder's."""
-        cursor = self._lend()
+        cursor = self.lending.lend(self._made)
         try:
             with translated(self.path):
                 yield cursor
@@ -187,11 +184,7 @@ class Database:
             self._damage = self._damage or str(error)
             raise
         finally:
-            with suppress(duckdb.Error):
-                cursor.close()
-            with self._state:
-                self._cursors.discard(cursor)
-                self._state.notify_all()
+            self.lending.give_back(cursor)
 
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the file; False while a reader keeps older rows in use."""
@@ -227,8 +220,7 @@ class Database:
         DatabaseFailed
             Somebody removed, replaced or overwrote it; what is written to it would be lost.
         """
-        with self._state:
-            problem = None if self._reopening else self.file.problem()
+        problem = self.lending.unless_stopped(self.file.problem)
         if problem is not None:
             raise DatabaseFailed(f"{self.path} {problem}")
 
@@ -294,39 +286,25 @@ class Database:
     def statistics(self) -> DatabaseStatistics:
         """Return the state of the owner."""
         wal = wal_of(self.path)
-        with self._state:
-            return DatabaseStatistics(
-                users=len(self._cursors),
-                reopened=self._reopened,
-                file_bytes=self.path.stat().st_size if self.path.exists() else 0,
-                wal_bytes=wal.stat().st_size if wal.exists() else 0,
-            )
+        return DatabaseStatistics(
+            users=self.lending.users,
+            reopened=self._reopened,
+            file_bytes=self.path.stat().st_size if self.path.exists() else 0,
+            wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        )
 
-    def _lend(self) -> duckdb.DuckDBPyConnection:
-        with self._state:
-            if not self._state.wait_for(lambda: not self._reopening, _USERS_WAIT_S):
-                raise DatabaseFailed(f"{self.path} is still being re-opened; try again")
-            if self._root is None:
-                raise DatabaseFailed(f"{self.path} has been closed")
-            with translated(self.path):
-                cursor = self._root.cursor()
-            self._cursors.add(cursor)
-            return cursor
+    def _made(self) -> duckdb.DuckDBPyConnection:
+        if self._root is None:
+            raise DatabaseFailed(f"{self.path} has been closed")
+        with translated(self.path):
+            return self._root.cursor()
 
     @contextmanager
     def _all_closed(
         self, *, patience_s: float = 0.0, until: Callable[[], bool] = lambda: True
     ) -> Iterator[bool]:
         """Close every connection, if `until` still says so when no cursor is lent."""
-        with self._state:
-            self._reopening = True
-            idle = self._state.wait_for(lambda: not self._cursors, patience_s)
-            for cursor in self._cursors:
-                cursor.interrupt()
-            idle = idle or self._state.wait_for(lambda: not self._cursors, _USERS_WAIT_S)
-        try:
-            if not idle:
-                raise DatabaseFailed(f"{self.path}: a query did not stop in {_USERS_WAIT_S:.0f} s")
+        with self.lending.all_returned(patience_s=patience_s):
             wanted = until()
             if wanted:
                 root, self._root = self._root, None
@@ -335,10 +313,6 @@ class Database:
                         root.close()
                 self.file.close()
             yield wanted
-        finally:
-            with self._state:
-                self._reopening = False
-                self._state.notify_all()
 
     def _connect_or_rebuild(self) -> Path | None:
         try:

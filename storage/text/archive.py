@@ -47,7 +47,12 @@ CHUNK_BYTES = 32 << 20
 CHUNK_AGE_US = 30_000_000
 _HOUSE_US = 20_000_000
 GRACE_US = 120_000_000
-"""A merged file's inputs stay that long, for those who have listed them and still read."""
+"""A merged file's inputs stay that long, for other programs that have listed them and still read.
+
+Our own readers need none: files are unlinked while nobody reads.
+"""
+_LULL_S = 0.1
+_QUERIES_END_S = 10.0
 
 
 class TextStep(NamedTuple):
@@ -194,7 +199,10 @@ class TextArchive:
             return _dropped(files)
 
     def drop_oldest(self, size_bytes: int) -> Dropped:
-        """Remove the oldest files at once until that much of the disk is free."""
+        """Remove the oldest files at once until that much of the disk is free.
+
+        Queries that do not end within ten seconds are interrupted.
+        """
         with self._busy, self._database.cursor() as cursor:
             retired = load_files(cursor, "retired")
             freed = sum(one.bytes for one in retired)
@@ -205,14 +213,15 @@ class TextArchive:
                 files.append(one)
                 freed += one.bytes
             self._change(cursor, [one.file for one in (*retired, *files)], "gone")
-            self._purge(cursor, load_files(cursor, "gone"))
+            self._purge(cursor, load_files(cursor, "gone"), at_once=True)
             return _dropped(files)
 
     def forget(self, ids: Sequence[str]) -> int:
         """Remove the text of predictions from every file; return how many texts there were.
 
         The files that held them are unlinked at once, and so is what is kept for slow readers
-        or was set aside as damaged: nobody can tell whose text is in there.
+        or was set aside as damaged: nobody can tell whose text is in there. Queries that do not
+        end within ten seconds are interrupted.
         """
         if not ids:
             return 0
@@ -223,7 +232,7 @@ class TextArchive:
             )
             kept = [one.file for one in load_files(cursor, "retired", "damaged")]
             self._change(cursor, kept, "gone")
-            self._purge(cursor, load_files(cursor, "gone"))
+            self._purge(cursor, load_files(cursor, "gone"), at_once=True)
             return removed
 
     def check(self) -> list[TextFile]:
@@ -309,15 +318,38 @@ class TextArchive:
         with _transaction(cursor):
             set_state(cursor, names, state, self._now_us())
 
-    def _purge(self, cursor: duckdb.DuckDBPyConnection, files: Sequence[TextFile]) -> None:
-        """Unlink files, then forget their names: the other way round a crash would leave them."""
+    def _purge(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        files: Sequence[TextFile],
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """Unlink files while nobody reads: a query opens each file that it listed, retired or not.
+
+        Names are forgotten after it: the other way round a crash would leave the files. Where
+        somebody reads, and it need not be at once, the next call does it.
+        """
+        if not files:
+            return
+        lending = self._database.lending
+        if at_once:
+            with lending.all_returned(patience_s=_QUERIES_END_S, besides=[cursor]):
+                self._unlink(files)
+        else:
+            with lending.lull(patience_s=_LULL_S, besides=[cursor]) as is_quiet:
+                if not is_quiet:
+                    return
+                self._unlink(files)
+        forget_files(cursor, [one.file for one in files])
+
+    def _unlink(self, files: Sequence[TextFile]) -> None:
         for one in files:
             path = self._folder / one.file
             path.unlink(missing_ok=True)
             path.with_suffix(".damaged").unlink(missing_ok=True)
             with suppress(OSError):
                 path.parent.rmdir()
-        forget_files(cursor, [one.file for one in files])
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:

@@ -236,3 +236,23 @@ def test_readers_and_the_writer_go_on_beside_it(log: TextLog) -> None:
     assert not trouble
     log.flush()
     assert log.responses() == answers(*range(40))
+
+
+def test_no_file_goes_under_a_reader(log: TextLog) -> None:
+    """A reader that has listed merged files still finds them; they go when it has ended."""
+    for number in range(3):
+        log.log(number)
+        log.flush()
+    log.at_us += 2 * 3600 * SECOND
+    with log.database.cursor() as reader:
+        reader.execute("BEGIN TRANSACTION READ ONLY")
+        assert reader.execute("SELECT count(*) FROM predictions").fetchall() == [(3,)]
+        assert log.archive.step().merged == 3
+        log.at_us += 121 * SECOND
+        log.archive.step()
+        found = reader.execute("SELECT response FROM payloads ORDER BY 1").fetchall()
+    assert [row[0] for row in found] == answers(0, 1, 2)
+    assert len(log.on_disk()) == 4
+    log.at_us += 20 * SECOND
+    log.archive.step()
+    assert len(log.on_disk()) == 1
