@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from monitors.embeddings.names import finding_of
+from monitors.embeddings.together import together
 from monitors.endings import has_ended
 from monitors.silence import is_no_data, unrecovered
 from monitors.windows import from_us
@@ -44,6 +46,7 @@ _TOLD = (
     "leading_cell",
     "changed",
     "carried_by",
+    "directions",
     "sample_ids",
 )
 _TIMES = ("onset_at", "first_at")
@@ -97,7 +100,7 @@ def episodes(
 
 
 def _change(key: EpisodeKey, was: EpisodeSeverity | None, verdicts: list[Verdict]) -> Change | None:
-    drifted = [v for v in verdicts if v.verdict == "drift"]
+    drifted = together([v for v in verdicts if v.verdict == "drift"])
     severity = _worst(drifted)
     if was is None:
         return _made("opened", key, severity, drifted, verdicts) if drifted else None
@@ -141,7 +144,7 @@ def _made(
             "monitor": monitor,
             "baseline": first.baseline,
             "window": {"from": from_us(first.window_from), "to": from_us(first.window_to)},
-            "features_watched": len({(v.route, v.feature) for v in verdicts}),
+            "features_watched": len({(v.route, finding_of(v.feature)) for v in verdicts}),
             "features_drifted": len({(v.route, v.feature) for v in ranked}),
             "features": [digest(v) for v in ranked[:TOP_FEATURES]],
             "drifted": [_stream(v, route) for v in ranked[:MOST_STREAMS]],

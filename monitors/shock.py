@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from monitors.embeddings.names import finding_of
 from monitors.signals.table import OPTIONAL
 from monitors.windows import SECOND_US
 from storage.log import CountRow
@@ -49,6 +50,7 @@ def marked(
     Where at least three, and half, of a route's measured features open in one look, their verdicts
     say `common_shock`. Where three routes have something that opens, those verdicts say `shared`
     as well: their episode is one of all routes (`episodes.EVERYWHERE`).
+    An embedding is one feature.
 
     Parameters
     ----------
@@ -58,22 +60,22 @@ def marked(
         An episode of all routes goes on: it was told long ago, so that nothing can join it.
     """
     opened: dict[str, set[str]] = {}
-    measured: dict[str, int] = {}
+    measured: dict[str, set[str]] = {}
     fresh = set()
     for verdict in verdicts:
         key = (verdict.route, verdict.segment, verdict.feature)
         if opens(verdict, were_open.get(key, False)):
             fresh.add(key)
             if not verdict.segment:
-                opened.setdefault(verdict.route, set()).add(verdict.feature)
+                opened.setdefault(verdict.route, set()).add(finding_of(verdict.feature))
         # What most traffic has nothing of stands still in most shocks: it outvotes nobody.
         counts = key in fresh or verdict.feature not in OPTIONAL
         if counts and not verdict.segment and verdict.value is not None:
-            measured[verdict.route] = measured.get(verdict.route, 0) + 1
+            measured.setdefault(verdict.route, set()).add(finding_of(verdict.feature))
     shocked = {
         route
         for route, names in opened.items()
-        if len(names) >= max(LEAST, math.ceil(measured[route] / 2))
+        if len(names) >= max(LEAST, math.ceil(len(measured[route]) / 2))
     }
     busy = {route for (route, _, _), is_open in were_open.items() if is_open}
     together = opened.keys() - busy

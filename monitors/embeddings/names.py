@@ -5,13 +5,13 @@ each an input of its model. They move together, and no single one of them says a
 """
 
 import re
-from collections.abc import Iterable
 from typing import Literal
 
 Group = Literal["embedding", "prompt_embedding", "answer_embedding"]
 """Of an answer of embeddings; of a route's prompts and answers, which another route embeds."""
 
-_NAME = re.compile(r"input\.((?:prompt_|answer_)?embedding)\.(d\d\d|norm)")
+_INPUT = "input."
+_PART = re.compile(r"((?:prompt_|answer_)?embedding)\.(?:d\d\d|norm)")
 
 
 def direction_name(group: Group, number: int) -> str:
@@ -26,15 +26,17 @@ def norm_name(group: Group) -> str:
 
 def group_of(feature: str) -> str | None:
     """Return what `input.embedding.d03` is a part of, here `embedding`; None is no embedding."""
-    found = _NAME.fullmatch(feature)
+    if not feature.startswith(_INPUT):
+        return None
+    found = _PART.fullmatch(feature, len(_INPUT))
     return found[1] if found is not None else None
+
+
+def is_part(name: str) -> bool:
+    """Say whether an input, named without `input.`, is a part of an embedding."""
+    return _PART.fullmatch(name) is not None
 
 
 def finding_of(feature: str) -> str:
     """Return what a feature is told as: the group of an embedding's part, else itself."""
     return group_of(feature) or feature
-
-
-def findings(features: Iterable[str]) -> list[str]:
-    """Return features as they are told, each group once, in order of their first."""
-    return list(dict.fromkeys(map(finding_of, features)))

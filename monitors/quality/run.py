@@ -14,6 +14,7 @@ import msgspec
 from monitors.baselines import Reference, choose_baseline, label, read_references
 from monitors.breaches import Standing, Store, change, is_open, key_of
 from monitors.budget import QUALITY
+from monitors.embeddings.names import group_of
 from monitors.endings import has_ended
 from monitors.episodes import Change
 from monitors.errors import MonitorError
@@ -204,7 +205,8 @@ class QualityRun:
         return {
             name: reference
             for name, reference in (read_references(whole) if whole is not None else {}).items()
-            if name.startswith(INPUT) and name not in off
+            # Of an embedding's directions drift alone has something to say.
+            if name.startswith(INPUT) and name not in off and group_of(name) is None
         }
 
     def _marked(self, verdicts: list[Verdict]) -> list[Verdict]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from monitors.embeddings.names import is_part
 from monitors.quality.verdicts import Look, Measured, made, stepped
 from storage.features.changes import SchemaChange
 from storage.records import Verdict
@@ -38,6 +39,8 @@ def _is_news(one: SchemaChange) -> bool:
 def _told(one: SchemaChange) -> Iterator[str]:
     known = {name for name, _ in one.before}
     for field in one.added:
+        if is_part(field.name):
+            continue  # They come with our own configuration, not with a request.
         # A whole number that becomes any number is no other type.
         if (field.name, field.kind) not in one.before:
             as_ = f"as {_TYPES[field.type]}" if field.name in known else f"({_TYPES[field.type]})"
