@@ -24,6 +24,8 @@ KeyColumn = list[str | None] | list[list[str]]
 """Values of a segment's key; rows of `tag` are lists."""
 
 _PRIMARY = "batch > $after AND batch <= $last AND route = $route AND role = 'primary'"
+_THEIRS = "started_at >= $first AND started_at <= $latest AND route = $route AND role = 'primary'"
+"""The predictions of rows of inputs, which may have come in batches before theirs."""
 
 
 class Rows(NamedTuple):
@@ -120,7 +122,9 @@ def rows_after(
         *(f"p.key_{number}" for number in range(len(asked.keys))),
     ]
     named = "".join(f", {KEYS[key]} AS key_{number}" for number, key in enumerate(asked.keys))
-    join = f" JOIN (SELECT id{named} FROM predictions WHERE {_PRIMARY}) p ON p.id = i.prediction_id"  # noqa: S608 (as above)
+    if named:
+        chosen |= _span(connection, rows.query, chosen)
+    join = f" JOIN (SELECT id{named} FROM predictions WHERE {_THEIRS}) p ON p.id = i.prediction_id"  # noqa: S608 (as above)
     found = _read(
         connection,
         f"SELECT i.started_at{_numbered(columns)} FROM ({rows.query}) i{join if named else ''}"  # noqa: S608 (as above)
@@ -211,6 +215,17 @@ def _head(connection: duckdb.DuckDBPyConnection, asked: Asked, limit: int) -> tu
     if fitting >= len(read):
         return head, False
     return int(found["batch"][order[fitting - 1]]), True
+
+
+def _span(
+    connection: duckdb.DuckDBPyConnection, query: str, chosen: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the first and the last start of rows of inputs."""
+    ((first, latest),) = connection.execute(
+        f"SELECT min(started_at), max(started_at) FROM ({query})",  # noqa: S608 (as above)
+        dict(chosen),
+    ).fetchall()
+    return {"first": first, "latest": latest}
 
 
 def _numbered(expressions: Sequence[str]) -> str:

@@ -197,7 +197,7 @@ def _fits(connection: duckdb.DuckDBPyConnection, batch: Batch, span: range) -> b
 
 
 def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    number = _next_batch(connection)
+    number = next_batch(connection)
     if batch.ends:
         places = batch.places or [NOWHERE] * len(batch.ends)
         facts = prediction_arrays(batch.ends, batch.signals, places, number)
@@ -209,7 +209,8 @@ def _append_facts(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
         add_batch(connection, number, inputs)
 
 
-def _next_batch(connection: duckdb.DuckDBPyConnection) -> int:
+def next_batch(connection: duckdb.DuckDBPyConnection) -> int:
+    """Take the number of a new batch inside the caller's transaction."""
     # A commit with an UPDATE in it keeps checkpoints away as long as an older reader reads.
     rows = connection.execute(
         "DELETE FROM log_state WHERE name = 'batch' RETURNING value"

@@ -10,7 +10,7 @@ from storage.features.schema import Schema
 from storage.rollups.cell_statements import count_cells
 from storage.rollups.cells import watch_baselines
 from storage.rollups.state import RollupState, load_state
-from storage.rollups.statements import BATCHES, FROM_FACTS, Rollup, insert
+from storage.rollups.statements import BATCHES, FROM_FACTS, Rollup, Rows, insert
 from storage.times import to_timestamp
 
 _INSERTS: Mapping[Rollup, str] = {rollup: insert(rollup, BATCHES) for rollup in FROM_FACTS}
@@ -20,6 +20,7 @@ def add_batch(
     connection: duckdb.DuckDBPyConnection,
     batch_no: int,
     inputs: Sequence[Schema] | None = None,
+    rows: Rows = BATCHES,
 ) -> None:
     """Count the rows of a batch; called after they are in and before the commit.
 
@@ -27,8 +28,10 @@ def add_batch(
     ----------
     inputs : sequence of Schema, optional
         Tables that have inputs of the batch; all are looked at by default.
+    rows : Rows
+        `BATCHES`, with where the predictions of its inputs are if they are not in it.
     """
-    add_batches(connection, batch_no, batch_no, inputs)
+    add_batches(connection, batch_no, batch_no, inputs, rows)
 
 
 def add_batches(
@@ -36,6 +39,7 @@ def add_batches(
     first: int,
     last: int,
     inputs: Sequence[Schema] | None = None,
+    rows: Rows = BATCHES,
 ) -> RollupState:
     """Count the rows of consecutive batches, inside the caller's transaction."""
     state = load_state(connection)
@@ -46,5 +50,5 @@ def add_batches(
     for rollup, statement in _INSERTS.items():
         connection.execute(statement, chosen)
         count_inputs(connection, rollup, BATCHES, chosen, schemas)
-    count_cells(connection, BATCHES, chosen, watched)
+    count_cells(connection, rows, chosen, watched)
     return state

@@ -184,7 +184,7 @@ def _inputs(
     if keys:
         source = (
             f"SELECT * FROM ({source}) JOIN (SELECT id AS prediction_id{named} FROM predictions"  # noqa: S608 (as above)
-            f" WHERE {rows.where}) USING (prediction_id)"
+            f" WHERE {rows.facts or rows.where}) USING (prediction_id)"
         )
     for key in keys:
         listed = listed.replace(f"({SEGMENT_KEYS[key]})", f"(key_{key})")

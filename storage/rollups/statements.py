@@ -20,9 +20,16 @@ ATTEMPT_LATENCY = "attempt_latency_s"
 
 
 class Rows(NamedTuple):
-    """Which rows of the facts are counted, as a condition over `$low` and `$high`."""
+    """Which rows of the facts are counted, as a condition over `$low` and `$high`.
+
+    Attributes
+    ----------
+    facts : str
+        Where the predictions of rows of inputs are, if not among the rows of `where`.
+    """
 
     where: str
+    facts: str = ""
 
 
 BATCHES = Rows("batch >= $low AND batch <= $high")
