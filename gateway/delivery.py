@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gateway.alert_sender import AlertSender
+from gateway.gone_channels import GONE, GoneChannels
 from monitors.alerts import outbox
 from monitors.alerts.alertmanager import REPEAT_S, open_body
 from monitors.alerts.channels import by_name, wants
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 CONCURRENCY = 2
 """Tries of one channel at a time; channels never wait for each other."""
-_GONE = "it answered 410 earlier and gets nothing more; reload, replay or test to try it again"
 _LONGEST_REST_S = 3_600.0
 _REPLAYED = 1_000
 _LONGEST_WAIT_S = 30.0
@@ -96,7 +96,7 @@ class DeliveryLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._flights = TaskSet()
         self._busy: set[str] = set()
-        self._gone: set[str] = set()
+        self._gone = GoneChannels(repository)
         self._rests_until: dict[str, int] = {}
         self._unsaved: dict[str, Delivery] = {}
         self._kept_at: dict[str, float] = {}
@@ -114,10 +114,13 @@ class DeliveryLoop:
                 self._loop.call_soon_threadsafe(self._awake.set)
 
     def reconfigure(self, channels: Sequence[ChannelConfig]) -> None:
-        """Send to other channels from the next turn on; what waits for removed ones is given up."""
+        """Send to other channels from the next turn on; what waits for removed ones is given up.
+
+        One that answered 410 gets something again if its entry is another now.
+        """
         self._channels = by_name(channels)
         self._kept_at = {name: at for name, at in self._kept_at.items() if name in self._channels}
-        self._gone.clear()
+        self._gone.keep(self._channels)
         self._rests_until.clear()
         self.wake()
 
@@ -153,6 +156,7 @@ class DeliveryLoop:
 
     async def test(self, message_id: str) -> list[ChannelResult]:
         """Send a trial notification to every channel, past the outbox; say what came of each."""
+        await self._gone.load(self._channels)
         results = await asyncio.gather(
             *(self._test(name, channel, message_id) for name, channel in self._channels.items())
         )
@@ -176,12 +180,14 @@ class DeliveryLoop:
         return await self._replayed(dead)
 
     async def _replayed(self, ended: Sequence[Delivery]) -> list[Delivery]:
+        await self._gone.load(self._channels)
         now_us = self._clock.now_us()
         again = [outbox.replayed(delivery, now_us) for delivery in ended]
         await asyncio.to_thread(self._repository.save_alerts, (), again)
         for delivery in again:
             self._gone.discard(delivery.channel)
             self._rests_until.pop(delivery.channel, None)
+        await self._gone.save()
         self._awake.set()
         return again
 
@@ -204,6 +210,7 @@ class DeliveryLoop:
 
     async def _chosen(self) -> tuple[dict[str, list[Delivery]], float]:
         """Save and sift what waits; return by channel what is sent now, and when to look again."""
+        await self._gone.load(self._channels)
         await self._save_unsaved()
         pending = await self._sifted()
         self._counts = self._counts._replace(waiting=len(pending))
@@ -256,6 +263,7 @@ class DeliveryLoop:
             for name, channel in self._channels.items()
             if channel.alertmanager is not None
             and name not in self._busy
+            and (name, channel) not in self._gone
             and now_s - self._kept_at.get(name, -REPEAT_S) >= REPEAT_S
         }
         if not due:
@@ -307,8 +315,8 @@ class DeliveryLoop:
         if channel is None:
             why = "`alerts` names this channel no more; put it back and replay"
             after = outbox.buried(delivery, why)
-        elif delivery.channel in self._gone:
-            after = outbox.buried(delivery, _GONE)
+        elif (delivery.channel, channel) in self._gone:
+            after = outbox.buried(delivery, GONE)
         else:
             result = await self._sender.send(channel, delivery.id, delivery.body)
             self._count("delivered" if result.delivered else "failed")
@@ -323,7 +331,7 @@ class DeliveryLoop:
     def _note(self, name: str, channel: ChannelConfig, result: Result, now_us: int) -> None:
         """Remember what an answer says of all that waits for its channel."""
         if result.status == outbox.GONE:
-            self._gone.add(name)
+            self._gone.add(name, channel, now_us)
         asked_s = 0.0 if result.delivered else min(result.retry_after_s or 0.0, _LONGEST_REST_S)
         rest_s = max(asked_s, GAP_S if channel.slack is not None else 0.0)
         if rest_s:
@@ -335,6 +343,7 @@ class DeliveryLoop:
         for delivery in list(self._unsaved.values()):
             await asyncio.to_thread(self._repository.save_delivery, delivery)
             del self._unsaved[delivery.id]
+        await self._gone.save()
 
     def _count(self, name: str) -> None:
         self._counts = self._counts._replace(**{name: getattr(self._counts, name) + 1})

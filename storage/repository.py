@@ -8,6 +8,7 @@ import duckdb
 import msgspec
 
 from storage.browse import LogFilter, Page, Position
+from storage.channel_state import save_gone
 from storage.database import Database
 from storage.expiry import remove_before
 from storage.feedback import Added, add_feedback
@@ -36,6 +37,8 @@ from storage.state_rows import (
     DETECTORS,
     SILENCES,
     VERDICTS,
+    Noun,
+    StateTable,
 )
 from storage.times import to_timestamp
 from storage.watermarks import Watermark, load_watermarks
@@ -57,7 +60,7 @@ class Repository:
         self, database: Database, *, on_state_change: Callable[[], object] | None = None
     ) -> None:
         self._database = database
-        self._on_state_change = on_state_change
+        self._on_state_change = on_state_change or (lambda: None)
         self._writing = threading.Lock()
 
     def reading(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
@@ -212,8 +215,7 @@ class Repository:
 
     def load_detectors(self) -> list[Detector]:
         """Return every detector, by route, segment and feature."""
-        with self.reading() as connection:
-            return DETECTORS.select(connection, "ORDER BY route, segment, feature")
+        return self._select(DETECTORS, "ORDER BY route, segment, feature")
 
     def save_silence(self, silence: Silence) -> None:
         """Write a silence in place of the one with its id."""
@@ -222,47 +224,42 @@ class Repository:
 
     def silences(self, *, ends_after: int) -> list[Silence]:
         """Return the silences that end after a time, the next to end first."""
-        with self.reading() as connection:
-            return SILENCES.select(
-                connection, "WHERE ends_at > ? ORDER BY ends_at, id", [to_timestamp(ends_after)]
-            )
+        return self._select(
+            SILENCES, "WHERE ends_at > ? ORDER BY ends_at, id", [to_timestamp(ends_after)]
+        )
 
     def latest_verdicts(
         self, route: str | None = None, monitor: str | None = None
     ) -> list[Verdict]:
         """Return the newest verdict of each (route, monitor, segment, feature); None is any."""
-        with self.reading() as connection:
-            return VERDICTS.select(
-                connection,
-                # The details are large: only the rows that are wanted are read whole.
-                'SEMI JOIN (SELECT route, monitor, segment, feature, max("at") AS "at"'
-                " FROM verdicts WHERE ($1 IS NULL OR route = $1) AND ($2 IS NULL OR monitor = $2)"
-                " GROUP BY route, monitor, segment, feature) newest"
-                ' USING (route, monitor, segment, feature, "at") QUALIFY row_number() OVER ('
-                'PARTITION BY route, monitor, segment, feature ORDER BY "at" DESC, id DESC) = 1'
-                " ORDER BY route, monitor, segment, feature",
-                [route, monitor],
-            )
+        return self._select(
+            VERDICTS,  # The details are large: only the rows that are wanted are read whole.
+            'SEMI JOIN (SELECT route, monitor, segment, feature, max("at") AS "at"'
+            " FROM verdicts WHERE ($1 IS NULL OR route = $1) AND ($2 IS NULL OR monitor = $2)"
+            " GROUP BY route, monitor, segment, feature) newest"
+            ' USING (route, monitor, segment, feature, "at") QUALIFY row_number() OVER ('
+            'PARTITION BY route, monitor, segment, feature ORDER BY "at" DESC, id DESC) = 1'
+            " ORDER BY route, monitor, segment, feature",
+            [route, monitor],
+        )
 
     def verdicts_between(
         self, window_from: int, window_to: int, *, route: str | None = None
     ) -> list[Verdict]:
         """Return the verdicts given in a window, oldest first."""
-        with self.reading() as connection:
-            return VERDICTS.select(
-                connection,
-                'WHERE "at" >= $1 AND "at" < $2 AND ($3 IS NULL OR route = $3)'
-                ' ORDER BY "at", route, feature',
-                [to_timestamp(window_from), to_timestamp(window_to), route],
-            )
+        return self._select(
+            VERDICTS,
+            'WHERE "at" >= $1 AND "at" < $2 AND ($3 IS NULL OR route = $3)'
+            ' ORDER BY "at", route, feature',
+            [to_timestamp(window_from), to_timestamp(window_to), route],
+        )
 
     def save_baseline(self, baseline: Baseline) -> None:
         """Append a baseline; its (route, name, version) is a new one."""
         with self._transaction() as connection:
             BASELINES.insert(connection, [baseline])
             note_baselines(connection)
-        if self._on_state_change is not None:
-            self._on_state_change()
+        self._on_state_change()
 
     def add_baseline(self, baseline: Baseline) -> Baseline:
         """Append a baseline under the next version of its route and name; return it with that."""
@@ -274,36 +271,32 @@ class Repository:
             numbered = msgspec.structs.replace(baseline, version=version)
             BASELINES.insert(connection, [numbered])
             note_baselines(connection)
-        if self._on_state_change is not None:
-            self._on_state_change()
+        self._on_state_change()
         return numbered
 
     def load_baselines(self, route: str | None = None) -> list[Baseline]:
         """Return every version of every baseline, oldest first; None is every route."""
-        with self.reading() as connection:
-            return BASELINES.select(
-                connection,
-                "WHERE $1 IS NULL OR route = $1 ORDER BY created_at, route, name, version",
-                [route],
-            )
+        return self._select(
+            BASELINES,
+            "WHERE $1 IS NULL OR route = $1 ORDER BY created_at, route, name, version",
+            [route],
+        )
 
     def baseline_heads(self, route: str | None = None) -> list[Baseline]:
         """Return what `load_baselines` does, with empty `cells`, which are most of the bytes."""
-        with self.reading() as connection:
-            return BASELINE_HEADS.select(
-                connection,
-                "WHERE $1 IS NULL OR route = $1 ORDER BY created_at, route, name, version",
-                [route],
-            )
+        return self._select(
+            BASELINE_HEADS,
+            "WHERE $1 IS NULL OR route = $1 ORDER BY created_at, route, name, version",
+            [route],
+        )
 
     def load_baseline(self, route: str, name: str, version: int) -> Baseline | None:
         """Return one version of a baseline, or None."""
-        with self.reading() as connection:
-            found = BASELINES.select(
-                connection,
-                "WHERE route = ? AND name = ? AND version = ?",
-                [route, name, version],
-            )
+        found = self._select(
+            BASELINES,
+            "WHERE route = ? AND name = ? AND version = ?",
+            [route, name, version],
+        )
         return found[0] if found else None
 
     def drop_baseline(self, route: str, name: str, *, before_version: int | None = None) -> int:
@@ -315,8 +308,7 @@ class Repository:
                 [route, name, before_version],
             ).fetchone()
             note_baselines(connection)
-        if self._on_state_change is not None:
-            self._on_state_change()
+        self._on_state_change()
         return int(row[0]) if row else 0
 
     def save_alerts(self, alerts: Sequence[Alert], deliveries: Sequence[Delivery] = ()) -> None:
@@ -327,25 +319,22 @@ class Repository:
 
     def open_alerts(self) -> list[Alert]:
         """Return the alerts that are not resolved, oldest first."""
-        with self.reading() as connection:
-            return ALERTS.select(connection, "WHERE state = 'open' ORDER BY opened_at, id")
+        return self._select(ALERTS, "WHERE state = 'open' ORDER BY opened_at, id")
 
     def alerts_between(
         self, window_from: int, window_to: int, *, limit: int | None = None
     ) -> list[Alert]:
         """Return the alerts that were open at some time of a window, newest first."""
-        with self.reading() as connection:
-            return ALERTS.select(
-                connection,
-                "WHERE opened_at < ? AND coalesce(resolved_at, opened_at + INTERVAL 100 YEAR) >= ?"
-                " ORDER BY opened_at DESC, id LIMIT ?",
-                [to_timestamp(window_to), to_timestamp(window_from), limit],
-            )
+        return self._select(
+            ALERTS,
+            "WHERE opened_at < ? AND coalesce(resolved_at, opened_at + INTERVAL 100 YEAR) >= ?"
+            " ORDER BY opened_at DESC, id LIMIT ?",
+            [to_timestamp(window_to), to_timestamp(window_from), limit],
+        )
 
     def load_alert(self, alert_id: str) -> Alert | None:
         """Return an alert, or None."""
-        with self.reading() as connection:
-            found = ALERTS.select(connection, "WHERE id = ?", [alert_id])
+        found = self._select(ALERTS, "WHERE id = ?", [alert_id])
         return found[0] if found else None
 
     def save_delivery(self, delivery: Delivery) -> None:
@@ -355,8 +344,7 @@ class Repository:
 
     def load_delivery(self, delivery_id: str) -> Delivery | None:
         """Return a notification, or None."""
-        with self.reading() as connection:
-            found = DELIVERIES.select(connection, "WHERE id = ?", [delivery_id])
+        found = self._select(DELIVERIES, "WHERE id = ?", [delivery_id])
         return found[0] if found else None
 
     def pending_deliveries(
@@ -364,27 +352,33 @@ class Repository:
     ) -> list[Delivery]:
         """Return notifications that wait, oldest first; with `due_at`, those due by then."""
         due = None if due_at is None else to_timestamp(due_at)
-        with self.reading() as connection:
-            return DELIVERIES.select(
-                connection,
-                "WHERE state = 'pending' AND ($1 IS NULL OR next_at <= $1)"
-                " ORDER BY created_at, id LIMIT $2",
-                [due, limit],
-            )
+        return self._select(
+            DELIVERIES,
+            "WHERE state = 'pending' AND ($1 IS NULL OR next_at <= $1)"
+            " ORDER BY created_at, id LIMIT $2",
+            [due, limit],
+        )
 
     def deliveries_of(self, alert_id: str) -> list[Delivery]:
         """Return the notifications of an alert, oldest first."""
-        with self.reading() as connection:
-            return DELIVERIES.select(
-                connection, "WHERE alert_id = ? ORDER BY created_at, id", [alert_id]
-            )
+        return self._select(DELIVERIES, "WHERE alert_id = ? ORDER BY created_at, id", [alert_id])
 
     def dead_deliveries(self, *, limit: int = 100) -> list[Delivery]:
         """Return the newest notifications that were given up."""
+        return self._select(
+            DELIVERIES, "WHERE state = 'dead' ORDER BY created_at DESC, id LIMIT ?", [limit]
+        )
+
+    def save_gone(self, gone: Mapping[str, int]) -> None:
+        """Replace what `storage.channel_state.load_gone` returns."""
+        with self._transaction() as connection:
+            save_gone(connection, gone)
+
+    def _select(
+        self, table: StateTable[Noun], tail: str, values: Sequence[object] = ()
+    ) -> list[Noun]:
         with self.reading() as connection:
-            return DELIVERIES.select(
-                connection, "WHERE state = 'dead' ORDER BY created_at DESC, id LIMIT ?", [limit]
-            )
+            return table.select(connection, tail, values)
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

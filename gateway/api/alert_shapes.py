@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from pydantic import BaseModel
 
+from gateway.gone_channels import gone_since
 from storage.monitor_records import Silence
 from storage.records import Alert, Delivery
 from storage.repository import Repository
@@ -45,13 +46,21 @@ class DeliveryModel(BaseModel):
     delivered_at: int | None
 
 
+class GoneChannel(BaseModel):
+    """A channel that is switched off: its receiver answered 410; microseconds since the epoch."""
+
+    channel: str
+    since: int
+
+
 class AlertList(BaseModel):
-    """Alerts, newest first, and what of the outbox is not delivered."""
+    """Alerts, newest first, what of the outbox is not delivered, and channels switched off."""
 
     version: Literal[1] = 1
     alerts: list[AlertModel]
     pending: list[DeliveryModel]
     dead: list[DeliveryModel]
+    gone: list[GoneChannel]
 
 
 class AlertDetail(BaseModel):
@@ -119,4 +128,8 @@ def alert_list(repository: Repository, since_us: int, until_us: int, *, limit: i
         alerts=[alert_model(a) for a in repository.alerts_between(since_us, until_us, limit=limit)],
         pending=[delivery_model(d) for d in repository.pending_deliveries(limit=limit)],
         dead=[delivery_model(d) for d in repository.dead_deliveries(limit=limit)],
+        gone=[
+            GoneChannel(channel=name, since=since_us)
+            for name, since_us in gone_since(repository).items()
+        ],
     )

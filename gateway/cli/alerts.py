@@ -147,6 +147,11 @@ def _as_table(found: dict[str, Any]) -> str:
                 f"  {delivery['id']}  {delivery['event']} to {delivery['channel']},"
                 f" {_tries(delivery['tries'])}: {why}"
             )
+    # A server of an older program does not say.
+    gone = found.get("gone", [])
+    if gone:
+        lines += ["", "channels switched off, as their receiver answered 410 (gone):"]
+        lines += [f"  {printable(one['channel'])}, since {from_us(one['since'])}" for one in gone]
     return "\n".join(lines) + "\n"
 
 

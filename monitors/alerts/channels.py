@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
+import msgspec
+from pydantic import SecretStr
+
 from monitors.alerts.config import ChannelConfig
 from storage.records import Alert
 
@@ -40,6 +43,16 @@ def _place(channel: ChannelConfig) -> tuple[str, str]:
     config_of_url = channel.webhook or channel.alertmanager
     assert config_of_url is not None
     return str(urlsplit(config_of_url.url).hostname), config_of_url.url
+
+
+def entry_digest(channel: ChannelConfig) -> str:
+    """Return what changes with anything that was written of a channel, its secrets too."""
+    written = msgspec.json.encode(channel.model_dump(exclude_unset=True), enc_hook=_revealed)
+    return hashlib.sha256(written).hexdigest()[:_DIGEST_CHARS]
+
+
+def _revealed(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def by_name(channels: Sequence[ChannelConfig]) -> dict[str, ChannelConfig]:

@@ -151,8 +151,12 @@ def test_a_dead_notification_is_replayed(
     receiver.script = [Reply(410)]
     (waiting,) = served.outbox.raise_(change("opened"))
     served.outbox.turn()
+    assert monitor("alerts", "list", "--server", served.url) == 0
+    assert f"  {waiting.channel}, since 20" in capsys.readouterr().out
     assert monitor("alerts", "replay", waiting.id, "--data-dir", str(served.data_dir)) == 0
     assert f"{waiting.id}  drift.opened" in capsys.readouterr().out
+    assert monitor("alerts", "list", "--server", served.url) == 0
+    assert "switched off" not in capsys.readouterr().out
     # The server's clock may be ahead of the outbox's, which stands still.
     served.outbox.after(60)
     assert receiver.ids == [waiting.id] * 2

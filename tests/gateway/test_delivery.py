@@ -14,6 +14,7 @@ from support.empty_log import open_empty_log
 from support.webhook_receiver import Receiver, Reply, receiving, wait_until
 
 from gateway.delivery import DeliveryLoop
+from gateway.gone_channels import gone_since
 from monitors.alerts.outbox import SCHEDULE_S
 from storage.database import Database
 from storage.errors import DatabaseFailed
@@ -167,23 +168,46 @@ def test_gone_ends_a_channel(repository: Repository, receiver: Receiver) -> None
     assert repository.dead_deliveries() == []
 
 
-@pytest.mark.parametrize("ask", ["test", "reload"])
+def test_gone_outlives_a_restart_and_a_reload(repository: Repository, receiver: Receiver) -> None:
+    """Another process gives up too what is for a receiver that answered 410, and lists it."""
+    receiver.script = [Reply(410)]
+    outbox = Outbox(repository, [webhook(receiver.url)])
+    (waiting,) = outbox.raise_(change("opened"))
+    outbox.turn()
+    assert outbox.turn() == 0
+    assert gone_since(repository) == {waiting.channel: outbox.clock.now_us()}
+    again = Outbox(repository, [webhook(receiver.url)], outbox.clock)
+    again.loop.reconfigure([webhook(receiver.url)])
+    (later,) = again.raise_(change("opened", route="code"))
+    again.turn()
+    assert receiver.ids == [waiting.id]
+    assert "410 earlier" in (only(repository, later).last_error or "")
+
+
+@pytest.mark.parametrize("ask", ["test", "reload", "restart", "replay"])
 def test_a_channel_that_was_gone_can_come_back(
     repository: Repository, receiver: Receiver, ask: str
 ) -> None:
-    """A trial that it takes, or another configuration, and it gets what comes next."""
+    """A trial that it takes, another entry, now or at a restart, or a replay switches it on."""
     receiver.script = [Reply(410)]
     outbox = Outbox(repository, [webhook(receiver.url)])
-    outbox.raise_(change("opened"))
+    (first,) = outbox.raise_(change("opened"))
     outbox.turn()
     if ask == "test":
         (found,) = asyncio.run(outbox.loop.test("trial"))
         assert found.result.delivered
+    elif ask == "reload":
+        outbox.loop.reconfigure([webhook(receiver.url, secret=OTHER_SECRET)])
     else:
-        outbox.loop.reconfigure([webhook(receiver.url)])
+        renewed = webhook(receiver.url, secret=OTHER_SECRET if ask == "restart" else SECRET)
+        outbox = Outbox(repository, [renewed], outbox.clock)
+    if ask == "replay":
+        asyncio.run(outbox.loop.replay(first.id))
+        outbox.turn()
     (later,) = outbox.raise_(change("opened", route="code"))
     outbox.turn()
     assert only(repository, later).state == "delivered"
+    assert gone_since(repository) == {}
 
 
 def test_redirects_are_not_followed(repository: Repository, receiver: Receiver) -> None:
