@@ -80,7 +80,8 @@ class AlertSender:
         try:
             async with asyncio.timeout(self._timeout_s):
                 if channel.apprise is not None:
-                    return await send_by_apprise(channel.apprise, msgspec.json.decode(body))
+                    document = msgspec.json.decode(body)
+                    return await send_by_apprise(channel.apprise, message_id, document)
                 post = await asyncio.to_thread(self._prepared, channel, message_id, body)
                 return await self._post(post)
         except TimeoutError:
@@ -100,7 +101,8 @@ class AlertSender:
         if channel.slack is not None:
             slack = channel.slack
             url = check_url(read_secret(slack.url, slack.url_file))
-            return _Post(url, slack.allow_private, slack_body(msgspec.json.decode(body)))
+            sent = slack_body(msgspec.json.decode(body), message_id)
+            return _Post(url, slack.allow_private, sent)
         if channel.pagerduty is not None:
             duty = channel.pagerduty
             key = read_secret(duty.routing_key, duty.routing_key_file)

@@ -20,7 +20,9 @@ _PROGRAM = ("-m", "driftgate", "_apprise")
 _LONGEST_ANSWER_BYTES = 65_536
 
 
-async def send_by_apprise(config: AppriseConfig, document: Mapping[str, Any]) -> Result:
+async def send_by_apprise(
+    config: AppriseConfig, message_id: str, document: Mapping[str, Any]
+) -> Result:
     """Hand a notification over; cancelled, the process is ended.
 
     Raises
@@ -29,13 +31,14 @@ async def send_by_apprise(config: AppriseConfig, document: Mapping[str, Any]) ->
         The file with the URL cannot be read, or no process can be started.
     """
     url = await asyncio.to_thread(read_secret, config.url, config.url_file)
-    message = message_of(document)
+    message = message_of(document, message_id)
     # By its input: arguments of processes are shown to every user of the machine.
     asked = {
         "url": url,
         "title": message.title,
         "body": "\n".join((*message.lines, message.note)),
         "type": message.tone,
+        "allow_private": config.allow_private,
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -14,14 +14,18 @@ from monitors.alerts.alertmanager import REPEAT_S, open_body
 from monitors.alerts.channels import by_name, wants
 from monitors.alerts.config import ChannelConfig
 from monitors.alerts.outbox import Result
+from monitors.alerts.reminders import reminders
 from monitors.alerts.sift import Quiet, is_held, sift
 from monitors.alerts.slack import GAP_S
 from monitors.alerts.trial import trial_bodies
 from monitors.windows import SECOND_US
 from router.clock import Clock
 from router.tasks import TaskSet
+from storage.channel_state import told_at
+from storage.ids import IdSource
 from storage.records import Alert, Delivery
 from storage.repository import Repository
+from storage.state_rows import DELIVERIES
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,7 @@ _LONGEST_REST_S = 3_600.0
 _REPLAYED = 1_000
 _LONGEST_WAIT_S = 30.0
 _ERROR_WAIT_S = 5.0
+_REMINDERS_EVERY_S = 60.0
 
 
 class DeliveryStatistics(NamedTuple):
@@ -100,6 +105,8 @@ class DeliveryLoop:
         self._rests_until: dict[str, int] = {}
         self._unsaved: dict[str, Delivery] = {}
         self._kept_at: dict[str, float] = {}
+        self._reminded_at = -_REMINDERS_EVERY_S
+        self._new_id = IdSource(clock.now_us).new_id
         self._counts = DeliveryStatistics()
 
     def statistics(self) -> DeliveryStatistics:
@@ -212,6 +219,7 @@ class DeliveryLoop:
         """Save and sift what waits; return by channel what is sent now, and when to look again."""
         await self._gone.load(self._channels)
         await self._save_unsaved()
+        await self._remind()
         pending = await self._sifted()
         self._counts = self._counts._replace(waiting=len(pending))
         now_us = self._clock.now_us()
@@ -248,6 +256,23 @@ class DeliveryLoop:
         by_id = {d.id: d for d in changed}
         found = (by_id.get(d.id, d) for d in pending)
         return [d for d in found if d.state == "pending"]
+
+    async def _remind(self) -> None:
+        """Queue what is to be told again; looked for once a minute."""
+        now_s = self._clock.monotonic()
+        asked = any(channel.remind is not None for channel in self._channels.values())
+        if asked and now_s - self._reminded_at >= _REMINDERS_EVERY_S:
+            self._reminded_at = now_s
+            await asyncio.to_thread(self._queue_reminders)
+
+    def _queue_reminders(self) -> None:
+        # In one transaction: an end that came in between would be told first.
+        with self._repository.writing() as connection:
+            alerts, told = self._repository.open_alerts(), told_at(connection)
+            now_us = self._clock.now_us()
+            found = list(reminders(alerts, told, self._channels, now_us, self._new_id))
+            if found:
+                DELIVERIES.insert(connection, found)
 
     def _quiet(self, pending: Sequence[Delivery], now_us: int) -> Quiet:
         silences = self._repository.silences(ends_after=now_us)

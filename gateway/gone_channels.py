@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from monitors.alerts.channels import entry_digest
 from monitors.alerts.config import ChannelConfig
-from storage.channel_state import load_gone
+from storage.channel_state import load_gone, save_gone
 from storage.repository import Repository
 
 GONE = (
@@ -64,7 +64,7 @@ class GoneChannels:
         if self._is_loaded and not self._is_saved:
             self._is_saved = True
             try:
-                await asyncio.to_thread(self._repository.save_gone, dict(self._since))
+                await asyncio.to_thread(_save, self._repository, dict(self._since))
             except BaseException:
                 self._is_saved = False
                 raise
@@ -73,6 +73,11 @@ class GoneChannels:
 def _load(repository: Repository) -> dict[str, int]:
     with repository.reading() as connection:
         return load_gone(connection)
+
+
+def _save(repository: Repository, since: Mapping[str, int]) -> None:
+    with repository.writing() as connection:
+        save_gone(connection, since)
 
 
 def _key(name: str, channel: ChannelConfig) -> str:

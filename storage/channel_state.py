@@ -27,11 +27,12 @@ def save_gone(connection: duckdb.DuckDBPyConnection, gone: Mapping[str, int]) ->
 def told_at(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], int]:
     """Return when each open alert was last told to each channel, by (alert, channel).
 
-    Microseconds since the epoch of the newest notification, whatever became of it.
+    Microseconds since the epoch of the newest notification, whatever became of it. Where one
+    waits there is none.
     """
     rows = connection.execute(
         "SELECT alert_id, channel, max(created_at) FROM deliveries"
         " SEMI JOIN (SELECT id AS alert_id FROM alerts WHERE state = 'open') USING (alert_id)"
-        " GROUP BY alert_id, channel"
+        " GROUP BY alert_id, channel HAVING count_if(state = 'pending') = 0"
     ).fetchall()
     return {(alert_id, channel): from_timestamp(at) for alert_id, channel, at in rows}

@@ -8,7 +8,6 @@ import duckdb
 import msgspec
 
 from storage.browse import LogFilter, Page, Position
-from storage.channel_state import save_gone
 from storage.database import Database
 from storage.expiry import remove_before
 from storage.feedback import Added, add_feedback
@@ -66,6 +65,10 @@ class Repository:
     def reading(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Lend a connection for the functions of `storage.reader`."""
         return self._database.cursor()
+
+    def writing(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Lend a connection in a transaction that its end commits; one at a time."""
+        return self._transaction()
 
     @contextmanager
     def snapshot(self) -> Iterator[LogReader]:
@@ -368,11 +371,6 @@ class Repository:
         return self._select(
             DELIVERIES, "WHERE state = 'dead' ORDER BY created_at DESC, id LIMIT ?", [limit]
         )
-
-    def save_gone(self, gone: Mapping[str, int]) -> None:
-        """Replace what `storage.channel_state.load_gone` returns."""
-        with self._transaction() as connection:
-            save_gone(connection, gone)
 
     def _select(
         self, table: StateTable[Noun], tail: str, values: Sequence[object] = ()

@@ -22,6 +22,8 @@ ReceiverUrl = Annotated[str, AfterValidator(check_url)]
 
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 LONGEST_GROUP_WAIT_S = 3600.0
+SHORTEST_REMIND_S = 300.0
+LONGEST_REMIND_S = 30 * 86_400.0
 HUMAN_GROUP_WAIT_S = 5.0
 """Time in which what opens together becomes one message for people."""
 
@@ -36,6 +38,13 @@ Wait = Annotated[
     Field(ge=0, le=LONGEST_GROUP_WAIT_S),
 ]
 """Seconds, none included."""
+
+Remind = Annotated[
+    float,
+    BeforeValidator(_seconds, json_schema_input_type=float | str),
+    Field(ge=SHORTEST_REMIND_S, le=LONGEST_REMIND_S),
+]
+"""Seconds."""
 
 Section = TypeVar("Section", bound=Frozen)
 
@@ -105,10 +114,11 @@ class PagerDutyConfig(Frozen):
 
 
 class AppriseConfig(Frozen):
-    """Any service that the library Apprise knows: needs the extra `notify`, checks no address."""
+    """Any service that the library Apprise knows: needs the extra `notify`."""
 
     url: SecretStr | None = None  # such as `mailto://...`; tokens stand in it
     url_file: str | None = None  # instead of `url`: a file that holds it, read at each try
+    allow_private: bool = False  # loopback and private addresses are refused unless allowed
 
     @model_validator(mode="after")
     def _one_url(self) -> Self:
@@ -135,6 +145,8 @@ class ChannelConfig(Frozen):
     group_wait: Wait | None = (
         None  # such as `1m`: what comes in it is one message; `5s` for slack, apprise
     )
+
+    remind: Remind | None = None  # such as `24h`: what is open that long is told again; else never
 
     @property
     def kind(self) -> ChannelKind:
@@ -167,6 +179,11 @@ class ChannelConfig(Frozen):
         if self.group_wait and self.kind not in _GROUPED:
             raise ValueError(
                 f"`group_wait` cannot be set for `{self.kind}`, which groups alerts itself;"
+                " leave it out"
+            )
+        if self.remind and self.kind not in _GROUPED:
+            raise ValueError(
+                f"`remind` cannot be set for `{self.kind}`, which reminds of what is open itself;"
                 " leave it out"
             )
         return self

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from monitors.alerts.payload import DIGEST, event_of
+from monitors.alerts.payload import DIGEST, REMINDED, event_of
 
 Tone = Literal["info", "success", "warning", "failure"]
 
@@ -24,7 +24,8 @@ class Message(NamedTuple):
     tone : str
         `success` is the end of an episode, `failure` a critical alert.
     note : str
-        When it happened, and the id by which `monitor alerts list` knows it.
+        When it happened, the id by which `monitor alerts list` knows it, and the message's own:
+        a message that is shown twice has it twice.
     """
 
     title: str
@@ -33,7 +34,7 @@ class Message(NamedTuple):
     note: str
 
 
-def message_of(document: Mapping[str, Any]) -> Message:
+def message_of(document: Mapping[str, Any], message_id: str) -> Message:
     """Return the words of a notification's document, as `payload` makes them."""
     data = document["data"]
     if document["type"] == DIGEST:
@@ -43,7 +44,7 @@ def message_of(document: Mapping[str, Any]) -> Message:
     else:
         title = _headline(document["type"], data)
         lines = (_cut(str(data["summary"])), *_changed(data), *_features(data.get("features")))
-    note = f"{document['timestamp']}, alert {data['alert_id']}"
+    note = f"{document['timestamp']}, alert {data['alert_id']}, message {message_id}"
     return Message(title[:_TITLE_CHARS], lines, _tone(document["type"], data), note)
 
 
@@ -51,7 +52,7 @@ def _headline(event: str, data: Mapping[str, Any]) -> str:
     kind, word = event_of(event)
     label = "resolved" if word == "resolved" else data["severity"]
     route = "" if data["route"] == "*" else f" on route {data['route']}"
-    return f"[{label}] {kind} {word}{route}"
+    return f"[{label}] {kind} {'still open' if word == REMINDED else word}{route}"
 
 
 def _tone(event: str, data: Mapping[str, Any]) -> Tone:

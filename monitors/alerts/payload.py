@@ -17,6 +17,8 @@ _SUMMARY_CHARS = 1_000
 DIGEST = "alerts.digest"
 """Event of one message about several alerts."""
 DIGEST_ALERTS = 20
+REMINDED = "reminded"
+"""Word of an event that tells once more of an episode that is still open."""
 _DIGEST_SUMMARY_CHARS = 300
 _DIGEST_KEYS = ("alert_id", "route", "state", "severity", "summary", "opened_at", "resolved_at")
 _CONTRIBUTIONS = (10, 3, 0)
@@ -35,7 +37,7 @@ def webhook_body(event: str, alert: Alert, at_us: int) -> bytes:
     Parameters
     ----------
     event : str
-        `drift.opened`, `drift.escalated`, `drift.resolved`.
+        `drift.opened`, `drift.escalated`, `drift.resolved`, `drift.reminded`.
     alert : Alert
         The episode after the event; `alert_id` is the same in all its events.
     at_us : int

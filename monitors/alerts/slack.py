@@ -12,7 +12,7 @@ GAP_S = 1.0
 _SECTION_CHARS = 3_000
 
 
-def slack_body(document: Mapping[str, Any]) -> bytes:
+def slack_body(document: Mapping[str, Any], message_id: str) -> bytes:
     """Return the JSON of a message; nothing in it can mention a person or a channel.
 
     References
@@ -20,7 +20,7 @@ def slack_body(document: Mapping[str, Any]) -> bytes:
     Slack, "Sending messages using incoming webhooks" and "Formatting text": `&`, `<`, `>` are
     escaped, a header holds 150 characters, a section 3,000.
     """
-    message = message_of(document)
+    message = message_of(document, message_id)
     lines = "\n".join(message.lines)
     blocks = [
         {"type": "header", "text": {"type": "plain_text", "text": message.title}},

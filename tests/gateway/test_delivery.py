@@ -15,6 +15,7 @@ from support.webhook_receiver import Receiver, Reply, receiving, wait_until
 
 from gateway.delivery import DeliveryLoop
 from gateway.gone_channels import gone_since
+from monitors.alerts.config import ChannelConfig
 from monitors.alerts.outbox import SCHEDULE_S
 from storage.database import Database
 from storage.errors import DatabaseFailed
@@ -208,6 +209,41 @@ def test_a_channel_that_was_gone_can_come_back(
     outbox.turn()
     assert only(repository, later).state == "delivered"
     assert gone_since(repository) == {}
+
+
+def reminding(url: str) -> ChannelConfig:
+    """Return a webhook that is told daily of what stays open."""
+    config = {"url": url, "secret": SECRET, "allow_private": True}
+    return ChannelConfig.model_validate({"webhook": config, "remind": "24h"})
+
+
+def test_what_stays_open_is_told_again(repository: Repository, receiver: Receiver) -> None:
+    """Each day under another id, to those who ask for it; and no more once it has ended."""
+    outbox = Outbox(repository, [reminding(receiver.url), webhook(f"{receiver.url}/other")])
+    outbox.raise_(change("opened"))
+    assert [outbox.turn(), outbox.after(23 * HOUR_S), outbox.after(HOUR_S)] == [2, 0, 1]
+    assert [outbox.after(23 * HOUR_S), outbox.after(HOUR_S)] == [0, 1]
+    outbox.raise_(change("resolved"))
+    assert [outbox.turn(), outbox.after(25 * HOUR_S)] == [2, 0]
+    found = [json.loads(r.body) for r in receiver.received if not r.path.endswith("/other")]
+    words = ["opened", "reminded", "reminded", "resolved"]
+    assert [body["type"] for body in found] == [f"drift.{word}" for word in words]
+    assert len({body["data"]["alert_id"] for body in found}) == 1
+    assert len(set(receiver.ids)) == len(receiver.ids) == 6
+
+
+def test_reminders_do_not_pile_up(repository: Repository, receiver: Receiver) -> None:
+    """While one waits, none is queued; one that was given up is followed by the next."""
+    receiver.always = Reply(500)
+    outbox = Outbox(repository, [reminding(receiver.url)])
+    outbox.raise_(change("opened"))
+    for _ in range(20):
+        outbox.after(6 * HOUR_S)
+        assert len(repository.pending_deliveries()) <= 1
+    (alert,) = repository.open_alerts()
+    events = [d.event for d in repository.deliveries_of(alert.id)]
+    assert events[:2] == ["drift.opened", "drift.reminded"]
+    assert len(events) <= 6
 
 
 def test_redirects_are_not_followed(repository: Repository, receiver: Receiver) -> None:

@@ -61,14 +61,14 @@ def test_slack_gets_words(repository: Repository, receiver: Receiver) -> None:
     """A title with severity and route, the summary and the features; nobody can be mentioned."""
     outbox = Outbox(repository, [slack(receiver.url, group_wait="0s")])
     hostile = replace(change("opened", "critical"), summary="<!channel> & 漂移")
-    outbox.raise_(hostile)
+    (waiting,) = outbox.raise_(hostile)
     assert outbox.turn() == 1
     (body,) = bodies(receiver)
     header, section, note = body["blocks"]
     assert header["text"]["text"] == "[critical] drift opened on route chat"
     lines = section["text"]["text"].split("\n")
     assert lines == ["&lt;!channel&gt; &amp; 漂移", "prompt_chars effect 1"]
-    assert repository.open_alerts()[0].id in note["elements"][0]["text"]
+    assert f"alert {waiting.alert_id}, message {waiting.id}" in note["elements"][0]["text"]
     assert body["text"] == f"{header['text']['text']}: {lines[0]}"
 
 
@@ -161,43 +161,64 @@ def test_names_tell_no_keys() -> None:
     assert not any("TOKEN" in repr(c) or ROUTING_KEY in repr(c) for c in (hook, apprise))
 
 
-def by_apprise(url: str) -> ChannelConfig:
+def by_apprise(url: str, **more: object) -> ChannelConfig:
     """Return a channel by the library."""
-    return ChannelConfig.model_validate({"apprise": {"url": url}, "group_wait": "0s"})
+    config = {"url": url, "allow_private": True, **more}
+    return ChannelConfig.model_validate({"apprise": config, "group_wait": "0s"})
 
 
 def test_apprise_delivers(repository: Repository, receiver: Receiver) -> None:
     """The real library, in its own process, to a service of this machine."""
     outbox = Outbox(repository, [by_apprise(f"json://127.0.0.1:{receiver.port}/")], timeout_s=30.0)
-    outbox.raise_(change("opened", "critical"))
+    (waiting,) = outbox.raise_(change("opened", "critical"))
     assert outbox.turn() == 1
     (body,) = bodies(receiver)
     assert body["title"] == "[critical] drift opened on route chat"
     assert body["message"].startswith("drift opened\n")
+    assert body["message"].endswith(f"alert {waiting.alert_id}, message {waiting.id}")
     assert body["type"] == "failure"
     assert repository.pending_deliveries() == []
 
 
 REFUSALS = """
-import sys
+import socket, sys
 from gateway.apprise_program import notified
 words = {"title": "t", "body": "b", "type": "info"}
+open_words = {**words, "allow_private": True}
+print(notified({"url": sys.argv[1], **open_words}))
+print(notified({"url": "nonsense://TOKEN", **open_words}))
 print(notified({"url": sys.argv[1], **words}))
-print(notified({"url": "nonsense://TOKEN", **words}))
+print(notified({"url": sys.argv[1].replace("127.0.0.1", "localhost"), **words}))
+for kind, call in ((socket.SOCK_STREAM, "connect"), (socket.SOCK_DGRAM, "sendto")):
+    try:
+        where = ("localhost", 9)
+        one = socket.socket(socket.AF_INET, kind)
+        one.connect(where) if call == "connect" else one.sendto(b"x", where)
+    except OSError as error:
+        print(error)
 sys.modules["apprise"] = None
 print(notified({}))
 """
 
 
 def test_what_apprise_cannot_send_is_told(receiver: Receiver) -> None:
-    """In the library's words, without the URL; without the library, what to install."""
+    """In the library's words, without the URL; without the library, what to install.
+
+    Private addresses are refused: as numbers, as names, and where a library lets the socket
+    resolve.
+    """
     receiver.always = Reply(500)
     command = [sys.executable, "-c", REFUSALS, f"json://127.0.0.1:{receiver.port}/"]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
-    failed, unknown, missing = done.stdout.splitlines()
+    failed, unknown, *refused, missing = done.stdout.splitlines()
     assert "500" in failed
     assert "does not know" in unknown
     assert "TOKEN" not in unknown
+    assert len(receiver.received) == 1
+    assert len(refused) == 4
+    # The first guard of a process stops what a second one would: then its words are not the last.
+    told = (refused[0], *refused[2:])
+    assert all("not public; say `allow_private: true`" in line for line in told)
     assert "pip install driftgate[notify]" in missing
 
 
@@ -244,6 +265,8 @@ def test_the_examples_are_good() -> None:
         ("{pagerduty: {}}", "needs exactly one of `routing_key` and `routing_key_file`"),
         ("{apprise: {url: 'json://h', url_file: f}}", "needs exactly one of `url` and `url_file`"),
         ("{pagerduty: {routing_key: k}, group_wait: 5s}", "which groups alerts itself"),
+        ("{pagerduty: {routing_key: k}, remind: 24h}", "which reminds of what is open itself"),
+        ("{slack: {url: 'https://h/'}, remind: 1m}", "greater than or equal to 300"),
         ("{slack: {url: 'https://h/'}, group_wait: 2h}", "less than or equal to 3600"),
         ("{slack: {url: 'https://h/'}, min_severity: low}", "'warning' or 'critical'"),
     ],

@@ -192,14 +192,14 @@ def test_words_tell_what_moved_by_how_much_and_since_when() -> None:
     }  # fmt: skip
     data = {"features": [feature], "changed": ["version 2 began"]}
     critical = msgspec.structs.replace(ALERT, severity="critical", data=data)
-    found = message_of(read(webhook_body("drift.escalated", critical, NOW)))
+    found = message_of(read(webhook_body("drift.escalated", critical, NOW)), "m1")
     assert found.title == "[critical] drift escalated on route chat"
     assert found.lines == (
         "it drifted",
         "at the same time: version 2 began",
         "latency_s (variant=b) psi 0.312 [0.2, 0.4], n = 400, since 2026-09-21T14:00:00Z: moved up",
     )
-    assert (found.tone, found.note) == ("failure", "2026-09-21T14:13:20Z, alert a1")
+    assert (found.tone, found.note) == ("failure", "2026-09-21T14:13:20Z, alert a1, message m1")
 
 
 @pytest.mark.parametrize("summary", ["x" * 10_000, "<" * 10_000, "&\n" * 5_000, "漂移" * 5_000])
@@ -209,7 +209,9 @@ def test_a_message_for_slack_keeps_its_limits(summary: str) -> None:
     long = msgspec.structs.replace(
         ALERT, route="r" * 300, summary=summary, data={"features": [feature] * 9}
     )
-    header, section, _ = read(slack_body(read(webhook_body("drift.opened", long, NOW))))["blocks"]
+    header, section, _ = read(slack_body(read(webhook_body("drift.opened", long, NOW)), "m1"))[
+        "blocks"
+    ]
     assert len(header["text"]["text"]) <= 150
     assert len(section["text"]["text"]) <= 3_000
     assert "<" not in section["text"]["text"]
