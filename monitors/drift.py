@@ -7,12 +7,12 @@ statistics (`baselines.SAMPLE_ROWS`) and the window's rows, or buckets of them: 
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from monitors.baselines import Reference
-from monitors.cell_words import JOINED, range_words
+from monitors.cell_words import JOINED
 from monitors.observed import Observed, Window, observe, rows_of
 from monitors.signals.table import Kind
 from stats.arrays import CountArray
@@ -29,9 +29,6 @@ from stats.results import Chi2, Interval, Ks, Measurement, Psi, RateChange, Wass
 _Measured = TypeVar("_Measured", RateChange, Wasserstein)
 
 TOP_CONTRIBUTIONS = 5
-UNIT_FACTORS = (1000.0, 0.001, 1e6, 1e-6, 100.0, 0.01, 60.0, 1.0 / 60.0)
-UNIT_TOLERANCE = 0.1
-"""How far, relative, the medians' ratio may lie from a factor to look like a change of unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,48 +349,3 @@ def _contributions(effect: Psi, cells: _Cells) -> tuple[Contribution, ...]:
         for i in order.tolist()
         if shares[i] > 0.0
     )
-
-
-class Cause(NamedTuple):
-    """What changed most: a closed word, and a sentence part for people who read an alert."""
-
-    kind: Literal["none", "missing", "new_category", "category", "unit", "median", "shape"]
-    text: str
-
-
-def likely_cause(comparison: Comparison) -> str:
-    """Return one sentence part on what changed most, for people who read an alert."""
-    return cause_of(comparison).text
-
-
-def cause_of(comparison: Comparison) -> Cause:
-    """Return what changed most."""
-    top = comparison.contributions[0] if comparison.contributions else None
-    if top is None:
-        return Cause("none", "nothing changed")
-    moved = f"went from {top.reference:.1%} to {top.current:.1%} of rows"
-    if top.cell == "missing":
-        return Cause("missing", f"missing values {moved}")
-    if top.cell == "new":
-        names = ", ".join(f"`{name}`" for name in comparison.new_examples)
-        text = f"categories that the baseline never had, {top.current:.1%} of rows: {names}"
-        return Cause("new_category", text)
-    if comparison.medians is not None:
-        return _cause_of_number(comparison.medians, top)
-    if comparison.kind == "categorical":
-        return Cause("category", f"`{top.cell}` {moved}")
-    return Cause("shape", f"`{range_words(top.cell)}` {moved}")
-
-
-def _cause_of_number(medians: tuple[float, float], top: Contribution) -> Cause:
-    before, now = medians
-    ratio = now / before if before else 0.0
-    for factor in UNIT_FACTORS:
-        if abs(ratio / factor - 1.0) < UNIT_TOLERANCE:
-            text = f"values are {factor:g} times what they were: the unit may have changed"
-            return Cause("unit", text)
-    if now != before:
-        return Cause("median", f"the median went from {before:g} to {now:g}")
-    cell = range_words(top.cell)
-    text = f"the shape changed: {cell} holds {top.current:.1%}, was {top.reference:.1%} of rows"
-    return Cause("shape", text)

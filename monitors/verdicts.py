@@ -21,7 +21,8 @@ from typing import Literal
 
 import msgspec
 
-from monitors.drift import Comparison, TooFew, likely_cause
+from monitors.cause import likely_cause
+from monitors.drift import Comparison, TooFew
 from monitors.endings import verdict_id
 from monitors.evidence import Evidence
 from monitors.measured import contributions, measurements, psi_noise

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitors.drift import Comparison, cause_of
+from monitors.cause import cause_of
+from monitors.drift import Comparison
 from monitors.explain import decompose
 from monitors.explain.model import Cause, Related
 from monitors.explain.rows import FeatureRows

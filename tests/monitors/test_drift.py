@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from monitors.baselines import Column, Reference, build_baseline, read_references
+from monitors.cause import likely_cause
 from monitors.cell_words import range_words
-from monitors.drift import Comparison, TooFew, compare, likely_cause
+from monitors.drift import Comparison, TooFew, compare
+from monitors.observed import CellCounts
 from monitors.verdicts import Levels, has_evidence, is_calm, severity_of
 from monitors.windows import Window
 
@@ -21,7 +23,7 @@ def reference_of(feature: str, column: Column) -> Reference:
 
 
 def compared(
-    reference: Reference, column: Column, alpha: float = 1e-5, min_samples: int = 50
+    reference: Reference, column: Column | CellCounts, alpha: float = 1e-5, min_samples: int = 50
 ) -> Comparison:
     """Compare; the test says that there are enough rows."""
     found = compare(reference, column, alpha=alpha, min_samples=min_samples)
@@ -166,6 +168,29 @@ def test_booleans_are_categories() -> None:
     assert found.likelihood > found.threshold
     assert found.new is not None
     assert found.new.value == 0.0
+
+
+def test_a_flag_that_never_was_names_its_word() -> None:
+    """Refusals after none are no category that nobody knew: their word and share are told."""
+    found = compared(reference_of("refusal", [False] * 1000), [False] * 80 + [True] * 20)
+    assert likely_cause(found) == "`true` went from 0.0% to 20.0% of rows"
+
+
+def test_new_categories_without_names_are_told_by_their_share() -> None:
+    """Counts by cell know no names: the sentence ends with the share."""
+    reference = reference_of("finish_reason", ["stop"] * 1000)
+    counts = reference.counts * 0
+    counts[[0, reference.cells.labels().index("new")]] = 80, 20
+    found = compared(reference, CellCounts(counts))
+    assert likely_cause(found) == "categories that the baseline never had, 20.0% of rows"
+
+
+def test_cells_of_a_number_are_told_as_values(rng: np.random.Generator) -> None:
+    """Where only cells are known, the range that moved most is named as a range of values."""
+    reference = reference_of("response_tokens", rng.integers(1, 100, 2000))
+    counts = reference.counts.copy()
+    counts[reference.cells.labels().index("from 99")] += 900
+    assert likely_cause(compared(reference, CellCounts(counts))).startswith("values of 99 and more")
 
 
 def test_a_constant_reference_shows_a_move(rng: np.random.Generator) -> None:
