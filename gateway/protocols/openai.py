@@ -270,6 +270,8 @@ class ChatEvents:
         """Note how a choice ended; the first one's reason is the record's."""
         if type(choice.index) is int:
             self._ended.add(choice.index)
+        if facts.tool_calls is None:
+            facts.tool_calls = 0
         if choice.index == 0 or facts.finish_reason is None:
             facts.finish_reason = choice.finish_reason
 

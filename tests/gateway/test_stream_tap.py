@@ -74,6 +74,15 @@ def test_sound_stream_passes_unchanged() -> None:
     )
 
 
+def test_a_stream_without_tools_called_none() -> None:
+    """An answer that ended without a call has called no tool, as a plain answer has."""
+    judge = tap()
+    judge.feed(ROLE + WORD)
+    assert judge.facts.tool_calls is None
+    judge.feed(STOP + DONE)
+    assert judge.facts.tool_calls == 0
+
+
 @given(st.lists(st.integers(0, 700), max_size=20))
 def test_verdict_does_not_depend_on_chunks(cuts: list[int]) -> None:
     """However a stream arrives, the client is shown the same bytes and the facts are the same."""
