@@ -1,43 +1,31 @@
 """What comparing two Parquet files costs: driftgate's statistics beside Evidently's report.
 
-`python benchmarks/drift_speed.py [--rows N ...] [--without-evidently]`. Twenty numeric and five
-categorical columns, the second file a little shifted; each contender reads the same two files in
-a fresh process, whose CPU time and peak memory are the table. Ours computes PSI, KS with its p,
-Wasserstein-1 in sd, Jensen-Shannon, chi-square, new categories and missing rows, with intervals;
-Evidently runs its `DataDriftPreset`. It comes from `install_peers.py evidently`.
+`python benchmarks/drift_speed.py [--rows N ...] [--runs N] [--before CHECKOUT]
+[--without-evidently]`. Twenty numeric and five categorical columns, the second file a little
+shifted; contenders take turns to read the same two files in fresh processes, whose CPU time and
+peak memory are the table: ours (`drift_files.py`), ours of an older checkout, and Evidently's
+`DataDriftPreset`, once (it comes from `install_peers.py evidently`).
 """
 
 import argparse
 import json
-import resource
+import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import numpy as np
 from peers import CACHE
 
-from stats.arrays import FloatArray
-from stats.categories import CategoryCells
-from stats.cells import NumericCells
-from stats.chi2 import chi2_homogeneity, new_rate
-from stats.divergence import js_distance
-from stats.ecdf import Ecdf
-from stats.ks import ks_of
-from stats.ks_p import ks_p_value
-from stats.line import measure
-from stats.missing import rate_change
-from stats.psi import psi
-from stats.wasserstein import wasserstein_of
-
+HERE = Path(__file__).resolve().parent
 NUMBERS = tuple(f"n{k}" for k in range(20))
 CATEGORIES = {"c0": 3, "c1": 10, "c2": 50, "c3": 200, "c4": 1000}
 FILES = ("reference", "current")
 FOLDER = CACHE / "drift_speed"
 NOTHING = "nothing"
 OURS = "driftgate"
+BEFORE = "driftgate before"
 EVIDENTLY = "evidently"
 LIMIT_S = 900
 
@@ -85,70 +73,20 @@ def write(rows: int) -> tuple[Path, Path]:
     return paths
 
 
-def compare(paths: list[str]) -> dict[str, dict[str, float]]:
-    """Compare the files column by column."""
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1; SET memory_limit = '256MB'")
-        found = {name: _numbers(connection, paths, name) for name in NUMBERS}
-        return found | {name: _categories(connection, paths, name) for name in CATEGORIES}
-
-
-def _numbers(
-    connection: duckdb.DuckDBPyConnection, paths: list[str], name: str
-) -> dict[str, float]:
-    before, now = (_read(connection, path, name) for path in paths)
-    cells = NumericCells.from_reference(before[0])
-    counts = cells.count_sample(before[0], missing=before[1])
-    counts_now = cells.count_sample(now[0], missing=now[1])
-    m, n = before[0].n, now[0].n
-    line = measure(before[0], now[0])
-    d = ks_of(line, m, n)
-    return {
-        "psi": psi(counts, counts_now).value,
-        "js": js_distance(counts, counts_now).value,
-        "ks": d.value,
-        "ks_p": ks_p_value(d.value, m, n),
-        "wasserstein_sd": wasserstein_of(line, before[0], n, "sd").value,
-        "missing": rate_change(before[1], m + before[1], now[1], n + now[1]).value,
-    }
-
-
-def _read(connection: duckdb.DuckDBPyConnection, path: str, name: str) -> tuple[Ecdf, int]:
-    """Return a column's known rows, sorted, and how many are missing."""
-    column = connection.read_parquet(path).project(name).fetchnumpy()[name]
-    known: FloatArray = np.ma.compressed(column).astype(np.float64, copy=False)
-    return Ecdf.of(known), column.size - known.size
-
-
-def _categories(
-    connection: duckdb.DuckDBPyConnection, paths: list[str], name: str
-) -> dict[str, float]:
-    before, now = (
-        dict(connection.read_parquet(path).aggregate(f"{name}, count(*)", name).fetchall())
-        for path in paths
-    )
-    cells = CategoryCells.from_reference(before)
-    counts, counts_now = cells.count(before), cells.count(now)
-    known = np.arange(cells.size) != cells.new
-    n, m = int(counts_now.sum()), int(counts.sum())
-    missing = int(counts[cells.missing]), int(counts_now[cells.missing])
-    return {
-        "psi": psi(counts, counts_now).value,
-        "js": js_distance(counts, counts_now).value,
-        "chi2_p": chi2_homogeneity(counts[known], counts_now[known]).p_value,
-        "new": new_rate(int(counts_now[cells.new]), n, m).value,
-        "missing": rate_change(missing[0], m, missing[1], n).value,
-    }
-
-
-def run(contender: str, paths: tuple[Path, Path]) -> tuple[float, float, int] | str:
+def run(
+    contender: str, paths: tuple[Path, Path], before: Path | None
+) -> tuple[float, float, int] | str:
     """Return CPU seconds, peak MB and columns compared in a fresh process, or why not."""
     files = [str(path) for path in paths]
-    command = [sys.executable, __file__, "--only", contender, *files]
-    if contender == EVIDENTLY:
-        command = [str(CACHE / EVIDENTLY / "bin/python"), "-W", "ignore", "-c", PEER, *files]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
+        done = subprocess.run(
+            _command(contender, files, before),
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=True,
+            env=os.environ | ({"PYTHONPATH": str(before)} if contender == BEFORE else {}),
+        )
     except FileNotFoundError:
         return f"not installed: python benchmarks/install_peers.py {contender}"
     except subprocess.TimeoutExpired:
@@ -159,37 +97,49 @@ def run(contender: str, paths: tuple[Path, Path]) -> tuple[float, float, int] | 
     return cpu_s, peak_kb / 1024.0, columns
 
 
-def report_one(contender: str, paths: list[str]) -> None:
-    """Be the fresh process: print what it used."""
-    found: dict[str, Any] = compare(paths) if contender == OURS else {}
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    # Not `ru_maxrss`, which still knows the process that this one was forked from.
-    peak_kb = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-    print(json.dumps([used.ru_utime + used.ru_stime, peak_kb, len(found)]))
+def _command(contender: str, files: list[str], before: Path | None) -> list[str]:
+    if contender == EVIDENTLY:
+        return [str(CACHE / EVIDENTLY / "bin/python"), "-W", "ignore", "-c", PEER, *files]
+    if contender == NOTHING:
+        files = []
+    folder = HERE if before is None or contender != BEFORE else before / "benchmarks"
+    if (folder / "drift_files.py").exists():
+        return [sys.executable, str(folder / "drift_files.py"), *files]
+    return [sys.executable, str(folder / "drift_speed.py"), "--only", OURS, *files]
 
 
 def main() -> None:
-    """Print the table, or be one of its rows."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--before", type=Path)
     parser.add_argument("--without-evidently", action="store_true")
-    parser.add_argument("--only", choices=[NOTHING, OURS])
-    parser.add_argument("paths", nargs="*")
     given = parser.parse_args()
-    if given.only:
-        report_one(given.only, given.paths)
-        return
-    print("| Rows a file | Contender | CPU s | Peak MB | Columns |\n|---|---|---|---|---|")
-    contenders = [NOTHING, OURS] + ([] if given.without_evidently else [EVIDENTLY])
+    contenders = [NOTHING, OURS] + [BEFORE] * bool(given.before)
+    contenders += [EVIDENTLY] * (not given.without_evidently)
+    print("| Rows a file | Contender | CPU s, least | median | Peak MB | Columns |")
+    print("|---|---|---|---|---|---|")
     for rows in given.rows:
         paths = write(rows)
-        for contender in contenders:
-            found = run(contender, paths)
-            if isinstance(found, str):
-                print(f"| {rows:,} | {contender} | {found} | | |")
-            else:
-                cpu_s, peak_mb, columns = found
-                print(f"| {rows:,} | {contender} | {cpu_s:.2f} | {peak_mb:.0f} | {columns} |")
+        turns = [{name: run(name, paths, given.before) for name in contenders}]
+        turns += [
+            {name: run(name, paths, given.before) for name in contenders if name != EVIDENTLY}
+            for _ in range(given.runs - 1)
+        ]
+        for name in contenders:
+            print(f"| {rows:,} | {name} | {_cells([turn[name] for turn in turns if name in turn])}")
+
+
+def _cells(found: list[tuple[float, float, int] | str]) -> str:
+    """Return the rest of a row of the table."""
+    failed = [why for why in found if isinstance(why, str)]
+    if failed:
+        return f"{failed[0]} | | | |"
+    good = [one for one in found if not isinstance(one, str)]
+    took = [one[0] for one in good]
+    peak, columns = max(one[1] for one in good), good[0][2]
+    return f"{min(took):.2f} | {statistics.median(took):.2f} | {peak:.0f} | {columns} |"
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import CountArray, Values, as_values
-from stats.ecdf import Ecdf, as_weights
+from stats.ecdf import Ecdf, as_weights, rank_of
 from stats.errors import InvalidInput, NotEnoughSamples
+from stats.gridded import Gridded, Prepared
 
 DEFAULT_BINS = 10
 TAIL_ROWS = 2
@@ -50,7 +51,9 @@ class NumericCells:
     winsor_high: float
 
     @classmethod
-    def from_reference(cls, values: Values | Ecdf, *, bins: int = DEFAULT_BINS) -> "NumericCells":
+    def from_reference(
+        cls, values: Values | Prepared, *, bins: int = DEFAULT_BINS
+    ) -> "NumericCells":
         """Cut a reference at its `bins - 1` inner quantiles.
 
         Edges are order statistics, so that any increasing map of the feature maps the edges too.
@@ -64,24 +67,26 @@ class NumericCells:
         """
         if bins < 2:
             raise InvalidInput(f"bins is {bins}; at least 2 are needed to compare anything.")
-        sample = values if isinstance(values, Ecdf) else Ecdf.of(values)
-        if sample.n < bins:
-            raise NotEnoughSamples(sample.n, bins, "reference")
-        ranks = np.arange(1, bins) * sample.n // bins
-        inner = sample.support[np.searchsorted(sample.cumulative[1:], ranks, side="right")]
-        heavy = sample.support[sample.counts * bins > sample.n]
-        low, high = float(sample.support[0]), float(sample.support[-1])
+        sample = values if isinstance(values, Ecdf | Gridded) else Ecdf.of(values)
+        n = sample.n
+        if n < bins:
+            raise NotEnoughSamples(n, bins, "reference")
+        shares = (0.5, 0.25, 0.75, 0.001, 0.999)
+        ranks = [0, n - 1, *(rank_of(share, n) for share in shares)]
+        found = sample.order(np.append(ranks, np.arange(1, bins) * n // bins))
+        low, high, median, first, third, winsor_low, winsor_high = found[: len(ranks)].tolist()
+        inner, heavy = found[len(ranks) :], sample.heavier(n / bins)
         ends = np.array([low, np.nextafter(high, np.inf)])
         edges = np.unique(np.concatenate((ends, inner, heavy, np.nextafter(heavy, np.inf))))
         return cls(
             edges=tuple(edges[np.isfinite(edges)].tolist()),
-            median=sample.quantile(0.5),
+            median=median,
             std=sample.std(),
-            iqr=sample.iqr(),
+            iqr=third - first,
             low=low,
             high=high,
-            winsor_low=sample.quantile(0.001),
-            winsor_high=sample.quantile(0.999),
+            winsor_low=winsor_low,
+            winsor_high=winsor_high,
         )
 
     @property
@@ -115,10 +120,9 @@ class NumericCells:
         repeats = None if weights is None else as_weights(weights)
         return np.bincount(cell, weights=repeats, minlength=self.size).astype(np.int64)
 
-    def count_sample(self, sample: Ecdf, *, invalid: int = 0, missing: int = 0) -> CountArray:
-        """Count rows that are sorted already, in no time, and those that the sample leaves out."""
-        places = np.searchsorted(sample.support, np.asarray(self.edges), side="left")
-        below = np.concatenate(([0], sample.cumulative[places], [sample.n]))
+    def count_sample(self, sample: Prepared, *, invalid: int = 0, missing: int = 0) -> CountArray:
+        """Count rows of a prepared sample, in no time, and those that it leaves out."""
+        below = np.concatenate(([0], sample.below(np.asarray(self.edges)), [sample.n]))
         return np.concatenate((np.diff(below), [invalid, missing])).astype(np.int64)
 
     def labels(self) -> tuple[str, ...]:

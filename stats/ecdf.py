@@ -84,8 +84,19 @@ class Ecdf:
 
     def quantile(self, share: float) -> float:
         """Smallest value with at least `share` of the rows at or below it."""
-        needed = max(1, int(np.ceil(share * self.n - 1e-9)))
-        return float(self.support[np.searchsorted(self.cumulative[1:], needed)])
+        return float(self.order(np.array([rank_of(share, self.n)]))[0])
+
+    def order(self, ranks: CountArray) -> FloatArray:
+        """Return the order statistics of these ranks, each in [0, n)."""
+        return self.support[np.searchsorted(self.cumulative[1:], ranks, side="right")]
+
+    def heavier(self, rows: float) -> FloatArray:
+        """Return the values that more than so many rows have, ascending."""
+        return self.support[self.counts > rows]
+
+    def below(self, points: FloatArray) -> CountArray:
+        """Return how many rows lie below each point."""
+        return self.cumulative[np.searchsorted(self.support, points, side="left")]
 
     def clip(self, low: float, high: float) -> "Ecdf":
         """Move values outside of [low, high] to its ends."""
@@ -121,6 +132,11 @@ class Ecdf:
 
 Sample = Values | Ecdf
 """Raw rows or an `Ecdf` prepared from them."""
+
+
+def rank_of(share: float, n: int) -> int:
+    """Rank in [0, n) of the smallest row with at least `share` of the rows at or below it."""
+    return max(1, int(np.ceil(share * n - 1e-9))) - 1
 
 
 def as_weights(weights: npt.ArrayLike) -> CountArray:

@@ -1,17 +1,19 @@
 """Kolmogorov-Smirnov distance, exact from rows; `sketch_distance` has bounds from buckets."""
 
+from stats.arrays import Values
 from stats.confidence import LEVEL, dkw_band
-from stats.ecdf import Sample, as_pair
-from stats.line import Line, measure
+from stats.grid_line import measure_prepared
+from stats.gridded import Prepared, prepared_pair
+from stats.line import Line
 from stats.results import Interval, Ks
 
 
-def ks(reference: Sample, current: Sample) -> Ks:
+def ks(reference: Values | Prepared, current: Values | Prepared) -> Ks:
     """Largest distance of the two empirical distribution functions.
 
     Parameters
     ----------
-    reference, current : array_like of float, shape (m,) and (n,), or Ecdf
+    reference, current : array_like of float, shape (m,) and (n,), or prepared
         Raw rows; NaN and infinities are left out. Ties are sound.
 
     Returns
@@ -30,8 +32,8 @@ def ks(reference: Sample, current: Sample) -> Ks:
     >>> ks([1.0, 2.0, 3.0, 4.0], [3.0, 4.0, 5.0, 6.0]).value
     0.5
     """
-    before, now = as_pair(reference, current)
-    return ks_of(measure(before, now), before.n, now.n)
+    before, now = prepared_pair(reference, current)
+    return ks_of(measure_prepared(before, now), before.n, now.n)
 
 
 def ks_of(line: Line, m: int, n: int) -> Ks:

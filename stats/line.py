@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stats.arrays import FloatArray
+from stats.arrays import CountArray, FloatArray
 from stats.confidence import doubtful_noise
 from stats.ecdf import Ecdf
 
@@ -63,18 +63,7 @@ def steps(before: Ecdf, now: Ecdf) -> Iterator[Steps]:
         [*ends[0], before.support.size], [*ends[1], now.support.size], strict=True
     ):
         here, there = before.support[start_before:end_before], now.support[start_now:end_now]
-        both = np.concatenate((here, there))
-        # Two sorted runs: the stable sort only merges them.
-        order = np.argsort(both, kind="stable")
-        points = both[order]
-        rows = np.cumsum(order < here.size)
-        last_of = points[1:] != points[:-1]
-        if last_of.all():
-            others = np.arange(1, points.size + 1) - rows
-        else:
-            kept = np.append(np.flatnonzero(last_of), points.size - 1)
-            points, rows = points[kept], rows[kept]
-            others = kept + 1 - rows
+        points, rows, others = merged(here, there)
         found = Steps(
             np.concatenate((last.points, points)),
             np.concatenate((last.f, before.cumulative[start_before + rows] / before.n)),
@@ -85,6 +74,27 @@ def steps(before: Ecdf, now: Ecdf) -> Iterator[Steps]:
         start_before, start_now = end_before, end_now
 
 
+def merged(here: FloatArray, there: FloatArray) -> tuple[FloatArray, CountArray, CountArray]:
+    """Merge two ascending arrays of distinct values, not both empty.
+
+    Returns
+    -------
+    tuple of ndarray
+        The distinct values of both, ascending, and how many values of either are at or below each.
+    """
+    both = np.concatenate((here, there))
+    # Two sorted runs: the stable sort only merges them.
+    order = np.argsort(both, kind="stable")
+    points = both[order]
+    rows = np.cumsum(order < here.size, dtype=np.int64)
+    last_of = points[1:] != points[:-1]
+    if last_of.all():
+        return points, rows, np.arange(1, points.size + 1, dtype=np.int64) - rows
+    kept = np.append(np.flatnonzero(last_of), points.size - 1)
+    rows = rows[kept]
+    return points[kept], rows, kept + 1 - rows
+
+
 def measure(before: Ecdf, now: Ecdf) -> Line:
     """Return the distances of two samples that are not empty."""
     m, n = before.n, now.n
@@ -92,14 +102,14 @@ def measure(before: Ecdf, now: Ecdf) -> Line:
     widest -= float(min(before.support[0], now.support[0]))
     gap, at = -1.0, math.nan
     area = noise = height = 0.0
-    spreads = _Spread(), _Spread()
+    spreads = Spread(), Spread()
     for points, f, g in steps(before, now):
         difference, width = f - g, np.diff(points)
         size = np.abs(difference)
         place = int(np.argmax(size[1:])) + 1
         if size[place] > gap:
             gap, at = float(size[place]), float(points[place])
-        area += _dot(size[:-1], width)
+        area += dot(size[:-1], width)
         pooled = (m * f + n * g)[:-1] / (m + n)
         error = np.sqrt(np.maximum(0.0, pooled * (1.0 - pooled)) * (1.0 / m + 1.0 / n))
         noise += doubtful_noise(size[:-1], error, width)
@@ -112,12 +122,13 @@ def measure(before: Ecdf, now: Ecdf) -> Line:
     return Line(gap, at, area, noise, widest * spreads[0].std(), widest * spreads[1].std())
 
 
-def _dot(first: FloatArray, second: FloatArray) -> float:
+def dot(first: FloatArray, second: FloatArray) -> float:
+    """Return the sum of products."""
     # Not by BLAS, whose threads spin between calls on vectors as short as these.
     return float(np.einsum("i,i->", first, second))
 
 
-class _Spread:
+class Spread:
     """Standard deviation of weighted numbers that come block by block.
 
     T. Chan, G. Golub and R. LeVeque, Updating formulae and a pairwise algorithm for computing
@@ -128,11 +139,12 @@ class _Spread:
         self._weight = self._mean = self._squares = 0.0
 
     def add(self, weights: FloatArray, values: FloatArray) -> None:
+        """Take in a block."""
         weight = float(weights.sum())
         if weight <= 0.0:
             return
-        mean = _dot(weights, values) / weight
-        squares = _dot(weights, (values - mean) ** 2)
+        mean = dot(weights, values) / weight
+        squares = dot(weights, (values - mean) ** 2)
         total = self._weight + weight
         apart = mean - self._mean
         self._squares += squares + apart * apart * self._weight * weight / total
@@ -140,4 +152,5 @@ class _Spread:
         self._weight = total
 
     def std(self) -> float:
+        """Return the standard deviation of all blocks; 0.0 of none."""
         return math.sqrt(self._squares / self._weight) if self._weight > 0.0 else 0.0

@@ -1,12 +1,13 @@
 """Wasserstein-1 distance: how far rows moved on average, raw or in the reference's spread."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from stats.confidence import Z
-from stats.ecdf import Ecdf, Sample, as_pair
+from stats.ecdf import Sample, as_pair
 from stats.errors import InvalidInput, NoScale
+from stats.grid_line import measure_prepared
+from stats.gridded import Prepared, prepared_pair
 from stats.line import Line, measure
 from stats.results import Interval, Unit, Wasserstein
 
@@ -54,19 +55,18 @@ def wasserstein(
     >>> wasserstein([0.0, 1.0, 3.0], [5.0, 6.0, 8.0]).value
     5.0
     """
+    if not winsorise:
+        pair = prepared_pair(reference, current)
+        return wasserstein_of(measure_prepared(*pair), pair[0], pair[1].n, unit)
     before, now = as_pair(reference, current)
-    clipped_at, share = None, 0.0
-    if winsorise:
-        clipped_at = Interval(before.quantile(CLIP_SHARES[0]), before.quantile(CLIP_SHARES[1]))
-        outside = (now.support < clipped_at.low) | (now.support > clipped_at.high)
-        share = float(now.counts[outside].sum()) / now.n
-        before = before.clip(clipped_at.low, clipped_at.high)
-        now = now.clip(clipped_at.low, clipped_at.high)
+    low, high = (before.quantile(share) for share in CLIP_SHARES)
+    share = float(now.counts[(now.support < low) | (now.support > high)].sum()) / now.n
+    before, now = before.clip(low, high), now.clip(low, high)
     found = wasserstein_of(measure(before, now), before, now.n, unit)
-    return replace(found, clipped_at=clipped_at, clipped_share=share)
+    return replace(found, clipped_at=Interval(low, high), clipped_share=share)
 
 
-def wasserstein_of(line: Line, before: Ecdf, n: int, unit: Unit = "raw") -> Wasserstein:
+def wasserstein_of(line: Line, before: Prepared, n: int, unit: Unit = "raw") -> Wasserstein:
     """Return the distance of windows that were measured already; raises NoScale."""
     value, scale = line.area, _scale(unit, before, line.area)
     half = Z * math.hypot(line.spread_before / math.sqrt(before.n), line.spread_now / math.sqrt(n))
@@ -75,15 +75,12 @@ def wasserstein_of(line: Line, before: Ecdf, n: int, unit: Unit = "raw") -> Wass
     return Wasserstein(value / scale, inside, before.n, n, unit, scale, bounds)
 
 
-def _scale(unit: Unit, before: Ecdf, distance: float) -> float:
+def _scale(unit: Unit, before: Prepared, distance: float) -> float:
     if unit == "raw":
         return 1.0
-    if unit not in _SCALES:
+    if unit not in ("sd", "iqr"):
         raise InvalidInput(f"unit is {unit!r}; it is one of raw, sd, iqr.")
-    scale = _SCALES[unit](before)
+    scale = before.std() if unit == "sd" else before.iqr()
     if scale <= 0.0:
         raise NoScale(unit, distance)
     return scale
-
-
-_SCALES: dict[Unit, Callable[[Ecdf], float]] = {"sd": Ecdf.std, "iqr": Ecdf.iqr}
