@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from monitors.errors import BaselineInvalid
 from monitors.references.rows import Groups
 from monitors.references.stored import MOST_FEATURES, SEASON_US, Plan, stored_form
@@ -14,6 +16,10 @@ from storage.training import ColumnKind, TrainingFile
 INPUT = "input."
 STARTED_AT = "started_at"
 """What a column with the rows' times is mapped to."""
+CLASS, VALUE = "prediction", "prediction_value"
+"""Signals of what a model predicted: a class, or a number."""
+_CLASSES = 1_000
+"""Whole numbers below it are classes, as they are in what is logged."""
 _KINDS: Mapping[ColumnKind, Kind] = {"number": "numeric", "words": "categorical"}
 
 
@@ -48,7 +54,8 @@ class Built(NamedTuple):
 def from_training(file: TrainingFile, training: Training, now_us: int) -> Built:
     """Build a reference from a file's columns.
 
-    A column is the signal of its name, or else the input `input.<its name>`.
+    A column is the signal of its name, or else the input `input.<its name>`. Numbers are taken for
+    `prediction` where all are whole and below 1,000, as classes are, else for `prediction_value`.
 
     Raises
     ------
@@ -64,7 +71,9 @@ def from_training(file: TrainingFile, training: Training, now_us: int) -> Built:
     plan = Plan(seasonal=training.seasonal)
     cells: dict[str, object] = {}
     for column, feature in features.items():
-        stored = stored_form(_FileRows(file, column, groups), plan)
+        is_class = feature == CLASS and file.columns[column] == "number"
+        rows = _ClassRows(file, column, groups) if is_class else _FileRows(file, column, groups)
+        stored = stored_form(rows, plan)
         if stored is None:
             left_out[column] = "too few rows have a value"
         else:
@@ -115,6 +124,8 @@ def _features(file: TrainingFile, training: Training) -> tuple[dict[str, str], d
         if feature is None:
             feature = column if column in SIGNALS_BY_NAME or _is_input(column) else INPUT + column
             feature = "" if training.mapped_only else feature
+        if feature == CLASS and kind == "number" and not _are_classes(file.numbers(column)):
+            feature = VALUE
         why = _why_not(feature, kind)
         if why is None:
             features[column] = feature
@@ -145,7 +156,7 @@ def _why_not(feature: str, kind: ColumnKind) -> str | None:
         return "left out by its mapping"
     if kind not in _KINDS:
         return "neither numbers nor text"
-    signal = SIGNALS_BY_NAME.get(feature)
+    signal = None if feature == CLASS and kind == "number" else SIGNALS_BY_NAME.get(feature)
     if signal is not None and signal.kind != _KINDS[kind]:
         return f"`{feature}` is {signal.kind}, the column is {_KINDS[kind]}"
     return None
@@ -180,6 +191,11 @@ def _check_season(training: Training, groups: Groups) -> None:
         )
 
 
+def _are_classes(values: FloatArray) -> bool:
+    known = values[~np.isnan(values)]
+    return bool(np.all((known == np.round(known)) & (np.abs(known) < _CLASSES)))
+
+
 def _is_input(name: str) -> bool:
     return name.startswith(INPUT) and len(name) > len(INPUT)
 
@@ -206,3 +222,39 @@ class _FileRows:
     def coded(self, top: Sequence[str]) -> tuple[CountArray, Groups]:
         """Read the column as places."""
         return self._file.places(self._column, top), self._groups
+
+
+class _ClassRows:
+    """A column of whole numbers that stand for classes."""
+
+    kind: Kind = "categorical"
+    discrete: bool | None = None
+
+    def __init__(self, file: TrainingFile, column: str, groups: Groups) -> None:
+        values = file.numbers(column)
+        self._groups = groups
+        self._is_known = ~np.isnan(values)
+        # A file with gaps has 1.0 where the model answers 1.
+        self._classes = values[self._is_known].astype(np.int64)
+
+    def numbers(self) -> tuple[FloatArray, Groups]:
+        """Say that it is no number."""
+        raise TypeError("a class has no numbers")
+
+    def table(self) -> Mapping[str | None, int]:
+        """Count the classes."""
+        names, counts = np.unique(self._classes, return_counts=True)
+        found: dict[str | None, int] = dict(
+            zip(map(str, names.tolist()), counts.tolist(), strict=True)
+        )
+        unknown = self._is_known.size - self._classes.size
+        return found | ({None: unknown} if unknown else {})
+
+    def coded(self, top: Sequence[str]) -> tuple[CountArray, Groups]:
+        """Read the column as places."""
+        codes = np.full(self._is_known.size, -1, dtype=np.int64)
+        found = np.full(self._classes.size, len(top), dtype=np.int64)
+        for place, name in enumerate(top):
+            found[self._classes == int(name)] = place
+        codes[self._is_known] = found
+        return codes, self._groups

@@ -159,6 +159,30 @@ def test_a_short_training_file_shows_that_its_rows_hang_together(tmp_path: Path)
     assert references["input.chance"].dispersion < 2.0
 
 
+def trained(path: Path, *columns: str) -> dict[str, Reference]:
+    """Write lines of a CSV a hundred times each; return the references that they become."""
+    path.write_text("\n".join([columns[0], *(columns[1:] * 100)]))
+    with open_training(path) as file:
+        built = from_training(file, Training("default", "churn", path.name, {}), MONDAY)
+    assert not built.left_out
+    return read_references(built.baseline)
+
+
+def test_whole_numbers_of_a_training_file_are_classes(tmp_path: Path) -> None:
+    """`prediction` as 0 and 1, with gaps as 0.0 and 1.0, is what a model's 0 and 1 are beside."""
+    for lines in (("0,a", "1,a", ",b"), ("0.0,a", "1.0,a", ",b")):
+        found = trained(tmp_path / "train.csv", "prediction,x", *lines)["prediction"]
+        counted = dict(zip(found.cells.labels(), found.counts.tolist(), strict=True))
+        assert (counted["0"], counted["1"], counted["missing"], found.rows) == (100, 100, 100, 300)
+
+
+@pytest.mark.parametrize("value", ["0.5", "1000"])
+def test_other_numbers_of_a_training_file_are_predicted_values(tmp_path: Path, value: str) -> None:
+    """A regression's `prediction` is compared as the number that it is."""
+    found = trained(tmp_path / "train.csv", "prediction,x", "1,a", f"{value},b")
+    assert sorted(found) == ["input.x", "prediction_value"]
+
+
 def test_few_values_have_a_cell_each_unless_declared_continuous(repository: Repository) -> None:
     """Values that repeat are discrete; what the configuration says goes first."""
     Rows(repository).write(
