@@ -28,6 +28,7 @@ class GoneChannels:
         self._repository = repository
         self._since: dict[str, int] = {}
         self._is_loaded = self._is_saved = False
+        self._turns = asyncio.Lock()
 
     def __contains__(self, named: tuple[str, ChannelConfig]) -> bool:
         return _key(*named) in self._since
@@ -45,12 +46,13 @@ class GoneChannels:
 
     async def load(self, channels: Mapping[str, ChannelConfig]) -> None:
         """Read what was switched off before this process, once; forget what is no channel now."""
-        if self._is_loaded:
-            return
-        found = await asyncio.to_thread(_load, self._repository)
-        self._since = found | self._since
-        self._is_loaded, self._is_saved = True, self._since == found
-        self.keep(channels)
+        async with self._turns:
+            if self._is_loaded:
+                return
+            found = await asyncio.to_thread(_load, self._repository)
+            self._since = found | self._since
+            self._is_loaded, self._is_saved = True, self._since == found
+            self.keep(channels)
 
     def keep(self, channels: Mapping[str, ChannelConfig]) -> None:
         """Forget what is no channel any more, or is written otherwise."""
@@ -61,7 +63,9 @@ class GoneChannels:
 
     async def save(self) -> None:
         """Write what changed since it was read or written."""
-        if self._is_loaded and not self._is_saved:
+        async with self._turns:
+            if not self._is_loaded or self._is_saved:
+                return
             self._is_saved = True
             try:
                 await asyncio.to_thread(_save, self._repository, dict(self._since))
