@@ -19,7 +19,6 @@ _CORRUPT = ("corrupt", "not a valid duckdb database", "checksum", "replaying wal
 # The errors of statements and values quote what was asked for, and that may be any word.
 _NOT_CORRUPT = (
     duckdb.OutOfMemoryException,
-    duckdb.InterruptException,
     duckdb.DataError,
     duckdb.BinderException,
     duckdb.CatalogException,
@@ -47,6 +46,10 @@ def translate(error: duckdb.Error, path: Path) -> StorageError:
     if "can only read versions" in lowered:
         return DatabaseUnreadable(
             f"{path} was written by a newer DuckDB ({text}); install the newer driftgate"
+        )
+    if isinstance(error, duckdb.InterruptException):
+        return DatabaseFailed(
+            f"{path}: the query was interrupted: somebody had to have the log alone; ask again"
         )
     # Other files that a query reads, such as those of text, may be cut short as well.
     is_cut = f"{_TRUNCATED}{path}".lower() in lowered
