@@ -41,9 +41,20 @@ class ReportQuery(NamedTuple):
 
 
 def ask_first(log: LogReader, query: ReportQuery) -> None:
-    """Read what a report of many rows will ask for."""
-    counts = log.counts(query.everything)
-    log.attempts(query.everything)
-    if sum(row.n for row in counts) > ROWS_TO_READ:
+    """Read what a report of many rows takes longest for."""
+    if _are_many(log, query):
         log.values(query.everything, MEASURES)
+
+
+def ask_beside(log: LogReader, query: ReportQuery) -> None:
+    """Read what else it will ask for, at the same time."""
+    log.attempts(query.everything)
+    if _are_many(log, query):
         log.categories(query.primaries, CATEGORIES)
+        for route, baseline in log.counted_baselines(query.primaries.window):
+            if query.route in {None, route}:
+                log.cells(query.primaries._replace(route=route), baseline)
+
+
+def _are_many(log: LogReader, query: ReportQuery) -> bool:
+    return sum(row.n for row in log.counts(query.everything)) > ROWS_TO_READ

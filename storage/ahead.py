@@ -3,8 +3,8 @@
 Nothing here needs numpy or the counts, so that they can be what is imported meanwhile.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from storage.log_reader import LogReader
+    from storage.repository import Repository
 
 
 def open_meanwhile(data_dir: Path, work: Callable[[], object]) -> Database:
@@ -47,10 +48,13 @@ def open_meanwhile(data_dir: Path, work: Callable[[], object]) -> Database:
 
 
 @contextmanager
-def reading_ahead(log: "LogReader", ask: "Callable[[LogReader], object]") -> Iterator[None]:
-    """Ask in another thread while the block runs; the log remembers its answers.
+def reading_ahead(
+    log: "LogReader", repository: "Repository", asks: "Sequence[Callable[[LogReader], object]]"
+) -> Iterator[None]:
+    """Ask in other threads while the block runs; the log remembers all answers.
 
-    The block must not use the log.
+    The first thread asks over the log's own connection, every further one over another: the file
+    must be open for reading alone, so that all see the same. The block must not use the log.
 
     Raises
     ------
@@ -59,17 +63,26 @@ def reading_ahead(log: "LogReader", ask: "Callable[[LogReader], object]") -> Ite
     """
     failed: list[duckdb.Error] = []
 
-    def run() -> None:
+    def run(ask: "Callable[[LogReader], object]", reader: "LogReader") -> None:
         try:
-            ask(log)
+            ask(reader)
         except duckdb.Error as error:
             failed.append(error)
 
-    thread = Thread(target=run, name="read-ahead")
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-    if failed:
-        raise failed[0]
+    with ExitStack() as stack:
+        readers = [log]
+        while len(readers) < len(asks):
+            readers.append(log.beside(stack.enter_context(repository.reading())))
+        threads = [
+            Thread(target=run, args=pair, name="read-ahead")
+            for pair in zip(asks, readers, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            for thread in threads:
+                thread.join()
+        if failed:
+            raise failed[0]

@@ -38,6 +38,15 @@ class LogReader:
         self.connection = connection
         self._known: dict[tuple[object, ...], Any] = {}
 
+    def beside(self, connection: duckdb.DuckDBPyConnection) -> "LogReader":
+        """Return a reader for another thread, which remembers in the same place.
+
+        Both see the same only where nobody writes: the file is open for reading alone.
+        """
+        other = LogReader(connection)
+        other._known = self._known
+        return other
+
     @cached_property
     def _moment(self) -> reads.Moment:
         return reads.Moment.of(self.connection)
@@ -78,7 +87,14 @@ class LogReader:
         self, scope: Scope, baseline: str, *, segment: str = ""
     ) -> Mapping[str, Mapping[int, int]]:
         """Count primary rows over a baseline's cells: feature to cell to rows."""
-        return reads.cell_counts(self._moment, scope, baseline, segment)
+        return self._once(
+            ("cells", scope, baseline, segment),
+            lambda: reads.cell_counts(self._moment, scope, baseline, segment),
+        )
+
+    def counted_baselines(self, window: Window) -> list[tuple[str, str]]:
+        """Return the routes, and their baselines, whose cells are counted all over a window."""
+        return reads.counted_baselines(self._moment, window)
 
     def attempts(self, scope: Scope, *, exact: bool = False) -> list[AttemptCounts]:
         """Count tries by route, upstream and role."""

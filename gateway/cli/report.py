@@ -108,10 +108,12 @@ def report(
 
 
 def _gates(fail_on: str | None) -> "tuple[Gate, ...]":
+    if fail_on is None:
+        return ()
     from monitors.report.gates import parse_gates
 
     try:
-        return parse_gates(fail_on) if fail_on is not None else ()
+        return parse_gates(fail_on)
     except ValueError as error:
         raise click.UsageError(f"--fail-on: {error}") from error
 
@@ -174,12 +176,13 @@ def _read(source: "Source", scope: _Scope, database: "Database") -> "Report":
 
 
 def _build(repository: "Repository", query: "ReportQuery", source: "Source") -> "Report":
-    from monitors.asked import ask_first
+    from monitors.asked import ask_beside, ask_first
     from storage.ahead import reading_ahead
 
     with repository.snapshot() as log:
+        asks = [lambda log: ask_first(log, query), lambda log: ask_beside(log, query)]
         # The database counts on while statistics are imported.
-        with reading_ahead(log, lambda log: ask_first(log, query)):
+        with reading_ahead(log, repository, asks):
             from monitors.report.build import build_report
         now_us = source.clock.now_us()
         return build_report(repository, query, source.monitors, now_us, log=log)

@@ -162,6 +162,15 @@ def cell_counts(
     return found
 
 
+def counted_baselines(moment: Moment, window: Window) -> list[tuple[str, str]]:
+    """Return (route, baseline) of those whose cells are counted all over a window."""
+    return moment.connection.execute(
+        "SELECT route, baseline FROM cell_edges GROUP BY route, baseline"
+        " HAVING epoch_us(max(counted_from)) <= ? ORDER BY route, baseline",
+        [moment.cover(window).window.from_us],
+    ).fetchall()
+
+
 def _are_counted(moment: Moment, scope: Scope, baseline: str, coverage: Coverage) -> bool:
     counted = moment.connection.execute(
         "SELECT epoch_us(max(counted_from)) FROM cell_edges WHERE route = ? AND baseline = ?",
