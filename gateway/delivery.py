@@ -21,7 +21,7 @@ from monitors.alerts.trial import trial_bodies
 from monitors.windows import SECOND_US
 from router.clock import Clock
 from router.tasks import TaskSet
-from storage.channel_state import told_at
+from storage.channel_state import open_and_told
 from storage.ids import IdSource
 from storage.records import Alert, Delivery
 from storage.repository import Repository
@@ -268,7 +268,7 @@ class DeliveryLoop:
     def _queue_reminders(self) -> None:
         # In one transaction: an end that came in between would be told first.
         with self._repository.writing() as connection:
-            alerts, told = self._repository.open_alerts(), told_at(connection)
+            alerts, told = open_and_told(connection)
             now_us = self._clock.now_us()
             found = list(reminders(alerts, told, self._channels, now_us, self._new_id))
             if found:

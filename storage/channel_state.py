@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import duckdb
 
+from storage.records import Alert
+from storage.state_rows import ALERTS
 from storage.times import from_timestamp
 
 _GONE = "gone:"
@@ -24,15 +26,18 @@ def save_gone(connection: duckdb.DuckDBPyConnection, gone: Mapping[str, int]) ->
         connection.execute("INSERT INTO log_state VALUES (?, ?)", [_GONE + name, since_us])
 
 
-def told_at(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], int]:
-    """Return when each open alert was last told to each channel, by (alert, channel).
+def open_and_told(
+    connection: duckdb.DuckDBPyConnection,
+) -> tuple[list[Alert], dict[tuple[str, str], int]]:
+    """Return the open alerts, oldest first, and when each was last told to each channel.
 
-    Microseconds since the epoch of the newest notification, whatever became of it. Where one
-    waits there is none.
+    By (alert, channel), in microseconds since the epoch, the newest notification, whatever became
+    of it. Where one waits there is none.
     """
+    alerts = ALERTS.select(connection, "WHERE state = 'open' ORDER BY opened_at, id")
     rows = connection.execute(
         "SELECT alert_id, channel, max(created_at) FROM deliveries"
         " SEMI JOIN (SELECT id AS alert_id FROM alerts WHERE state = 'open') USING (alert_id)"
         " GROUP BY alert_id, channel HAVING count_if(state = 'pending') = 0"
     ).fetchall()
-    return {(alert_id, channel): from_timestamp(at) for alert_id, channel, at in rows}
+    return alerts, {(alert_id, name): from_timestamp(at) for alert_id, name, at in rows}
