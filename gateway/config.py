@@ -119,6 +119,33 @@ class Settings(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _embeddings(self) -> Self:
+        routes = ", ".join(f"`{name}`" for name in self.routes)
+        chosen = self.monitors.embeddings
+        for name, one in chosen.items():
+            path = f"monitors.embeddings.{name}"
+            for key, route in ((path, name), (f"{path}.by", one.by)):
+                if route not in self.routes:
+                    raise ValueError(
+                        f"`{key}` names `{route}`, which is no route; the routes are {routes}"
+                    )
+            if one.by in chosen:
+                raise ValueError(
+                    f"`{path}.by` names `{one.by}`, whose own texts are to be embedded; name a"
+                    " route that serves an embedding model alone"
+                )
+            if self.gateway.keys and one.key is None and one.key_file is None:
+                raise ValueError(
+                    f"`{path}` needs a `key` or `key_file`: `gateway.keys` asks everyone for one"
+                )
+        if chosen and self.record.payloads == "none":
+            raise ValueError(
+                "`monitors.embeddings` needs text, and `record.payloads` is `none`; record it, or"
+                " embed nothing"
+            )
+        return self
+
     @property
     def engine_upstream(self) -> UpstreamConfig | None:
         """Return the upstream that is the embedded engine, if one is configured and enabled."""

@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,8 @@ from gateway.channel import Channel
 from gateway.config import Settings, is_loopback
 from gateway.control_plane import ControlState, build_app
 from gateway.delivery import DeliveryLoop
+from gateway.embedding_sample import EmbeddingSample
+from gateway.embedding_work import EmbeddingWork
 from gateway.errors import ConfigError
 from gateway.log_works import LogWorks, open_log_works
 from gateway.loops import WorkLoop
@@ -36,6 +38,7 @@ from storage.database import Database
 from storage.errors import DatabaseLocked
 from storage.ids import IdSource
 from storage.lock import WriterLock
+from storage.records import End, WorkerStats
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,7 @@ class ControlProcess:
     _state: ControlState | None = None
     _works: LogWorks | None = None
     _monitor: MonitorWork | None = None
+    _embeddings: EmbeddingWork | None = None
 
     async def run(self) -> None:
         """Serve until told to drain, or until the supervisor is gone."""
@@ -107,13 +111,16 @@ class ControlProcess:
         tracing = open_tracing(os.environ)
         if tracing is not None:
             stack.callback(tracing.close)
+        sample = EmbeddingSample(random.Random())  # noqa: S311  (a draw of texts)
+        tell = telemetry.observe_embeddings
+        self._embeddings = EmbeddingWork(sample, settings, self.clock, tell=tell)
         works = await asyncio.to_thread(
             open_log_works,
             database,
             settings,
             telemetry,
             self.clock,
-            lambda ends, stats: _observe(telemetry, tracing, ends, stats),
+            partial(_observe, telemetry, tracing, self._embeddings),
         )
         self._works, repository, ingest = works, works.repository, works.ingest
         # Or the drift gauges would be empty from a restart until the next look.
@@ -163,17 +170,20 @@ class ControlProcess:
 
     def _start_loops(self, stack: AsyncExitStack) -> None:
         state, works, monitor = self._state, self._works, self._monitor
+        embeddings = self._embeddings
         assert state is not None
         assert works is not None
         assert monitor is not None
+        assert embeddings is not None
         loops = {
             "ingest": WorkLoop("ingest", works.ingest.turn),
             "housekeeping": WorkLoop("housekeeping", works.housekeeping.turn),
             "monitors": WorkLoop("monitors", monitor.turn),
+            "embeddings": WorkLoop("embeddings", partial(embeddings.turn, works.ingest.add_inputs)),
         }
         state.loops.update(loops)
-        # Closed in reverse: deliveries, monitors, housekeeping, ingest, then what is left of the
-        # spool, its facts before its text.
+        # Closed in reverse: deliveries, embeddings, monitors, housekeeping, ingest, then what is
+        # left of the spool, its facts before its text.
         stack.callback(works.housekeeping.finish)
         stack.callback(works.ingest.finish)
         for loop in loops.values():
@@ -236,6 +246,8 @@ class ControlProcess:
         )
         state.monitor = monitors.drift
         monitor.replace(monitors)
+        if self._embeddings is not None:
+            self._embeddings.reconfigure(settings)
 
     async def _ask_reload(self, channel: Channel) -> list[str]:
         number = len(self._reloads) + self.clock.now_us()
@@ -260,8 +272,15 @@ async def _write_when_there_is_room(path: Path, content: bytes) -> None:
         return
 
 
-def _observe(telemetry: Telemetry, tracing: Any, ends: Any, stats: Any) -> None:
+def _observe(
+    telemetry: Telemetry,
+    tracing: Any,
+    embeddings: EmbeddingWork,
+    ends: Sequence[End],
+    stats: Sequence[WorkerStats],
+) -> None:
     telemetry.observe(ends)
     telemetry.observe_stats(stats)
+    embeddings.observe(ends)
     if tracing is not None:
         tracing.observe(ends)

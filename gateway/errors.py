@@ -2,6 +2,7 @@
 
 GatewayError
 ├── ConfigError              the configuration is refused; names key path, value, way out
+├── EmbeddingFailed          the data plane gave us no embeddings
 └── RequestError             the request is refused
     ├── InvalidRequest       400
     ├── InvalidApiKey        401
@@ -31,6 +32,10 @@ class ConfigError(GatewayError):
         self.problems = problems
         self.source = source
         super().__init__(f"{source} is refused:\n" + "\n".join(f"  - {line}" for line in problems))
+
+
+class EmbeddingFailed(GatewayError):
+    """Our own data plane gave no embeddings; the text says why."""
 
 
 class RequestError(GatewayError):

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gateway.ingest_progress import IngestProgress
@@ -10,6 +10,7 @@ from gateway.telemetry import Telemetry
 from router.clock import Clock
 from storage.database import Database
 from storage.ingest import Ingester
+from storage.late import LateInputs, add_late_inputs
 from storage.lifecycle.cycle import LifeCycleBusy
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,17 @@ class IngestWork:
             yield
         finally:
             self._busy.release()
+
+    def add_inputs(self, given: Sequence[LateInputs]) -> int:
+        """Write inputs of predictions that are in the log between two turns; return of how many.
+
+        Raises
+        ------
+        StorageError
+            Nothing was written.
+        """
+        with self.paused(), self._database.cursor() as connection:
+            return add_late_inputs(connection, given, now_us=self._clock.now_us())
 
     def finish(self) -> None:
         """Ingest the rest and put everything into the file: the workers have ended.

@@ -16,12 +16,14 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from gateway.aggregates import OTHER, Aggregates
 from gateway.config import Settings
 from gateway.delivery import DeliveryStatistics
+from gateway.embedding_work import EmbeddingStatistics
 from gateway.telemetry_breaches import BreachSeries
 from gateway.telemetry_drift import DriftSeries
 from gateway.telemetry_names import NONE, Names, reason_label, status_class
 from gateway.telemetry_workers import WorkerSeries
 from gateway.version import VERSION
 from monitors import metrics as m
+from monitors.embeddings.together import worst_of_each
 from router.clock import Clock, SystemClock
 from router.errors import Reason
 from storage.ingest import IngestStatistics
@@ -96,6 +98,9 @@ class Telemetry:
         for route in settings.routes.values():
             for outcome in ("hit", "miss") if route.cache else ("bypass",):
                 add(m.CACHE, (route.name, outcome), 0.0)
+            if route.name in settings.monitors.embeddings:
+                for state in ("embedded", "failed"):
+                    add(m.EMBEDDINGS, (route.name, state), 0.0)
             for variant in route.split:
                 add(m.REQUESTS, (route.name, variant, variant, "primary", "2xx", NONE), 0.0)
                 for other in route.fallback:
@@ -150,7 +155,7 @@ class Telemetry:
     def observe_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Take the newest measurements of the monitors."""
         with self._lock:
-            for verdict in verdicts:
+            for verdict in worst_of_each(verdicts):
                 self._drift.observe(verdict, self._names)
             self._drift.count_open()
 
@@ -196,6 +201,13 @@ class Telemetry:
             add(m.DELIVERIES, ("withheld",), statistics.withheld - before.withheld)
             self._aggregates.set(m.DELIVERIES_WAITING, (), statistics.waiting)
             self._delivered = statistics
+
+    def observe_embeddings(self, route: str, told: EmbeddingStatistics) -> None:
+        """Count predictions whose texts were drawn for their embeddings."""
+        with self._lock:
+            name = self._names.route(route)
+            self._aggregates.add(m.EMBEDDINGS, (name, "embedded"), told.embedded)
+            self._aggregates.add(m.EMBEDDINGS, (name, "failed"), told.failed)
 
     def statistics(self) -> TelemetryStatistics:
         """Return the size of what is held."""

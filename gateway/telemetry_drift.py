@@ -4,6 +4,7 @@ from gateway.aggregates import Aggregates
 from gateway.telemetry_names import Names
 from monitors import metrics as m
 from monitors.config import MonitorsConfig
+from monitors.embeddings.names import GROUPS
 from monitors.signals.table import SIGNALS_BY_NAME
 from monitors.verdicts import MONITOR, levels_for
 from storage.records import Verdict
@@ -27,7 +28,7 @@ class DriftSeries:
         """Show the levels of a configuration, and no route that it has not."""
         self._aggregates.forget(m.DRIFT_LEVEL)
         # Inputs of models that nobody named could be any number of labels.
-        self._named = {*SIGNALS_BY_NAME, *config.features}
+        self._named = {*SIGNALS_BY_NAME, *GROUPS, *config.features}
         for feature in SIGNALS_BY_NAME:
             self._aggregates.set(m.DRIFT_LEVEL, (feature,), levels_for(config, feature).psi)
         for route in {route for route, _, _ in self._open} - names.routes:

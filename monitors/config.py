@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from monitors.embeddings.config import EmbeddingConfig
 from monitors.performance.config import PerformanceConfig
 from monitors.quality.config import ContractConfig, QualityConfig
 from monitors.references.config import BaselineConfig, DependenceConfig
@@ -51,5 +52,6 @@ class MonitorsConfig(Frozen):
     quality: QualityConfig = QualityConfig()
     spend: SpendConfig = SpendConfig()
     performance: PerformanceConfig = PerformanceConfig()
+    embeddings: dict[str, EmbeddingConfig] = Field({})  # by route: whose texts are embedded
     baseline: BaselineConfig | None = BaselineConfig()  # null: set by hand alone
     dependence: DependenceConfig | None = None  # rows that are not independent of each other

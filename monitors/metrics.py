@@ -188,6 +188,11 @@ DELIVERIES_WAITING = Metric(
     "deliveries_waiting", "gauge",
     "Notifications that wait for their time, their receiver or the end of a silence.",
 )  # fmt: skip
+EMBEDDINGS = Metric(
+    "embeddings", "counter",
+    "Predictions drawn for `monitors.embeddings`, by what became of their texts.",
+    ("route", "state"),
+)  # fmt: skip
 INGESTED = Metric("ingested_records", "counter", "Records written to the database.")
 INGEST_LAG = Metric("ingest_lag_bytes", "gauge", "Bytes of the spool not yet in the database.")
 INGEST_LAG_S = Metric(
@@ -239,6 +244,7 @@ METRICS: tuple[Metric, ...] = (
     POOL, UPSTREAM_WAITING, BREAKER, SHADOWS_DROPPED, UNLOGGED, RETRIES_DENIED, CACHE_BYTES,
     CACHE_ENTRIES, DRIFT_EFFECT, DRIFT_LEVEL, DRIFT_SAMPLES, DRIFT_STATE, DRIFT_LOOK_AT,
     ALERTS_OPEN, SLO_BURN_RATE, SLO_BUDGET_LEFT, DELIVERIES, DELIVERIES_WAITING,
+    EMBEDDINGS,
     INGESTED, INGEST_LAG, INGEST_LAG_S, INGEST_FAILURES, TEXT_LAG_S, ARCHIVE_LAG_S, SPOOL_LOSSES,
     SPOOL_BYTES, SPOOL_SHARE, SPOOL_FULL, SPOOL_RESERVE, PAYLOADS_DROPPED, LATE_SYNCS, FAILED_SYNCS,
     SERIES_DROPPED, SCRAPE, BUILD,
@@ -257,8 +263,11 @@ LABELS = {
     "chosen": "as `variant`",
     "answered": "as `upstream`",
     "worker": "`w0`, `w1`, ...: one for each of `gateway.workers`",
-    "state": "connections: `in_use` or `idle`; tries: `delivered`, `failed`, `dead`, `withheld`",
-    "feature": "a signal of `monitors`",
+    "state": (
+        "connections: `in_use` or `idle`; tries: `delivered`, `failed`, `dead`, `withheld`; "
+        "texts: `embedded` or `failed`"
+    ),
+    "feature": "a signal of `monitors`, `embedding`, `prompt_embedding` or `answer_embedding`",
     "statistic": "`psi`, `ks`, `wasserstein_sd` or `js_distance`",
     "window": "`reference` or `current`",
     "kind": (

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from monitors.embeddings.options import EmbeddingOptions
 from monitors.performance.options import PERFORMANCE_DEFAULTS, PerformanceOptions
 from monitors.quality.options import QUALITY_DEFAULTS, ContractOptions, QualityOptions
 from monitors.references.options import AUTOMATIC, BaselineOptions, DependenceOptions
@@ -137,6 +138,11 @@ class MonitorOptions(Protocol):
         ...
 
     @property
+    def embeddings(self) -> Mapping[str, EmbeddingOptions]:
+        """Whose texts are embedded, by route."""
+        ...
+
+    @property
     def baseline(self) -> BaselineOptions | None:
         """Where baselines come from; None: they are set by hand alone."""
         ...
@@ -175,6 +181,7 @@ class Monitors:
     quality: QualityOptions = QUALITY_DEFAULTS
     spend: SpendOptions = SPEND_DEFAULTS
     performance: PerformanceOptions = PERFORMANCE_DEFAULTS
+    embeddings: Mapping[str, EmbeddingOptions] = field(default_factory=dict)
     baseline: BaselineOptions | None = AUTOMATIC
     dependence: DependenceOptions | None = None
 

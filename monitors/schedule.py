@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from monitors.baselines import label, read_references
+from monitors.embeddings.names import group_of
 from monitors.endings import ended, has_ended
 from monitors.errors import MonitorError
 from monitors.memory import is_held, is_shared
@@ -322,7 +323,7 @@ class MonitorRun:
         return known
 
     def _tell_unknown(self, route: str, prepared: Prepared) -> None:
-        """Say which keys of segments a baseline was made without: no stream follows them."""
+        """Say what a baseline was made without: no stream follows it."""
         names = {name for one in prepared.references.values() for name in one.segments}
         missing = sorted(set(self._config.segments) - {name.partition("=")[0] for name in names})
         if missing:
@@ -332,6 +333,15 @@ class MonitorRun:
                 route,
                 prepared.baseline,
                 ", ".join(f"`{key}`" for key in missing),
+            )
+        embedded = self._config.embeddings.get(route)
+        known = {group_of(name) for name in prepared.references}
+        if embedded is not None and any(f"{of}_embedding" not in known for of in embedded.of):
+            log.warning(
+                "route `%s`: baseline `%s` was made before its texts were embedded; `monitor"
+                " baseline set` makes one that has embeddings, of rows that have them",
+                route,
+                prepared.baseline,
             )
 
     def set_baseline(self, name: str, route: str, window: Window, now_us: int) -> Baseline:

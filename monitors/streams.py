@@ -186,7 +186,10 @@ def count_new(
     batch = after
     for found in _read(log, route, (features, keys), after):
         batch = found.batch
-        starts.append(found.requests.started_at)
+        # Inputs may come after their requests, in a batch without any.
+        starts.append(
+            (found.requests if found.requests.started_at.size else found.inputs).started_at
+        )
         for rows in (found.requests, found.inputs):
             for key, hour, new in _count(rows, sources):
                 known = counts.setdefault(key, {})

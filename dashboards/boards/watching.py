@@ -112,7 +112,7 @@ DRIFT = Row(
                 ),
             ),
             steps=((1, "orange"), (14.4, "red")),
-            width=12,
+            width=8,
         ),
         Panel(
             "timeseries",
@@ -125,7 +125,21 @@ DRIFT = Row(
                     "{{route}} {{slo}}",
                 ),
             ),
-            width=12,
+            width=8,
+        ),
+        Panel(
+            "timeseries",
+            "Texts embedded",
+            "Predictions a minute whose texts were drawn for `monitors.embeddings`; why some "
+            "`failed`, the log of the gateway says.",
+            "short",
+            (
+                Query(
+                    f"60 * ({per_second(m.EMBEDDINGS, by=('route', 'state'))})",
+                    "{{route}} {{state}}",
+                ),
+            ),
+            width=8,
         ),
     ),
 )

@@ -10,6 +10,8 @@ from typing import Literal
 Group = Literal["embedding", "prompt_embedding", "answer_embedding"]
 """Of an answer of embeddings; of a route's prompts and answers, which another route embeds."""
 
+GROUPS: tuple[Group, ...] = ("embedding", "prompt_embedding", "answer_embedding")
+
 _INPUT = "input."
 _PART = re.compile(r"((?:prompt_|answer_)?embedding)\.(?:d\d\d|norm)")
 

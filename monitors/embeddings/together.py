@@ -26,6 +26,28 @@ def together(drifted: Sequence[Verdict]) -> list[Verdict]:
     ]
 
 
+def worst_of_each(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return verdicts with the part of an embedding that moved most in place of all its parts.
+
+    It is named as the embedding; one whose episode is open goes before the others.
+    """
+    worst: dict[tuple[str, str, str, str], Verdict] = {}
+    for verdict in verdicts:
+        name = finding_of(verdict.feature)
+        key = (verdict.route, verdict.monitor, verdict.segment, name)
+        known = worst.get(key)
+        if known is None or _moved(verdict) > _moved(known):
+            worst[key] = verdict
+    return [
+        one if one.feature == name else msgspec.structs.replace(one, feature=name)
+        for (*_, name), one in worst.items()
+    ]
+
+
+def _moved(verdict: Verdict) -> tuple[bool, float]:
+    return verdict.details.get("open") is True, -1.0 if verdict.value is None else verdict.value
+
+
 def _one(name: str, found: Sequence[Verdict]) -> Verdict:
     most = max(found, key=lambda verdict: verdict.value or 0.0)
     parts = sorted(verdict.feature.rpartition(".")[2] for verdict in found)

@@ -6,6 +6,7 @@ from support.log_records import NOW, end_of
 
 from gateway.config import Settings
 from gateway.delivery import DeliveryStatistics
+from gateway.embedding_work import EmbeddingStatistics
 from gateway.telemetry import Telemetry
 from monitors.signals.table import SIGNALS
 from monitors.slo.burn import BUDGET_S, WINDOWS_S
@@ -141,6 +142,7 @@ def feed(telemetry: Telemetry, turn: int, now_us: int) -> None:
     telemetry.observe_stats([stats_of(now_us, counted=3 + turn)])
     telemetry.observe_verdicts([verdict_of(signal.name, at=now_us) for signal in SIGNALS])
     telemetry.observe_breaches([slo_verdict_of(at=now_us)])
+    telemetry.observe_embeddings("chat", EmbeddingStatistics(embedded=turn, failed=turn))
     telemetry.set_ingest(IngestStatistics(40 * turn, 90 * turn, turn, turn))
     telemetry.set_lag(lag_bytes=4096, lag_s=0.5)
     telemetry.observe_losses([Loss("w0-1-1", 0, 512, "torn", 0, 9)])
