@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -95,12 +96,16 @@ def cli() -> None:
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    if sys.argv[1:2] == ["report"]:
+    answers_once = sys.argv[1:2] in (["report"], ["drift"])
+    if answers_once:
         _hurry()
     try:
-        return run_command(cli, sys.argv[1:])
+        code = run_command(cli, sys.argv[1:])
     except KeyboardInterrupt:
-        return USAGE
+        code = USAGE
+    if answers_once:
+        _leave(code)
+    return code
 
 
 def _hurry() -> None:
@@ -108,3 +113,12 @@ def _hurry() -> None:
     # Numpy starts a thread for every core, which no sum of ours uses.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(100_000)
+
+
+def _leave(code: int) -> None:
+    """End the process at once: freeing what goes with it anyway takes a tenth of a second."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)
