@@ -4,7 +4,7 @@ import msgspec
 
 from gateway.errors import InvalidRequest, MethodNotAllowed
 from gateway.exchange import Exchange
-from gateway.feedback_rows import FeedbackBody, FeedbackInvalid, checked, record_of
+from gateway.feedback_rows import FeedbackBody, FeedbackInvalid, checked, record_of, word_of
 from storage.spool import Spool
 
 PATH = "/v1/feedback"
@@ -13,7 +13,17 @@ MAX_ROWS = 1_000
 MAX_BYTES = 2_097_152
 """Of a body: it is decoded between the turns of other requests."""
 
-_decode = msgspec.json.Decoder(FeedbackBody | list[FeedbackBody]).decode
+
+class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As clients write it: labels of classes are often numbers or flags."""
+
+    id: str
+    score: float | None = None
+    label: str | bool | int | float | None = None
+    comment: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Said | list[_Said]).decode
 
 
 async def take_feedback(exchange: Exchange, tenant: str, spool: Spool, *, now_us: int) -> None:
@@ -61,8 +71,8 @@ def parse_feedback(body: bytes) -> FeedbackBody | list[FeedbackBody]:
     return [_checked(row, f"Row {number}: ") for number, row in enumerate(found)]
 
 
-def _checked(found: FeedbackBody, where: str = "") -> FeedbackBody:
+def _checked(found: _Said, where: str = "") -> FeedbackBody:
     try:
-        return checked(found)
+        return checked(FeedbackBody(found.id, found.score, word_of(found.label), found.comment))
     except FeedbackInvalid as error:
         raise InvalidRequest(f"{where}{error}", param=error.param) from error

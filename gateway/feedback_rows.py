@@ -9,6 +9,8 @@ from storage.records import Feedback
 
 MAX_LABEL_CHARS = 256
 MAX_COMMENT_CHARS = 4096
+_WHOLE = 1e15
+"""Whole numbers below it are written without a point: pandas has 1.0 for 1 beside a gap."""
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +74,22 @@ def checked(found: FeedbackBody) -> FeedbackBody:
         if text is not None and len(text) > limit:
             raise FeedbackInvalid(f"`{name}` is longer than {limit} characters.", name)
     return msgspec.structs.replace(found, id=_plain_id(found.id))
+
+
+def word_of(label: str | float | bool | None) -> str | None:  # noqa: FBT001 (a label that is one)
+    """Return a label as the word that is kept: a number or a flag is written as in JSON.
+
+    Raises
+    ------
+    FeedbackInvalid
+        It is no finite number.
+    """
+    if label is None or isinstance(label, str):
+        return label
+    if isinstance(label, float) and not math.isfinite(label):
+        raise FeedbackInvalid(f"`label` is `{label}`; it must be a word or a number.", "label")
+    whole = isinstance(label, float) and label.is_integer() and abs(label) < _WHOLE
+    return msgspec.json.encode(int(label) if whole else label).decode()
 
 
 def record_of(found: FeedbackBody, tenant: str, given_at: int) -> Feedback:

@@ -302,7 +302,8 @@ def _schemas() -> Json:
         "required": ["id", "object"],
     }
     score: Json = {"type": ["number", "null"]}
-    given = {"id": text, "score": score, "label": text_or_null, "comment": text_or_null}
+    label: Json = {"type": ["string", "number", "boolean", "null"]}
+    given = {"id": text, "score": score, "label": label, "comment": text_or_null}
     return {
         "Error": _object({"error": error}),
         "AnthropicError": _object(

@@ -22,6 +22,8 @@ MOST_VALUES = 1_000
 """Values of a segment's key that are counted in a route, those with most feedback."""
 _GREATEST = 1e100
 """Squares of greater scores and errors are no numbers any more: those are left out."""
+_WHOLE = 1e15
+"""Up to here 1, 1.0 and, beside a 0 or 1, `true` are one class."""
 _LEAST = 1e-15
 """Confidence at least, for logarithms."""
 
@@ -32,14 +34,24 @@ WITH given AS (
         CASE WHEN abs(told) <= {greatest} THEN told END AS score,
         lower(trim(arg_max("label", given_at))) AS "label", min(given_at) AS first_at
     FROM feedback WHERE given_at >= $1 AND given_at < $2
-    GROUP BY prediction_id)
-SELECT route, {keys}, score, "label", lower(trim(prediction)) AS predicted, confidence,
-    epoch_us(first_at) - epoch_us(started_at) AS delay_us,
-    try_cast(prediction AS DOUBLE) AS guess, try_cast("label" AS DOUBLE) AS truth,
+    GROUP BY prediction_id),
+joined AS (
+    SELECT route, {keys}, score, confidence, epoch_us(first_at) - epoch_us(started_at) AS delay_us,
+        given."label" AS word, lower(trim(prediction)) AS said,
+        coalesce(try_cast(said AS DOUBLE), CASE WHEN try_cast(word AS DOUBLE) IN (0, 1)
+            THEN CASE said WHEN 'true' THEN 1 WHEN 'false' THEN 0 END END) AS guess,
+        coalesce(try_cast(word AS DOUBLE), CASE WHEN try_cast(said AS DOUBLE) IN (0, 1)
+            THEN CASE word WHEN 'true' THEN 1 WHEN 'false' THEN 0 END END) AS truth
+    FROM given JOIN predictions ON id = prediction_id
+    WHERE started_at >= $3 AND started_at < $4 AND role = 'primary' AND ($5 IS NULL OR route = $5))
+SELECT * EXCLUDE (word, said),
+    CASE WHEN abs(truth) <= {whole} AND truth = round(truth) THEN truth::BIGINT::VARCHAR
+        ELSE word END AS "label",
+    CASE WHEN abs(guess) <= {whole} AND guess = round(guess) THEN guess::BIGINT::VARCHAR
+        ELSE said END AS predicted,
     coalesce(guess = truth, predicted = "label") AS correct,
     CASE WHEN abs(guess - truth) <= {greatest} THEN guess - truth END AS miss
-FROM given JOIN predictions ON id = prediction_id
-WHERE started_at >= $3 AND started_at < $4 AND role = 'primary' AND ($5 IS NULL OR route = $5)
+FROM joined
 """
 
 
@@ -170,7 +182,8 @@ def join(connection: duckdb.DuckDBPyConnection, asked: Asked) -> list[Kind]:
     keys = ", ".join(f'{SEGMENT_KEYS[key]} AS "key_{key}"' for key in asked.keys)
     times = (*asked.given, *asked.started)
     connection.execute(
-        _JOIN.format(keys=keys, greatest=_GREATEST), [*map(to_timestamp, times), asked.route]
+        _JOIN.format(keys=keys, greatest=_GREATEST, whole=_WHOLE),
+        [*map(to_timestamp, times), asked.route],
     )
     rows = connection.execute(
         'SELECT route, count(*), count_if(predicted IS NOT NULL AND "label" IS NOT NULL),'

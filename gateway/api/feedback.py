@@ -2,7 +2,7 @@
 
 import msgspec
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from gateway.api.errors import ERRORS, ErrorRoute, ParameterRefused
 from gateway.api.shapes import answer_of
@@ -14,6 +14,7 @@ from gateway.feedback_rows import (
     FeedbackTaken,
     checked,
     record_of,
+    word_of,
 )
 
 MAX_ROWS = 10_000
@@ -26,7 +27,10 @@ class FeedbackRow(BaseModel):
 
     id: str = Field(description="The `x-driftgate-id` of the answer.")
     score: float | None = None
-    label: str | None = Field(None, description="The true outcome, or a word such as `good`.")
+    label: StrictBool | StrictInt | StrictFloat | StrictStr | None = Field(
+        None,
+        description="The true outcome, or a word such as `good`; 1, 1.0 and `1` are the same.",
+    )
     comment: str | None = None
 
 
@@ -58,7 +62,7 @@ def router(state: ApiState) -> APIRouter:
         given = []
         for number, row in enumerate(wanted.feedback):
             try:
-                found = checked(FeedbackBody(row.id, row.score, row.label, row.comment))
+                found = checked(_body_of(row))
             except FeedbackInvalid as error:
                 where = f"feedback.{number}.{error.param}"
                 raise ParameterRefused(f"row {number}: {error}", where) from error
@@ -67,3 +71,7 @@ def router(state: ApiState) -> APIRouter:
         return Response(msgspec.json.encode(taken), 201, media_type="application/json")
 
     return routes
+
+
+def _body_of(row: FeedbackRow) -> FeedbackBody:
+    return FeedbackBody(row.id, row.score, word_of(row.label), row.comment)

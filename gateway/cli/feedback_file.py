@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.feedback_rows import FeedbackBody, FeedbackInvalid, checked
+from gateway.feedback_rows import FeedbackBody, FeedbackInvalid, checked, word_of
 from storage.parquet_rows import parquet_rows
 from storage.training import TrainingInvalid
 
 COLUMNS = ("id", "prediction_id", "score", "label", "comment")
+_SAYING = frozenset({"score", "label", "comment"})
 KINDS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq")
 _MAX_CELL_CHARS = 1_000_000
 
@@ -58,7 +59,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
     if kind == ".csv":
         return _csv_rows(path)
     if kind in {".parquet", ".pq"}:
-        return enumerate(parquet_rows(path, COLUMNS), start=1)
+        return _parquet_rows(path)
     return _json_rows(path)
 
 
@@ -80,10 +81,22 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
             raise FileInvalid(f"{path}, line {reader.line_num}: {error}") from error
 
 
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+    for number, row in enumerate(parquet_rows(path, COLUMNS), start=1):
+        if number == 1:
+            _check_names(path, list(row))
+        yield number, row
+
+
 def _check_names(path: Path, names: list[str]) -> None:
     if not {"id", "prediction_id"} & set(names):
         raise FileInvalid(
             f"{path} has no column `id` or `prediction_id`: its first line must name the columns"
+        )
+    if not _SAYING & set(names):
+        raise FileInvalid(
+            f"{path} has none of the columns `score`, `label` and `comment`; give the one that"
+            " says what became of a prediction one of these names"
         )
 
 
@@ -118,6 +131,8 @@ def _row(row: Mapping[str, Any]) -> FeedbackBody:
 
 def _text(value: object) -> str | None:
     """Return a cell's text; an empty one is none."""
+    if isinstance(value, float):
+        return word_of(value)
     if value is None or isinstance(value, dict | list):
         return None
     if isinstance(value, bool):

@@ -218,6 +218,7 @@ def test_rows_with_faults_are_told_with_their_lines(data_dir: Path, monitor: Run
     [
         ("labels.csv", b""),
         ("labels.csv", b"number,score\n1,2\n"),
+        ("labels.csv", b"id,outcome\n1,2\n"),
         ("labels.csv", b"id,score\n\xff\xfe,2\n"),
         ("labels.csv", b'id,score\n"' + b"a" * 2_000_000 + b'",1\n'),
         ("labels.csv", b"id,score\n1,2,3,4\n"),
@@ -269,3 +270,23 @@ def test_a_list_is_checked_whole() -> None:
             parse_feedback(json.dumps(wrong).encode())
     with pytest.raises(InvalidRequest, match="bytes"):
         parse_feedback(b" " * MAX_BYTES + json.dumps(row).encode())
+
+
+@pytest.mark.parametrize(
+    ("said", "word"), [("1", "1"), ("1.0", "1"), ("0.25", "0.25"), ("true", "true"), ('"1"', "1")]
+)
+def test_labels_of_classes_may_be_numbers_and_flags(server: str, said: str, word: str) -> None:
+    """What a model answers as a number is labelled with a number, over either plane."""
+    body = f'{{"id": "{id_of(1)}", "label": {said}}}'
+    assert parse_feedback(body.encode()) == FeedbackBody(id_of(1), label=word)
+    rows = {"feedback": [json.loads(body)]}
+    assert httpx2.post(f"{server}/api/v1/feedback", json=rows).status_code == 201
+
+
+def test_a_file_that_says_nothing_is_told_once(data_dir: Path, monitor: Run) -> None:
+    """Without any of the three columns no row can be taken: one sentence, not one a row."""
+    path = data_dir.parent / "labels.csv"
+    path.write_text("id,outcome\n" + f"{id_of(1)},1\n" * 50)
+    done = monitor("feedback", "--file", path, "--data-dir", data_dir)
+    assert (done.code, done.err.count("left out")) == (2, 0)
+    assert "`score`, `label` and `comment`" in done.err

@@ -122,6 +122,16 @@ def test_few_whole_numbers_are_classes(database: Database) -> None:
     assert (found["accuracy"].value, found["accuracy"].n) == (8 / 12, 12)
 
 
+def test_one_class_has_one_name(database: Database) -> None:
+    """1, 1.0 and true of a 0-or-1 model are one class: its precision counts all of its errors."""
+    given = [label(n, ["1.0", "true", "0", "false"][n % 4]) for n in range(8)]
+    write(database, ends_of(["1", "0", "1", "0"] * 2), given)
+    found = of_chat(database)
+    assert values(found)["accuracy"].value == 0.5
+    classes = {one.label: (one.n, one.predicted, one.correct) for one in found.classes}
+    assert classes == {"1": (4, 4, 2), "0": (4, 4, 2)}
+
+
 def test_the_newest_word_counts_however_late_it_is(database: Database) -> None:
     """A label may come before its prediction is in the log, and another one weeks after."""
     given = [
