@@ -46,9 +46,10 @@ def as_counts(counts: npt.ArrayLike, window: str = "window") -> CountArray:
     whole = array.astype(np.int64)
     if array.ndim != 1:
         raise InvalidInput(f"counts must have one dimension, got shape {array.shape}.")
-    if np.any(whole < 0) or np.any(whole != array):
+    broken = array.dtype != np.int64 and np.any(whole != array)
+    if broken or whole.min(initial=0) < 0:
         raise InvalidInput(f"counts of the {window} must be whole numbers >= 0.")
-    if whole.sum() == 0:
+    if not whole.any():
         raise NotEnoughSamples(0, 1, window)
     return whole
 

@@ -87,7 +87,8 @@ class Bets(NamedTuple):
         """
         drawn, total = float(look.sum()), float(together.sum())
         counts = np.zeros((2, self.cells + 1))
-        np.cumsum((look, together), axis=1, out=counts[:, 1:])
+        np.cumsum(look, out=counts[0, 1:])
+        np.cumsum(together, out=counts[1, 1:])
         hits = counts[:, self.ends] - counts[:, self.starts]
         rates = log_rate_bets(hits[0], hits[1], drawn, total)
         if not self.ordered:
@@ -169,13 +170,15 @@ def log_rank_bets(look: FloatArray, together: FloatArray) -> FloatArray:
         return np.zeros(len(POLYNOMIALS) * len(STAKES))
     x = (2.0 * np.cumsum(together) - together) / total - 1.0
     squared = x * x
-    legendre = (
-        x,
-        1.5 * squared - 0.5,
-        (2.5 * squared - 1.5) * x,
-        (4.375 * squared - 3.75) * squared + 0.375,
-    )
-    weights = np.concatenate([_STAKES * polynomial for polynomial in legendre])
+    legendre = np.concatenate(
+        (
+            x,
+            1.5 * squared - 0.5,
+            (2.5 * squared - 1.5) * x,
+            (4.375 * squared - 3.75) * squared + 0.375,
+        )
+    ).reshape(len(POLYNOMIALS), 1, x.size)
+    weights = (_STAKES * legendre).reshape(RANK_BETS, x.size)
     weights += 1.0
     return np.asarray(np.log(weights) @ look - _log_mean(weights, together, drawn, total))
 
@@ -227,15 +230,17 @@ def _log_mean(weights: FloatArray, together: FloatArray, drawn: float, total: fl
     theorem 4: the same mean with replacement is never smaller.
     """
     tilt = drawn * total / ((total - drawn) * (weights @ together))
+    scaled, kept = np.empty_like(weights), np.empty_like(weights)
     for _ in range(NEWTON_STEPS):
-        scaled = weights * tilt[:, np.newaxis]
-        kept = 1.0 / (1.0 + scaled)
+        np.multiply(weights, tilt[:, np.newaxis], out=scaled)
+        np.divide(1.0, np.add(scaled, 1.0, out=kept), out=kept)
         scaled *= kept
         expected = scaled @ together
         scaled *= kept
         spread = scaled @ together
         tilt = tilt * np.exp((drawn - expected) / spread)
-    grown = np.log1p(weights * tilt[:, np.newaxis]) @ together
+    np.multiply(weights, tilt[:, np.newaxis], out=scaled)
+    grown = np.log1p(scaled, out=scaled) @ together
     return _ratio(grown, spread, np.log(tilt), drawn, total)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stats.arrays import as_values
-from stats.cells import NumericCells
+from stats.cells import SORTED_UP_TO, NumericCells
 from stats.ecdf import Ecdf
 from stats.errors import InvalidInput, NotEnoughSamples
 from stats.psi import psi
@@ -122,6 +122,15 @@ def test_shards_add_up_to_the_whole(values: list[float | None], cut: int) -> Non
     whole = cells.count(values)
     assert whole.sum() == len(values)
     assert (cells.count(values[:cut]) + cells.count(values[cut:])).tolist() == whole.tolist()
+
+
+def test_many_rows_are_counted_as_few() -> None:
+    """However many come at once, and so whether or not they are sorted to be counted."""
+    cells = NumericCells.from_reference(np.arange(20.0))
+    rows = np.random.default_rng(7).normal(10.0, 6.0, size=3 * SORTED_UP_TO).round()
+    rows[::100], rows[1::99], rows[2::98] = np.nan, np.inf, -np.inf
+    parts = sum(cells.count(part) for part in rows.reshape(3, -1))
+    np.testing.assert_array_equal(cells.count(rows), parts)
 
 
 def test_weights_are_repetition() -> None:
