@@ -61,8 +61,7 @@ def prediction_arrays(
     columns["tags"] = [msgspec.json.encode(tags).decode() for tags in columns["tags"]]
     columns["prompt_chars"] = [signal.prompt_chars for signal in signals]
     columns["response_chars"] = [signal.response_chars for signal in signals]
-    columns["language"] = [signal.language for signal in signals]
-    for name in _FLAGS_OR_NONE:
+    for name in ("language", "answer_language", *_FLAGS_OR_NONE):
         columns[name] = list(map(attrgetter(name), signals))
     for name in ("prediction", "confidence"):
         # What the record says itself goes before what was read off the answer.

@@ -38,6 +38,7 @@ NUMERIC_FEATURES = (
 CATEGORY_FEATURES = (
     "finish_reason",
     "language",
+    "answer_language",
     "refusal",
     "error",
     "cache",

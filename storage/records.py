@@ -268,6 +268,8 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
     unknown_tool, json_valid, empty_output, repeated_output : bool or None
         The answer calls a tool that the request did not lend; is the JSON that was asked for; has
         no words and calls no tool; repeats itself without end.
+    language, answer_language : str or None
+        Of the prompt, else of the answer; of the answer: ISO 639-1, `other` for one not known.
     prediction, confidence : str or None, float or None
         What a predictive model answered, where the record does not say so itself.
     """
@@ -283,6 +285,7 @@ class Signals(msgspec.Struct, frozen=True, gc=False):
     json_valid: bool | None = None
     empty_output: bool | None = None
     repeated_output: bool | None = None
+    answer_language: str | None = None
     prediction: str | None = None
     confidence: float | None = None
 

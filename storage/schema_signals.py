@@ -10,6 +10,7 @@ SELECT id, started_at, route, variant, upstream, coalesce(model_answered, model_
     ttft_s, time_per_output_token_s, finish_reason, language, refusal,
     CASE WHEN reason IS NOT NULL THEN reason <> 'client_closed' ELSE status >= 400 END AS error,
     reasoning_tokens, cost_usd, tool_calls, unknown_tool, json_valid, empty_output, repeated_output,
+    answer_language,
     CASE WHEN try_cast(prediction AS DOUBLE) IS NULL
         OR regexp_full_match(prediction, '[+-]?[0-9]{1,3}') THEN prediction END AS prediction,
     try_cast(prediction AS DOUBLE) AS prediction_value, confidence
@@ -19,6 +20,7 @@ FROM predictions
 
 VERSION_10: tuple[str, ...] = (
     *(f"ALTER TABLE predictions ADD COLUMN {name} BOOLEAN" for name in _FLAGS),
+    "ALTER TABLE predictions ADD COLUMN answer_language VARCHAR",
     FEATURES,
 )
 """Rows of older files have none of them: their text is not read again."""

@@ -47,17 +47,20 @@ def extract(
         None where the request failed, or its answer was not recorded whole.
     """
     schema = None if answered is None else answered.schema
+    spoken = language(answer) if answer else None
     return Signals(
         id=prediction.id,
         prompt_chars=None if prompt is None else len(prompt),
         response_chars=None if answer is None else len(answer),
-        language=_language_of(prompt, answer),
+        # The prompt comes first: a small model answers in its own language, whoever asks.
+        language=(language(prompt) if prompt else None) or spoken,
         refusal=None if answer is None else is_refusal(answer),
         error=is_error(prediction),
         unknown_tool=None if answered is None else answered.unknown_tool,
         json_valid=None if schema is None or answer is None else is_valid(answer, schema),
         empty_output=None if answered is None else _is_empty(answer, prediction),
         repeated_output=None if answer is None else is_repeated(answer),
+        answer_language=spoken,
     )
 
 
@@ -73,9 +76,3 @@ def is_error(prediction: Prediction) -> bool:
     if prediction.reason is not None:
         return prediction.reason != Reason.CLIENT_CLOSED
     return prediction.status >= 400
-
-
-def _language_of(prompt: str | None, answer: str | None) -> str | None:
-    # The prompt comes first: a small model answers in its own language, whoever asks.
-    found = language(prompt) if prompt else None
-    return found if found is not None or not answer else language(answer)

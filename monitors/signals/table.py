@@ -111,6 +111,14 @@ SIGNALS: tuple[Signal, ...] = (
         "too little text to tell",
     ),
     Signal(
+        "answer_language",
+        "categorical",
+        "",
+        "Language of the answer, ISO 639-1.",
+        "features.answer_language",
+        "too little text to tell",
+    ),
+    Signal(
         "refusal",
         "categorical",
         "",

@@ -68,6 +68,7 @@ NUMBERS: dict[str, str] = {
 WORDS: dict[str, str] = {
     "finish_reason": "finish_reason",
     "language": "language",
+    "answer_language": "answer_language",
     "refusal": "refusal::VARCHAR",
     "error": f"({_ERROR})::VARCHAR",
     "cache": "cache",

@@ -196,7 +196,7 @@ def test_disabled_features_are_not_watched(database: Database, traffic: Traffic)
         next(v for v in vs if v.feature == "language").details["alpha"] for vs in (few, every)
     ]
     # Of one false alarm a month drift has 80 %, of which its fixed-window test has a tenth.
-    assert alphas == [pytest.approx(0.08 / (8640 * 8)), pytest.approx(0.08 / (8640 * 10))]
+    assert alphas == [pytest.approx(0.08 / (8640 * 9)), pytest.approx(0.08 / (8640 * 11))]
 
 
 def test_a_disabled_monitor_does_nothing(database: Database, traffic: Traffic) -> None:

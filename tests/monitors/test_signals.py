@@ -97,6 +97,7 @@ def test_extract_measures_text() -> None:
         refusal=False,
         error=False,
         repeated_output=False,
+        answer_language="en",
     )
 
 
@@ -163,3 +164,13 @@ def test_extract_costs_microseconds() -> None:
         costs.append((time.process_time() - start) / 200)
     # Some 50 us on a quiet machine; the bound leaves room for a busy one.
     assert min(costs) < 300e-6
+
+
+def test_an_answer_in_another_language_is_told_apart() -> None:
+    """What was asked in English and answered in German shows both."""
+    found = extract(
+        "What is the capital of France, and how many people live there?",
+        "Die Hauptstadt von Frankreich ist Paris, und dort leben etwa zwei Millionen Menschen.",
+        PREDICTION,
+    )
+    assert (found.language, found.answer_language) == ("en", "de")

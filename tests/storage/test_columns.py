@@ -41,6 +41,7 @@ SIGNALS = st.builds(
     id=st.just(""),
     prompt_chars=st.none() | COUNT,
     language=st.none() | TEXT,
+    answer_language=st.none() | TEXT,
     refusal=st.none() | st.booleans(),
     json_valid=st.none() | st.booleans(),
     prediction=st.none() | TEXT,
@@ -100,6 +101,7 @@ def test_every_value_comes_back(cursor: duckdb.DuckDBPyConnection, rows: list[An
             signal.json_valid,
             None,
             None,
+            signal.answer_language,
         )
 
 

@@ -69,6 +69,7 @@ def test_predictions_keep_every_field_of_a_prediction(tmp_path: Path) -> None:
         *fields, "prompt_chars", "response_chars", "language", "refusal",
         "batch", "source", "segment", "byte_offset", "has_payload",
         "unknown_tool", "json_valid", "empty_output", "repeated_output",
+        "answer_language",
     ]  # fmt: skip
     database.close()
 

@@ -87,9 +87,9 @@ def test_old_rows_have_the_newest_signals_unknown(old: Path) -> None:
     with database.cursor() as cursor:
         found = cursor.execute(
             "SELECT count(cache), count(unknown_tool), count(json_valid), count(empty_output),"
-            " count(repeated_output), count(prediction_value) FROM features"
+            " count(repeated_output), count(answer_language), count(prediction_value) FROM features"
         ).fetchall()
-    assert found == [(ROWS, 0, 0, 0, 0, 0)]
+    assert found == [(ROWS, 0, 0, 0, 0, 0, 0)]
     database.close()
 
 

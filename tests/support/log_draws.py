@@ -79,6 +79,7 @@ def logs(draw: st.DrawFn) -> list[tuple[End, Signals]]:
             end.prediction.id,
             prompt_chars=draw(st.none() | st.integers(0, 10**6)),
             language=draw(st.sampled_from([None, "en", "de"])),
+            answer_language=draw(st.sampled_from([None, "en", "fr"])),
             refusal=draw(st.sampled_from([None, True, False])),
             json_valid=draw(st.sampled_from([None, True, False])),
             prediction=draw(st.sampled_from([None, "spam", "7", "-0.25", "1234"])),

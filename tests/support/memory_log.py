@@ -35,7 +35,8 @@ from storage.writer import Batch
 
 T = TypeVar("T")
 _FLAGS = ("refusal", "unknown_tool", "json_valid", "empty_output", "repeated_output")
-_TEXT_COLUMNS = ("finish_reason", "language", "error", "cache", "prediction", *_FLAGS)
+_LANGUAGES = ("language", "answer_language")
+_TEXT_COLUMNS = ("finish_reason", *_LANGUAGES, "error", "cache", "prediction", *_FLAGS)
 
 
 class Row(NamedTuple):
@@ -372,7 +373,9 @@ def _word(row: Row, name: str) -> str | None:
         if told is None or _float(told) is None:
             return told
         return told if re.fullmatch("[+-]?[0-9]{1,3}", told) else None
-    return row.facts.cache if name == "cache" else row.signals.language
+    if name in _LANGUAGES:
+        return str(found) if (found := getattr(row.signals, name)) is not None else None
+    return row.facts.cache
 
 
 def _prediction(row: Row) -> str | None:

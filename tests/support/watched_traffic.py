@@ -84,6 +84,7 @@ class Traffic:
             prompt_chars=chars,
             response_chars=int(self.rng.lognormal(6.0, 0.5)),
             language=language,
+            answer_language="en",
             refusal=bool(self.rng.random() < 0.02),
             error=False,
         )
