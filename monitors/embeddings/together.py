@@ -51,7 +51,11 @@ def _moved(verdict: Verdict) -> tuple[bool, float]:
 def _one(name: str, found: Sequence[Verdict]) -> Verdict:
     most = max(found, key=lambda verdict: verdict.value or 0.0)
     parts = sorted(verdict.feature.rpartition(".")[2] for verdict in found)
-    details: dict[str, object] = {**most.details, "directions": parts, "cause": _cause(parts)}
+    details: dict[str, object] = {
+        **most.details,
+        "directions": parts,
+        "cause": cause_of_parts(parts),
+    }
     onsets = [at for one in found if isinstance(at := one.details.get("onset_at"), int)]
     if onsets:
         details["onset_at"] = min(onsets)
@@ -64,7 +68,8 @@ def _one(name: str, found: Sequence[Verdict]) -> Verdict:
     return msgspec.structs.replace(most, feature=name, severity=severity, details=details)
 
 
-def _cause(parts: Sequence[str]) -> str:
+def cause_of_parts(parts: Sequence[str]) -> str:
+    """Return how much of an embedding moved, for people: `11 of 16 directions moved`."""
     moved = sum(1 for part in parts if part != "norm")
     length = ["the length moved"] if "norm" in parts else []
     directions = [f"{moved} of {DIRECTIONS} directions moved"] if moved else []

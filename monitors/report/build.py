@@ -36,6 +36,7 @@ from monitors.report.notes import notes_of
 from monitors.report.numbers_of import Times, times_from_counts, times_from_rows
 from monitors.report.parts import Difference, Interval, Timeline
 from monitors.report.performance_part import Found, performance_of
+from monitors.report.together import together
 from monitors.report.traffic import losses_of, totals_of, traffic_of, upstreams_of
 from monitors.report.variants import differences_of, routes_with_variants
 from stats.buckets import RELATIVE_ERROR
@@ -143,7 +144,7 @@ def _drift(reads: _Reads) -> tuple[Finding, ...]:
         else f
         for f in own
     )
-    return (*dated, *segment_findings(reads.verdicts))
+    return together((*dated, *segment_findings(reads.verdicts)))
 
 
 def _data_quality(reads: _Reads) -> DataQuality:
