@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from monitors.baselines import Reference, choose_baseline, label, read_references
+from monitors.embeddings.names import finding_of
 from monitors.errors import NoBaseline
 from monitors.explain.explanation import Subject, explain_one
 from monitors.explain.model import DRIFT_VERSION, DriftExplained, DriftState, Explanation
@@ -93,7 +94,9 @@ def _wanted(
     if query.feature is None:
         drifting = [(v, name) for name, v in newest.items() if is_open(v) and query.has(*name)]
         drifting.sort(key=lambda one: (one[0].severity != "critical", -(one[0].value or 0.0)))
-        names = [name for _, name in drifting]
+        # Of an embedding the direction that moved most stands for all of them.
+        first = {(n[0], n[1], finding_of(n[2])): n for _, n in reversed(drifting)}
+        names = [name for _, name in drifting if name in first.values()]
         # What all rows do is split over segments; beside it they are named as related.
         return [n for n in names if not n[1] or query.segment or (n[0], "", n[2]) not in names]
     routes = sorted({baseline.route for baseline in baselines})
