@@ -116,7 +116,8 @@ def _explain(source: "Source", asked: _Asked, form: str) -> int:
     found = _use(source, asked, ("/drift/explain", DriftExplained), read)
     _write(found, form, render_explained)
     told = found.explanations
-    return NOT_ENOUGH_DATA if told and not any(one.n_current for one in told) else GOOD
+    known = any(one.n_current for one in told) if told else found.compared > 0
+    return GOOD if known else NOT_ENOUGH_DATA
 
 
 def _query(asked: _Asked) -> "DriftQuery":

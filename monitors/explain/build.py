@@ -11,12 +11,14 @@ from monitors.explain.explanation import Subject, explain_one
 from monitors.explain.model import DRIFT_VERSION, DriftExplained, DriftState, Explanation
 from monitors.explain.state import DriftQuery, Known, StreamName, drift_state
 from monitors.options import MonitorOptions
+from monitors.references.choosing import awaited
 from monitors.report.parts import Interval
 from monitors.schedule import is_open
 from monitors.streams import OTHER
 from monitors.verdicts import MONITOR
 from storage import monitor_reads
 from storage.log_reader import LogReader
+from storage.reader import Scope
 from storage.reader import Window as ReadWindow
 from storage.records import Baseline, Verdict
 from storage.repository import Repository
@@ -43,7 +45,7 @@ def build_state(
     detectors = repository.load_detectors()
     heads = repository.baseline_heads(query.route)
     with repository.snapshot() as log:
-        known = Known(_verdicts(log, query), detectors, heads)
+        known = Known(_verdicts(log, query), detectors, heads, _awaited(log, query, config, heads))
     return drift_state(known, query, config, now_us)
 
 
@@ -74,12 +76,15 @@ def build_explanations(
             subject = _subject(routes[name[0]], name)
             stored = newest.get(name)
             found.append(explain_one(log, subject, query, config, (stored, verdicts)))
+        told = () if wanted else _awaited(log, query, config, baselines)
+    compared = sum(v.value is not None and query.has(*name) for name, v in newest.items())
     return DriftExplained(
         version=DRIFT_VERSION,
         generated_at=now_us,
         interval=Interval(query.window.from_us, query.window.to_us),
         explanations=tuple(found),
-        notes=tuple(_notes(wanted)),
+        notes=(*_notes(wanted, compared), *told),
+        compared=compared,
     )
 
 
@@ -148,8 +153,26 @@ def _of_segment(reference: Reference, segment: str) -> Reference:
     )
 
 
-def _notes(wanted: Sequence[StreamName]) -> Iterator[str]:
-    if not wanted:
+def _awaited(
+    log: LogReader, query: DriftQuery, config: MonitorOptions, baselines: Sequence[Baseline]
+) -> tuple[str, ...]:
+    """Say of each route with traffic and no baseline when it gets one."""
+    window = ReadWindow(query.window.from_us, query.window.to_us)
+    asked = {row.route for row in log.counts(Scope(window, route=query.route))}
+    found = (
+        awaited(log, config, route, query.window.to_us)
+        for route in sorted(asked - {one.route for one in baselines})
+    )
+    return tuple(note for note in found if note is not None)
+
+
+def _notes(wanted: Sequence[StreamName], compared: int) -> Iterator[str]:
+    if not wanted and not compared:
+        yield (
+            "no stream had enough rows to be compared in this interval: that is no word on drift;"
+            " `monitor drift` shows what is there, `--feature` explains one all the same"
+        )
+    elif not wanted:
         yield (
             "nothing drifts; `--feature` explains one all the same, and `monitor drift` without"
             " `--explain` shows where each stream stands"

@@ -1,6 +1,6 @@
 """What may have caused a change, and what else changed within the hour."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from monitors.shock import Span, shares_moved, what_changed
 from monitors.windows import SECOND_US, Window, from_us
 from storage import cell_tables
 from storage.cell_tables import Asked, CellForm
+from storage.features.changes import schema_changes
+from storage.features.counting import INPUT
+from storage.features.schema import FLAG, NUMBER, TEXT
 from storage.monitor_reads import RolloutEvent
 from storage.reader import Scope
 from storage.reader import Window as ReadWindow
@@ -26,6 +29,9 @@ MOST_EVENTS = 3
 MOST_RELATED = 12
 _ONE_CELL = CellForm(3)
 """Cells of a category of which nothing is known: every row is new or missing."""
+
+
+_TYPES = {NUMBER: "a number", FLAG: "a flag", TEXT: "text"}
 
 
 class Moment(NamedTuple):
@@ -61,6 +67,23 @@ def rollouts_near(events: Sequence[RolloutEvent], moment: Moment) -> list[Rollou
     near = [e for e in events if moment.first - NEAR_US <= e.at <= moment.last + NEAR_US]
     near.sort(key=lambda e: (abs(e.at - moment.at), e.at))
     return near[:MOST_EVENTS]
+
+
+def retyped(rows: FeatureRows, moment: Moment) -> Iterator[Cause]:
+    """Yield how an input's type changed about the onset: values of another type are missing."""
+    feature = rows.reference.feature
+    if not feature.startswith(INPUT):
+        return
+    name = feature.removeprefix(INPUT)
+    window = ReadWindow(moment.first - HOUR_US, moment.until)
+    for one in schema_changes(rows.log.connection, window):
+        kinds = sorted({field.kind for field in one.added if field.name == name})
+        before = sorted({kind for known, kind in one.before if known == name})
+        if before and kinds and rows.baseline.route in one.routes:
+            came = ", ".join(_TYPES[kind] for kind in kinds)
+            was = ", ".join(_TYPES[kind] for kind in before)
+            text = f"`{name}` comes as {came} since {from_us(one.at_us)}, it was {was}"
+            yield Cause("schema", text)
 
 
 def changed_then(rows: FeatureRows, moment: Moment) -> list[str]:

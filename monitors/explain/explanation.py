@@ -107,7 +107,7 @@ def explain_one(
         ReadWindow(moment.first - causes.HOUR_US, moment.last + causes.HOUR_US),
         subject.baseline.route,
     )
-    stated = causes.causes_of(
+    stated = tuple(causes.retyped(rows, moment)) + causes.causes_of(
         measured,
         carriers,
         causes.rollouts_near(events, moment),
@@ -317,7 +317,10 @@ def _notes(
     if not rows.has_facts(window):
         yield "the rows of the interval have expired: counts alone, and no examples"
     if found.change is None and found.counts.any():
-        yield "no moment parts the interval: its shares are those of the baseline throughout"
+        yield (
+            "no moment parts the interval: counts by five minutes do not show when its shares"
+            " left those of the baseline, if they did"
+        )
     if found.reference is not rows.reference:
         yield "then: the same hours of the week; segments are compared over all of its hours"
     baseline = rows.baseline

@@ -129,8 +129,8 @@ class Cause(msgspec.Struct, frozen=True):
     Attributes
     ----------
     kind : str
-        `missing`, `new_category`, `category`, `unit`, `median`, `shape`; `within`, `mix`;
-        `rollout`; `traffic` (what else changed in the hour of the onset).
+        `schema` (comes as another type); `missing`, `new_category`, `category`, `unit`, `median`,
+        `shape`; `within`, `mix`; `rollout`; `traffic` (what else changed in the hour of the onset).
     """
 
     kind: str
@@ -280,10 +280,17 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class DriftExplained(msgspec.Struct, frozen=True):
-    """Explanations of what drifted, or of the feature that was asked for."""
+    """Explanations of what drifted, or of the feature that was asked for.
+
+    Attributes
+    ----------
+    compared : int
+        Streams of the interval with enough rows for a figure, drifting or not.
+    """
 
     version: int
     generated_at: int
     interval: Interval
     explanations: tuple[Explanation, ...]
     notes: tuple[str, ...] = ()
+    compared: int = 0

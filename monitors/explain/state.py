@@ -57,11 +57,14 @@ class Known(NamedTuple):
         The newest of the interval, of each monitor, segment and feature.
     baselines : sequence of Baseline
         Without cells.
+    awaited : sequence of str
+        Of each route without a baseline: when it gets one.
     """
 
     verdicts: Sequence[Verdict]
     detectors: Sequence[Detector]
     baselines: Sequence[Baseline]
+    awaited: Sequence[str] = ()
 
 
 def drift_state(known: Known, query: DriftQuery, config: MonitorOptions, now_us: int) -> DriftState:
@@ -83,7 +86,7 @@ def drift_state(known: Known, query: DriftQuery, config: MonitorOptions, now_us:
         generated_at=now_us,
         interval=Interval(query.window.from_us, query.window.to_us),
         streams=tuple(chosen),
-        notes=() if chosen else (_nothing(known, query),),
+        notes=(*(() if chosen else (_nothing(known, query),)), *known.awaited),
     )
 
 

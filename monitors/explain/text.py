@@ -20,6 +20,8 @@ from monitors.report.tables import Cell, Column, folded, table_lines
 _COLOURS = {"drift": "red", "critical": "red", "ok": "green", "stale": "yellow"}
 _MOST_PARTS = 4
 """Segments of a key that are shown; JSON has all."""
+_QUIET = 0.5
+"""Evidence, as a share of its alarm level, below which a stream has nothing to tell."""
 _ASCII = str.maketrans({"─": "-", "…": "...", "µ": "u"})
 
 
@@ -39,10 +41,11 @@ def render_state(state: DriftState, terminal: Terminal) -> str:
             Column(name, left=name in _LEFT, sentence=name == "what changed")
             for name in _STATE_COLUMNS
         ]
-        rows = [_state_row(stream) for stream in state.streams]
+        told = [stream for stream in state.streams if not is_folded(stream, state)]
+        rows = [_state_row(stream) for stream in told]
         lines += table_lines("Streams", columns, rows, width=terminal.width, colour=terminal.colour)
         lines.append("")
-    lines += _told(state.notes, terminal)
+    lines += _told([*_folded(state), *state.notes], terminal)
     if any(stream.verdict == "drift" for stream in state.streams):
         lines += ["`monitor drift --explain` says what moved, since when, and who carries it"]
     return _text(lines, terminal)
@@ -84,8 +87,49 @@ def _state_row(stream: StreamState) -> list[Cell]:
         Cell(words.moment(stream.onset_at)),
         Cell(words.moment(stream.opened_at)),
         Cell(", ".join(stream.monitors) or "-"),
-        Cell(stream.cause),
+        Cell("" if stream.verdict == "ok" and _is_quiet(stream) else stream.cause),
     ]
+
+
+def is_folded(stream: StreamState, state: DriftState) -> bool:
+    """Say whether a stream is told in a sentence below the table, since nothing is to be seen.
+
+    Segments that are merely watched are, beside streams of all rows, and signals that the baseline
+    has nothing of, beside others.
+    """
+    if stream.verdict == "drift":
+        return False
+    if stream.verdict == "watched":
+        return _is_quiet(stream) and any(not one.segment for one in state.streams)
+    return _is_unknown(stream) and not all(map(_is_unknown, state.streams))
+
+
+def _folded(state: DriftState) -> Iterator[str]:
+    folded = [stream for stream in state.streams if is_folded(stream, state)]
+    watched = [stream for stream in folded if stream.verdict == "watched"]
+    if watched:
+        segments = sorted({stream.segment for stream in watched})
+        some = ", ".join(segments[:_MOST_PARTS]) + (", …" if len(segments) > _MOST_PARTS else "")
+        most = max(stream.evidence_share or 0.0 for stream in watched)
+        yield (
+            f"{len(watched)} quiet streams of {some} are not listed, evidence up to {most:.0%};"
+            " `--segment` lists those of one, `--format json` all"
+        )
+    for route, baseline in sorted({(s.route, s.baseline) for s in folded if _is_unknown(s)}):
+        names = sorted(
+            s.feature
+            for s in folded
+            if _is_unknown(s) and (s.route, s.baseline) == (route, baseline)
+        )
+        yield f"`{baseline}` of route `{route}` has nothing of {', '.join(names)}: not compared"
+
+
+def _is_quiet(stream: StreamState) -> bool:
+    return (stream.evidence_share or 0.0) < _QUIET
+
+
+def _is_unknown(stream: StreamState) -> bool:
+    return stream.value is None and not stream.n_reference and stream.verdict == "not_enough_data"
 
 
 def render_explained(explained: DriftExplained, terminal: Terminal) -> str:

@@ -209,13 +209,16 @@ def test_nothing_to_compare_with_is_refused(database: Database, traffic: Traffic
     query = QUERY._replace(feature="prompt_chars")
     with pytest.raises(NoBaseline, match="monitor baseline set"):
         build_explanations(watch.repository, query, watch.config, END)
-    Watch(database).look(NOW)
+    watch = Watch(database)
+    watch.look(NOW)
     with pytest.raises(NoBaseline, match="prompt_tokens"):
         build_explanations(
             watch.repository, QUERY._replace(feature="prompt_char"), watch.config, END
         )
-    traffic.write(50, Window(NOW, END))
-    nothing = build_explanations(watch.repository, QUERY, watch.config, END)
+    traffic.write(200, Window(NOW, END))
+    watch.look(END)
+    query = QUERY._replace(window=Window(NOW, END + 1))
+    nothing = build_explanations(watch.repository, query, watch.config, END)
     assert nothing.explanations == ()
     assert "nothing drifts" in nothing.notes[0]
 
@@ -248,3 +251,37 @@ def test_inputs_of_models_are_explained(tmp_path: Path) -> None:
     assert record["variant"] == "b"
     assert found.deep is not None
     assert found.deep.carries[0][0] == "input.age"
+
+
+def test_what_nobody_compared_is_not_calm(database: Database, traffic: Traffic) -> None:
+    """Before a baseline nothing is said to stand still: when it comes is said instead."""
+    watch = Watch(database, baseline=None)
+    traffic.write(50, Window(NOW, END))
+    found = build_explanations(watch.repository, QUERY, MonitorsConfig(), END)
+    state = build_state(watch.repository, QUERY, MonitorsConfig(), END)
+    assert (found.explanations, found.compared) == ((), 0)
+    assert "no word on drift" in found.notes[0]
+    assert found.notes[-1] == state.notes[-1]
+    assert found.notes[-1].startswith("route `chat`: the first 1000 rows become its baseline")
+
+
+def test_an_input_that_comes_as_text_is_named_so(tmp_path: Path) -> None:
+    """Its values are missing as numbers: the cause is the type, since when it came."""
+    change = MONDAY + DAY_US
+    before, now = Window(MONDAY, change), Window(change, MONDAY + 2 * DAY_US)
+    with opened(tmp_path) as database:
+        repository = Repository(database)
+        log = Rows(repository)
+        for window, kind in ((before, int), (now, str)):
+            asked = (
+                {"started_at": at, "protocol": "other", "inputs": [{"age": kind(20 + i % 9)}]}
+                for i, at in enumerate(spread(200, window.from_us, window.to_us))
+            )
+            log.write(asked, now_us=window.from_us)
+        monitor = MonitorRun(repository, MonitorsConfig(), (), lambda _: None)
+        monitor.set_baseline("default", "chat", before, before.to_us)
+        query = DriftQuery(now, feature="input.age")
+        (found,) = build_explanations(repository, query, MonitorsConfig(), now.to_us).explanations
+    assert [one.kind for one in found.causes[:2]] == ["schema", "missing"]
+    assert found.cause.startswith("`age` comes as text since 20")
+    assert found.cause.endswith(", it was a number")

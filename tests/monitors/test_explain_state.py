@@ -3,6 +3,7 @@ import numpy as np
 
 from monitors.endings import ended
 from monitors.explain.state import DriftQuery, Known, drift_state
+from monitors.explain.text import Terminal, render_state
 from monitors.options import DEFAULTS
 from monitors.streams import RouteStreams, Stream, stored
 from monitors.windows import Window
@@ -75,6 +76,25 @@ def test_a_segment_whose_episode_is_over_is_shown_by_its_detector() -> None:
         known(msgspec.structs.replace(verdict(), segment="")), query, DEFAULTS, LATER
     ).streams
     assert len(whole) == 2
+
+
+def test_what_shows_nothing_is_told_in_a_sentence() -> None:
+    """Quiet segments, and signals that the baseline lacks, are counted below the table."""
+    whole = msgspec.structs.replace(verdict(cause="the median went from 1 to 2"), segment="")
+    lacking = msgspec.structs.replace(
+        whole, feature="refusal", value=None, n_reference=0, verdict="not_enough_data"
+    )
+    past = known(verdict(open=False))
+    query = DriftQuery(Window(0, LATER))
+    state = drift_state(past._replace(verdicts=[whole, lacking]), query, DEFAULTS, LATER)
+    assert len(state.streams) == 3
+    table, _, notes = render_state(state, Terminal(200)).partition("note: ")
+    assert "latency_s" in table
+    assert not {"variant=a", "refusal", "median"} & set(table.split())
+    assert "1 quiet streams of variant=a are not listed" in notes
+    assert "`old@1` of route `chat` has nothing of refusal: not compared" in notes
+    alone = drift_state(past._replace(verdicts=[]), query, DEFAULTS, LATER)
+    assert "variant=a" in render_state(alone, Terminal(200))
 
 
 def test_what_is_compared_no_more_says_why() -> None:

@@ -22,8 +22,8 @@ class Rows:
         self._repository = repository
         self._number = 0
 
-    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write rows in one batch: facts by name, `inputs` aside."""
+    def write(self, rows: Iterable[Mapping[str, Any]], *, now_us: int = MONDAY) -> None:
+        """Write rows in one batch, at a moment: facts by name, `inputs` aside."""
         ends, signals = [], []
         for row in rows:
             self._number += 1
@@ -33,7 +33,7 @@ class Rows:
             ends.append(end)
             said = {} if inputs is None else {"inputs": inputs}
             signals.append(Signals(end.prediction.id, language=language, error=False, **said))
-        self._repository.append(Batch(ends, signals, (), (), ()), now_us=MONDAY)
+        self._repository.append(Batch(ends, signals, (), (), ()), now_us=now_us)
 
 
 def spread(count: int, from_us: int, to_us: int) -> list[int]:
