@@ -21,7 +21,7 @@ from monitors.seasons import of_window
 from monitors.signals.table import Signal
 from monitors.signals.watching import watched
 from monitors.verdicts import Levels, Look, judge, levels_for
-from monitors.windows import Window, from_us
+from monitors.windows import Window
 from storage.features.counting import INPUT
 from storage.records import Baseline, Verdict
 
@@ -88,7 +88,6 @@ def look_at_route(
     try:
         chosen = choose_baseline(baselines, route)
         references = read_references(chosen)
-        notes += _overlap(chosen, look.window)
         windows.prepare(route, label(chosen), references)
     except MonitorError as error:
         promised = look.awaited(route) if isinstance(error, NoBaseline) else None
@@ -223,12 +222,3 @@ def _too_few(verdict: Verdict) -> str:
     if verdict.n_current < verdict.n_reference:
         return f"{verdict.n_current} rows; at least {needed} are needed"
     return f"{verdict.n_reference} rows in the baseline; at least {needed} are needed"
-
-
-def _overlap(baseline: Baseline, window: Window) -> list[str]:
-    shared = min(baseline.window_to, window.to_us) - max(baseline.window_from, window.from_us)
-    if shared <= 0:
-        return []
-    period = f"{from_us(baseline.window_from)} to {from_us(baseline.window_to)}"
-    named = f"baseline `{label(baseline)}` of route `{baseline.route}`"
-    return [f"{named} ({period}) overlaps this interval: drift is understated"]

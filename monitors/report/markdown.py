@@ -33,10 +33,11 @@ def escaped(text: str) -> str:
 def _lines(table: Section) -> Iterator[str]:
     yield f"## {escaped(table.title)}"
     yield ""
-    yield f"| {' | '.join(map(escaped, table.columns))} |"
-    yield f"| {' | '.join(':---' if name in LEFT else '---:' for name in table.columns)} |"
-    for row in table.rows:
-        yield f"| {' | '.join(map(escaped, row))} |"
+    if table.rows:
+        yield f"| {' | '.join(map(escaped, table.columns))} |"
+        yield f"| {' | '.join(':---' if name in LEFT else '---:' for name in table.columns)} |"
+        for row in table.rows:
+            yield f"| {' | '.join(map(escaped, row))} |"
     if table.says:
-        yield ""
+        yield from ("",) if table.rows else ()
         yield from (f"- {escaped(text)}" for text in table.says)

@@ -22,12 +22,12 @@ def monitor_sections(report: Report) -> Iterator[Section]:
         yield _drift_table(report.drift)
     if report.slos:
         yield _slo_table(report.slos)
-    for key, title, checks in (
-        ("quality", "Quality of data", report.quality),
-        ("spend", "Spend", report.spend),
-    ):
-        if checks:
-            yield _checks_table(key, title, checks)
+    # A look at nothing, such as at inputs that no model has, is no news.
+    quality = [check for check in report.quality if check.n or check.verdict != "ok"]
+    if quality:
+        yield _checks_table("quality", "Quality of data", quality)
+    if report.spend:
+        yield _spend_table(report.spend)
     yield from performance_sections(report.performance)
     if report.performance_checks:
         title = "Labels and scores against the baseline's period"
@@ -51,7 +51,8 @@ def _differences_table(differences: Sequence[Difference]) -> Section:
     columns = "route|variant|against|metric|n|before n|before|now|difference|95 %|verdict"
     rows = [
         (
-            *(row.route, row.variant, row.against, row.metric, str(row.n), str(row.n_before)),
+            *(row.route, row.variant, row.against, row.metric),
+            *(words.number(row.n), words.number(row.n_before)),
             in_unit(row.metric, row.value_before),
             in_unit(row.metric, row.value),
             in_unit(row.metric, row.difference),
@@ -86,21 +87,24 @@ def _drift_table(drift: Sequence[Finding]) -> Section:
             words.span(words.psi(row.low), words.psi(row.high)),
             words.psi(row.threshold),
             words.chance(row.p_adjusted),
-            str(row.n_current),
-            str(row.n_reference),
+            words.number(row.n_current),
+            words.number(row.n_reference),
             row.baseline,
             *((words.moment(row.onset_at),) if begins else ()),
         )
-        for row in drift
+        for row in sorted(drift, key=lambda row: row.verdict != "drift")
     ]
     return section("drift", "Drift", columns, rows, tuple(_cause_lines(drift)))
 
 
 def _cause_lines(drift: Sequence[Finding]) -> Iterator[str]:
+    causes: dict[str, list[str]] = {}
     for row in drift:
         if row.verdict != "ok":
             segment = f" ({row.segment})" if row.segment else ""
-            yield f"{row.route}/{row.feature}{segment}: {row.cause}"
+            causes.setdefault(row.cause, []).append(f"{row.route}/{row.feature}{segment}")
+    for cause, features in causes.items():
+        yield f"{', '.join(features)}: {cause}"
 
 
 def _slo_table(slos: Sequence[Check]) -> Section:
@@ -113,14 +117,41 @@ def _slo_table(slos: Sequence[Check]) -> Section:
             words.figure(row.value),
             words.span(words.figure(row.low), words.figure(row.high)),
             words.figure(row.threshold),
-            words.share(row.measurements.get("budget_left")),
-            str(row.n),
+            _left(row.measurements.get("budget_left")),
+            words.number(row.n),
             words.moment(row.at),
             row.cause,
         )
         for row in slos
     ]
     return section("slos", "Service levels", columns, rows)
+
+
+def _left(budget: float | None) -> str:
+    return "none" if budget is not None and budget <= 0.0 else words.share(budget)
+
+
+def _waiting(checks: Sequence[Check]) -> Iterator[str]:
+    """Say once of every route whose hours cannot be judged yet what that takes."""
+    measures: dict[str, list[str]] = {}
+    for check in checks:
+        measures.setdefault(check.route, []).append(check.subject)
+    routes: dict[str, list[str]] = {}
+    for route, named in measures.items():
+        routes.setdefault(", ".join(named), []).append(route)
+    for subjects, waiting in routes.items():
+        yield (
+            f"{', '.join(waiting)}: not enough data to say whether the last hour was usual"
+            f" ({subjects}); that takes the same hour of 3 earlier days or more. Caps of a day"
+            " (`monitors.spend`) work from the first request on."
+        )
+
+
+def _spend_table(checks: Sequence[Check]) -> Section:
+    waiting = [check for check in checks if check.verdict == "not_enough_data"]
+    known = [check for check in checks if check.verdict != "not_enough_data"]
+    table = _checks_table("spend", "Spend", known)
+    return table._replace(says=(*table.says, *_waiting(waiting)))
 
 
 def _checks_table(key: str, title: str, checks: Sequence[Check]) -> Section:
@@ -137,7 +168,7 @@ def _checks_table(key: str, title: str, checks: Sequence[Check]) -> Section:
             words.figure(row.value),
             words.span(words.figure(row.low), words.figure(row.high)),
             words.figure(row.threshold),
-            str(row.n),
+            words.number(row.n),
             words.moment(row.at),
             row.cause,
         )
@@ -167,7 +198,7 @@ def _baselines_table(baselines: Sequence[BaselineInForce]) -> Section:
     rows = [
         (
             *(b.route, f"{b.name}@{b.version}", b.source, words.period(b.window)),
-            *(str(b.rows), str(b.features)),
+            *(words.number(b.rows), str(b.features)),
         )
         for b in baselines
     ]

@@ -83,6 +83,7 @@ def notes_of(query: ReportQuery, reads: Reads) -> tuple[str, ...]:
     if reads.losses:
         notes.append("records were lost before they reached the database; see data quality")
     notes += [note for part in reads.drift for note in part.notes]
+    notes += _overlaps(query, reads.drift)
     notes += _made_by_itself(reads.drift)
     return tuple(notes)
 
@@ -98,6 +99,21 @@ def _nothing(query: ReportQuery, newest: int | None) -> str:
         f"{period}, and none{named} at all: send traffic through the gateway (`monitor serve`"
         " prints its address, the base URL for your client), or see `monitor demo`"
     )
+
+
+def _overlaps(query: ReportQuery, drift: Sequence[RouteDrift]) -> list[str]:
+    """Name the baselines that have rows of the interval, those of one period together."""
+    routes: dict[tuple[str, int, int], list[str]] = {}
+    for one in (part.baseline for part in drift if part.baseline is not None):
+        first, end = one.window_from, one.window_to
+        if min(end, query.window.to_us) > max(first, query.window.from_us):
+            label = f"{one.name}@{one.version}"
+            routes.setdefault((label, first, end), []).append(f"`{one.route}`")
+    return [
+        f"baseline `{label}` of route{'s' if len(named) > 1 else ''} {', '.join(named)}"
+        f" ({from_us(first)} to {from_us(end)}) overlaps this interval: drift is understated"
+        for (label, first, end), named in routes.items()
+    ]
 
 
 def _made_by_itself(drift: Sequence[RouteDrift]) -> list[str]:

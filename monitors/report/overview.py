@@ -64,6 +64,8 @@ def _drift_state(drift: Sequence[Finding]) -> State:
 
 def _check_state(name: str, checks: Sequence[Check]) -> State:
     over = [check for check in checks if check.verdict == "breach"]
+    if all(check.verdict == "not_enough_data" for check in checks):
+        return State("unknown", "warn", f"{name}: not enough data yet")
     if not over:
         return State("ok", "good", f"{name}: {len(checks)} looked at, none in breach")
     critical = any(check.severity == "critical" for check in over)
@@ -105,7 +107,8 @@ def _usage_tiles(primaries: Sequence[Traffic]) -> Iterator[Tile]:
     )
     costs = [row.cost_usd for row in primaries if row.cost_usd is not None]
     known = sum(row.cost_known for row in primaries)
-    cost = f"{sum(costs):,.2f}" if costs else words.UNKNOWN
+    whole = sum(costs)
+    cost = words.UNKNOWN if not costs else f"{whole:,.2f}" if whole >= 1.0 else f"{whole:.4f}"
     yield Tile("Cost, USD", cost, f"known of {words.number(known)} requests")
     hits = sum(row.cache_hits for row in primaries)
     asked = hits + sum(row.cache_misses for row in primaries)

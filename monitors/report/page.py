@@ -166,7 +166,8 @@ def _card(key: str, title: str, body: str) -> str:
 
 
 def _table(table: Section) -> str:
-    return _rows(table.title, table.columns, table.rows) + _list(table.says)
+    rows = _rows(table.title, table.columns, table.rows) if table.rows else ""
+    return rows + _list(table.says)
 
 
 def _rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -178,9 +179,11 @@ def _rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         "<tr>" + "".join(_cell(columns[p], text, p) for p, text in enumerate(row)) + "</tr>"
         for row in rows
     )
+    # On a phone the rows of such a table become lists: a sentence has no room beside numbers.
+    style = ' class="told"' if SENTENCES.intersection(columns) else ""
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{escaped(title)}">'
-        f"<table><caption>{escaped(title)}</caption><thead><tr>{heads}</tr></thead>"
+        f"<table{style}><caption>{escaped(title)}</caption><thead><tr>{heads}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -190,15 +193,16 @@ def _side(name: str, place: int) -> str:
 
 
 def _cell(name: str, text: str, place: int) -> str:
+    named = f'data-name="{escaped(name)}"'
     if place == 0:
-        return f'<th scope="row" class="w">{escaped(text)}</th>'
+        return f'<th scope="row" class="w" {named}>{escaped(text)}</th>'
     if name in SENTENCES:
-        return f'<td class="s">{escaped(text)}</td>'
+        return f'<td class="s" {named}>{escaped(text)}</td>'
     if name in _BADGES and text not in _PLAIN:
         word, _, _ = text.partition(",")
         style = "good" if word in _GOOD else "bad" if text in _BAD else "warn"
-        return f'<td class="w"><span class="badge {style}">{escaped(text)}</span></td>'
-    return f"<td{_side(name, place)}>{escaped(text)}</td>"
+        return f'<td class="w" {named}><span class="badge {style}">{escaped(text)}</span></td>'
+    return f"<td{_side(name, place)} {named}>{escaped(text)}</td>"
 
 
 def _list(sentences: Sequence[str]) -> str:

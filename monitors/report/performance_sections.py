@@ -22,7 +22,7 @@ def performance_sections(performance: Sequence[Performance]) -> Iterator[Section
             *(one.route, outcome.variant or "all", outcome.metric.replace("_", " ")),
             _worded(outcome.metric, outcome.value),
             words.span(_worded(outcome.metric, outcome.low), _worded(outcome.metric, outcome.high)),
-            str(outcome.n),
+            words.number(outcome.n),
         )
         for one in performance
         for outcome in (*_estimate(one), *one.outcomes)
@@ -46,7 +46,13 @@ def _estimate(one: Performance) -> Iterator[Outcome]:
 
 def _class_rows(one: Performance) -> Iterator[Sequence[str]]:
     for row in one.classes[:MOST_CLASSES]:
-        yield (one.route, row.label[:MOST_CHARS], str(row.n), words.share(row.share), *_rates(row))
+        yield (
+            one.route,
+            row.label[:MOST_CHARS],
+            words.number(row.n),
+            words.share(row.share),
+            *_rates(row),
+        )
 
 
 def _rates(row: ClassOutcome) -> tuple[str, ...]:
@@ -66,7 +72,7 @@ def _sentences(one: Performance) -> Iterator[str]:
     if one.told:
         delay = words.seconds(one.delay_p50_s) if one.delay_p50_s else "0 s"
         yield (
-            f"{one.route}: feedback on {one.told} of {one.n} requests"
+            f"{one.route}: feedback on {words.number(one.told)} of {words.number(one.n)} requests"
             f" ({words.share(one.coverage)}), half of it within {delay}."
         )
     if one.calibration is not None:

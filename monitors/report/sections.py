@@ -40,7 +40,8 @@ def _head(report: Report) -> str:
         if value is not None
     ]
     scope = f", {', '.join(narrowed)}" if narrowed else ""
-    return f"driftgate report, {words.period(report.interval)}{scope}: {report.requests} requests"
+    n = words.number(report.requests)
+    return f"driftgate report, {words.period(report.interval)}{scope}: {n} requests"
 
 
 def _notes(report: Report) -> Iterator[str]:
@@ -65,10 +66,10 @@ def _traffic_sections(report: Report) -> Iterator[Section]:
             (
                 row.upstream,
                 row.role,
-                str(row.n),
-                str(row.failed),
+                words.number(row.n),
+                words.number(row.failed),
                 words.share(row.failed_share),
-                str(row.retries),
+                words.number(row.retries),
                 words.seconds(row.latency_p50_s),
                 words.seconds(row.latency_p95_s),
             )
@@ -85,13 +86,13 @@ def _traffic_table(traffic: Sequence[Traffic]) -> Section:
             row.route,
             row.variant,
             row.role,
-            str(row.n),
-            str(row.errors),
+            words.number(row.n),
+            words.number(row.errors),
             words.share(row.error_share),
             words.span(words.share(row.error_low), words.share(row.error_high)),
-            str(row.refused),
+            words.number(row.refused),
             words.share(row.cache_hit_share),
-            str(row.fallbacks),
+            words.number(row.fallbacks),
         )
         for row in traffic
     ]
@@ -100,7 +101,7 @@ def _traffic_table(traffic: Sequence[Traffic]) -> Section:
 
 def _reasons_table(traffic: Sequence[Traffic]) -> Section:
     rows = [
-        (row.route, row.variant, row.role, said.reason, str(said.status), str(said.n))
+        (row.route, row.variant, row.role, said.reason, str(said.status), words.number(said.n))
         for row in traffic
         for said in row.reasons
     ]
@@ -116,14 +117,22 @@ def _latency_table(report: Report) -> Section:
             "overhead": row.overhead_s,
         }
         rows += [
-            (row.route, row.variant, row.role, name, str(measured.n), *_percentiles(measured))
+            (
+                row.route,
+                row.variant,
+                row.role,
+                name,
+                words.number(measured.n),
+                *_percentiles(measured),
+            )
             for name, measured in measures.items()
             if measured.n
         ]
     variants = [row.route for row in report.traffic if row.role == "primary"]
     rows += [
         (
-            *(total.route, "all", "primary", "latency", str(total.n - _interrupted(report, total))),
+            *(total.route, "all", "primary", "latency"),
+            words.number(total.n - _interrupted(report, total)),
             *(words.seconds(total.latency_p50_s), words.seconds(total.latency_p95_s), ""),
         )
         for total in report.routes
@@ -155,10 +164,10 @@ def _usage_table(traffic: Sequence[Traffic]) -> Section:
             words.number(row.prompt_tokens),
             words.number(row.response_tokens),
             words.number(row.cached_tokens),
-            str(row.n - row.tokens_known),
+            words.number(row.n - row.tokens_known),
             words.dollars(row.cost_usd),
-            str(row.n - row.cost_known),
-            str(row.truncated),
+            words.number(row.n - row.cost_known),
+            words.number(row.truncated),
         )
         for row in traffic
     ]
@@ -167,9 +176,9 @@ def _usage_table(traffic: Sequence[Traffic]) -> Section:
 
 def _quality_lines(quality: DataQuality) -> Iterator[str]:
     parts = [
-        f"{quality.interrupted} interrupted",
-        f"{quality.tokens_unknown} without token counts",
-        f"{quality.cost_unknown} without a cost",
+        f"{words.number(quality.interrupted)} interrupted",
+        f"{words.number(quality.tokens_unknown)} without token counts",
+        f"{words.number(quality.cost_unknown)} without a cost",
     ]
     parts += [
         f"{loss.kind} spool records {loss.n} times ({loss.frames} frames, {loss.bytes} bytes)"
@@ -177,12 +186,12 @@ def _quality_lines(quality: DataQuality) -> Iterator[str]:
     ]
     if quality.spool_lag_bytes:
         parts.append(f"{quality.spool_lag_bytes} bytes of the spool are not in the database yet")
-    yield f"Data quality: {'; '.join(parts)}"
-    # What no row has is nothing that this traffic lacks.
-    missing = [
-        f"{m.route}/{m.feature} {words.share(m.share)} of {m.n}"
-        for m in quality.missing
-        if m.missing < m.n
-    ]
-    if missing:
-        yield f"Missing values: {', '.join(missing)}"
+    yield f"Requests: {'; '.join(parts)}"
+    missing: dict[tuple[str, int], list[str]] = {}
+    for one in quality.missing:
+        # What no row has is nothing that this traffic lacks.
+        if one.missing < one.n:
+            named = f"{one.feature} {words.share(one.share)}"
+            missing.setdefault((one.route, one.n), []).append(named)
+    for (route, n), shares in missing.items():
+        yield f"Missing values of {words.number(n)} rows of {route}: {', '.join(shares)}"

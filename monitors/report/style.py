@@ -72,7 +72,13 @@ i.level{border-color:var(--warn)}
 details{margin:2px 0 8px}summary{cursor:pointer;color:var(--now);font-size:13px}
 footer{font-size:13px;padding-bottom:36px}
 @media (max-width:600px){header,main,footer{padding-left:12px;padding-right:12px}
-.card{padding:14px 12px}h1{font-size:23px}.tiles{grid-template-columns:1fr 1fr}dd{font-size:18px}}
+.card{padding:14px 12px}h1{font-size:23px}.tiles{grid-template-columns:1fr 1fr}dd{font-size:18px}
+.told thead{display:none}.told tr{display:block;padding:8px 0;border-bottom:1px solid var(--edge)}
+.told tr:last-child{border-bottom:0}
+.told tbody :is(th,td){display:grid;grid-template-columns:7em 1fr;gap:8px;border:0;padding:2px 0;
+text-align:left;white-space:normal;max-width:none;min-width:0}
+.told [data-name]::before{content:attr(data-name);color:var(--soft);font-weight:400}
+.told .badge{justify-self:start}}
 @media print{:root{"""
     + _LIGHT
     + """;--page:#fff;color-scheme:light}

@@ -60,7 +60,7 @@ def bars(style: str, boxes: Sequence[tuple[float, float, float, float]]) -> str:
 
 
 def line(style: str, points: Sequence[tuple[float, float | None]]) -> str:
-    """Return a line through points; it is broken where one has no height, a lone one is a dot."""
+    """Return a line through points; it is broken where one has no height, a lone one is a dash."""
     path = ""
     for number, (x, y) in enumerate(points):
         if y is None:
@@ -68,7 +68,7 @@ def line(style: str, points: Sequence[tuple[float, float | None]]) -> str:
         before = number > 0 and points[number - 1][1] is not None
         after = number + 1 < len(points) and points[number + 1][1] is not None
         path += f"{'L' if before else 'M'}{_place(x)} {_place(y)}"
-        path += "" if before or after else "h.01"
+        path += "" if before or after else "m-4 0h8"
     return f'<path class="{style}" d="{path}"/>' if path else ""
 
 

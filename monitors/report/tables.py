@@ -10,6 +10,7 @@ from monitors.report.printable import printable
 _COLOURS = {"green": "32", "red": "31", "yellow": "33"}
 _RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
 _GAP = "  "
+_JOINED = "\N{NO-BREAK SPACE}"
 _LEAST = 20
 """Columns that a sentence gets however narrow the terminal is."""
 
@@ -38,18 +39,22 @@ def table_lines(
     colour: bool,
 ) -> Iterator[str]:
     """Yield the lines of a table; one that is too wide runs over the edge, nothing is lost."""
-    shown = [[Cell(printable(cell.text), cell.colour) for cell in row] for row in rows]
-    widths = _widths(columns, shown, width)
-    heads = [textwrap.wrap(c.name, w) for c, w in zip(columns, widths, strict=True)]
-    height = max(map(len, heads))
     yield _painted(title, "1", colour=colour)
     yield ""
+    if not rows:
+        return
+    shown = [[Cell(printable(cell.text), cell.colour) for cell in row] for row in rows]
+    widths = _widths(columns, shown, width)
+    heads = [textwrap.wrap(_heading(c), w) for c, w in zip(columns, widths, strict=True)]
+    height = max(map(len, heads))
     for line in range(height):
         # Headings stand on the rule.
         words = [
             head[line - height + len(head)] if line >= height - len(head) else "" for head in heads
         ]
-        yield _line([Cell(word) for word in words], columns, widths, colour=False)
+        yield _line([Cell(word) for word in words], columns, widths, colour=False).replace(
+            _JOINED, " "
+        )
     yield " " + _RULE * (sum(widths) + len(_GAP) * (len(widths) - 1))
     for row in shown:
         yield from _row_lines(row, columns, widths, colour=colour)
@@ -62,11 +67,16 @@ def folded(text: str, width: int) -> Iterator[str]:
     ) or [""]
 
 
+def _heading(column: Column) -> str:
+    # A number and its sign stay on one line.
+    return column.name.replace(" %", f"{_JOINED}%")
+
+
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[int]:
     widths = []
     for place, column in enumerate(columns):
         cells = () if column.sentence else [_columns_of(row[place].text) for row in rows]
-        widths.append(max(*map(len, column.name.split()), 0, *cells))
+        widths.append(max(*map(len, _heading(column).split(" ")), 0, *cells))
     taken = sum(widths) + len(_GAP) * len(widths)
     return [
         max(found, width - taken + found, _LEAST) if column.sentence else found

@@ -33,7 +33,7 @@ def render_text(report: Report, *, width: int = 120, colour: bool = False) -> st
         columns = [Column(n, left=n in LEFT, sentence=n in SENTENCES) for n in table.columns]
         rows = [[Cell(text, _colour(text)) for text in row] for row in table.rows]
         lines += table_lines(table.title, columns, rows, width=width, colour=colour)
-        lines.append("")
+        lines += [""] if rows else []
         lines += [line for text in table.says for line in folded(text, width)]
         lines += [""] if table.says else []
     for text in (*found.quality, *(f"note: {note}" for note in found.notes)):

@@ -60,6 +60,10 @@ def psi(value: float | None) -> str:
     """Return a distance with three decimals, small ones with four."""
     if value is None:
         return UNKNOWN
+    if value == 0.0:
+        return "0"
+    if 0.0 < value < 0.00005:
+        return "<0.0001"
     return f"{value:.4f}" if 0.0 < value < 0.0095 else f"{value:.3f}"
 
 

@@ -10,6 +10,7 @@ from support.full_report import full_report
 from monitors.report.as_csv import COLUMNS, render_csv
 from monitors.report.as_json import decode_report, encode_report
 from monitors.report.markdown import escaped, render_markdown
+from monitors.report.overview import states_of
 from monitors.report.page import render_html
 from monitors.report.sections import sections_of
 from monitors.report.style import STYLE
@@ -224,3 +225,51 @@ def test_json_holds_every_part() -> None:
     """What a server sends is what a client renders."""
     report = full_report()
     assert decode_report(encode_report(report)) == report
+
+
+def test_hours_that_cannot_be_judged_yet_are_said_once() -> None:
+    """A new user reads one sentence on what it takes, and no row of dashes; JSON has all."""
+    (one,) = full_report().spend
+    unknown = msgspec.structs.replace(one, verdict="not_enough_data", severity="none", value=None)
+    checks = [
+        msgspec.structs.replace(unknown, route=route, subject=subject)
+        for route in ("chat", "code")
+        for subject in ("cost_usd", "requests")
+    ]
+    report = msgspec.structs.replace(full_report(), spend=tuple(checks))
+    (spend,) = (table for table in sections_of(report).tables if table.key == "spend")
+    (sentence,) = spend.says
+    assert sentence.startswith("chat, code: not enough data")
+    assert "cost_usd, requests" in sentence
+    assert spend.rows == ()
+    for render in (render_markdown, render_text, render_html):
+        assert "not enough data to say whether the last hour was usual" in render(report)
+    (state,) = (s for s in states_of(report) if s.sentence.startswith("spend"))
+    assert (state.word, state.style) == ("unknown", "warn")
+
+
+def test_a_look_at_nothing_is_no_row() -> None:
+    """Inputs that no model has are not reported as good; a breach always is."""
+    (one,) = full_report().quality
+    idle = msgspec.structs.replace(one, verdict="ok", severity="none", n=0)
+    breach = msgspec.structs.replace(one, verdict="breach", n=0)
+    report = msgspec.structs.replace(full_report(), quality=(breach, idle))
+    (quality,) = (table for table in sections_of(report).tables if table.key == "quality")
+    assert len(quality.rows) == 1
+    report = msgspec.structs.replace(report, quality=(idle,))
+    assert all(table.key != "quality" for table in sections_of(report).tables)
+
+
+def test_what_drifted_stands_above_what_did_not() -> None:
+    """Of many features the reader sees first what moved; one cause is said once."""
+    found = full_report().drift[0]
+    calm = msgspec.structs.replace(found, verdict="ok", severity="none")
+    moved = msgspec.structs.replace(found, verdict="drift", cause="the median moved")
+    other = msgspec.structs.replace(moved, feature="latency_s")
+    report = msgspec.structs.replace(full_report(), drift=(calm, moved, other))
+    (drift,) = (table for table in sections_of(report).tables if table.key == "drift")
+    place = drift.columns.index("verdict")
+    assert [row[place].partition(",")[0] for row in drift.rows] == ["drift", "drift", "ok"]
+    assert drift.says == (
+        f"{moved.route}/{moved.feature}, {moved.route}/latency_s: the median moved",
+    )
