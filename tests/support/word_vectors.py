@@ -4,6 +4,7 @@ A text is the mean of its words' fixed vectors beside a direction that all texts
 real models do, of length one.
 """
 
+import functools
 import json
 import random
 import zlib
@@ -31,9 +32,13 @@ def text_of(topics: tuple[str, ...], draws: random.Random, words: int = 12) -> s
 def vector_of(text: str) -> npt.NDArray[np.float64]:
     """Embed a text."""
     words = text.split() or [""]
-    drawn = [np.random.default_rng(zlib.crc32(w.encode())).normal(size=WIDTH) for w in words]
-    found = np.mean(drawn, axis=0) + np.full(WIDTH, 0.5)
+    found = np.mean([_word(word) for word in words], axis=0) + np.full(WIDTH, 0.5)
     return np.asarray(found / np.linalg.norm(found), dtype=np.float64)
+
+
+@functools.cache
+def _word(word: str) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(zlib.crc32(word.encode())).normal(size=WIDTH)
 
 
 def embedding(request: SeenRequest) -> Iterator[Step]:
