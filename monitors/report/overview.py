@@ -79,7 +79,7 @@ def tiles_of(report: Report) -> Iterator[Tile]:
     primaries = [row for row in report.traffic if row.role == "primary"]
     n, errors = sum(row.n for row in primaries), sum(row.errors for row in primaries)
     routes = len(report.routes)
-    yield Tile("Requests", words.number(n), f"{routes} route{'' if routes == 1 else 's'}")
+    yield Tile("Requests", words.large(n), f"{routes} route{'' if routes == 1 else 's'}")
     if not n:
         return
     ends = wilson(errors, n)
@@ -102,8 +102,8 @@ def _usage_tiles(primaries: Sequence[Traffic]) -> Iterator[Tile]:
     prompts = [row.prompt_tokens for row in primaries if row.prompt_tokens is not None]
     yield Tile(
         "Response tokens",
-        words.number(sum(tokens) if tokens else None),
-        f"{words.number(sum(prompts) if prompts else None)} of prompts",
+        words.large(sum(tokens) if tokens else None),
+        f"{words.large(sum(prompts) if prompts else None)} of prompts",
     )
     costs = [row.cost_usd for row in primaries if row.cost_usd is not None]
     known = sum(row.cost_known for row in primaries)

@@ -37,6 +37,13 @@ def number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.0f}"
 
 
+def large(value: float | None) -> str:
+    """Return a whole number where there is little room: from a hundred million on in millions."""
+    if value is None or value < 1e8:
+        return number(value)
+    return f"{value / 1e6:,.1f} M"
+
+
 def figure(value: float | None) -> str:
     """Return a number of any size with three digits or more."""
     if value is None:

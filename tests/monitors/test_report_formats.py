@@ -16,6 +16,7 @@ from monitors.report.sections import sections_of
 from monitors.report.style import STYLE
 from monitors.report.svg import escaped as html_escaped
 from monitors.report.text import render_text
+from monitors.report.words import large
 
 HOSTILE = "<script>alert(1)</script>\"'&`|[x](javascript:1)\n=1+1"
 VOID = {"meta", "br", "path"}
@@ -273,3 +274,12 @@ def test_what_drifted_stands_above_what_did_not() -> None:
     assert drift.says == (
         f"{moved.route}/{moved.feature}, {moved.route}/latency_s: the median moved",
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "-"), (99_999_999, "99,999,999"), (1_700_431_728, "1,700.4 M")],
+)
+def test_large_figures_fit_their_tile(value: float | None, words: str) -> None:
+    """Ten digits and their commas would run into the tile beside them."""
+    assert large(value) == words
