@@ -5,6 +5,8 @@ how far apart they come. A cell in which F - G keeps its sign has an area that f
 mean of its rows. Only cells in which the sign may change, or the largest gap may lie, are opened.
 """
 
+import math
+
 import numpy as np
 
 from stats.arrays import BoolArray, FloatArray
@@ -35,12 +37,21 @@ def measure_prepared(before: Prepared, now: Prepared) -> Line:
     filled = before.counts + now.counts > 0
     chosen = filled & (np.maximum(most, -least) >= np.abs(difference).max() - _ROUNDING)
     chosen |= (least < 0.0) & (most > 0.0)
-    # Rows of the guards lie anywhere between their edges.
-    chosen[[0, -1]] |= filled[[0, -1]]
+    # Rows of the guards and beside an atom lie anywhere between their edges; an atom has no width.
+    middle = before.grid.atom_cell()
+    loose = [0, -1] if middle is None else [0, -1, middle - 1, middle + 1]
+    chosen[loose] |= filled[loose]
+    if middle is not None:
+        chosen[middle] = False
     inside = difference[:-1] + (before.counts - before.parts) / before.n
     inside -= (now.counts - now.parts) / now.n
     area = dot(np.abs(inside[~chosen]), width[~chosen])
-    gap, at, rest = _opened(before, now, chosen, edges)
+    gap, at, rest = _opened(before, now, chosen, edges) if chosen.any() else (-1.0, math.nan, 0.0)
+    atom = before.grid.atom
+    if middle is not None and atom is not None:
+        of_atom = abs(float(difference[middle + 1]))
+        if of_atom > gap or (of_atom == gap and atom < at):
+            gap, at = of_atom, atom
     return _line((gap, at, area + rest), (f, g), width, (before.n, now.n))
 
 

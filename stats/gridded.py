@@ -47,6 +47,7 @@ class Gridded:
     cumulative: CountArray
     parts: FloatArray
     _opened: tuple[BoolArray, Ecdf] | None = field(init=False, repr=False, default=None)
+    _std: float | None = field(init=False, repr=False, default=None)
 
     @classmethod
     def of(cls, rows: FloatArray, grid: Grid) -> "Gridded":
@@ -74,8 +75,23 @@ class Gridded:
         cells : ndarray of bool, shape (cells,)
         """
         if self._opened is None or not np.array_equal(cells, self._opened[0]):
-            self._opened = cells, Ecdf.of(self.rows[cells[self.place]])
+            self._opened = cells, self._sort(cells)
         return self._opened[1]
+
+    def _sort(self, cells: BoolArray) -> Ecdf:
+        atom, middle = self.grid.atom, self.grid.atom_cell()
+        if atom is None or middle is None or not cells[middle]:
+            parts = [
+                self.rows[start : start + _BLOCK].compress(
+                    # Not by an index, which would copy the places to a wider type first.
+                    cells.take(self.place[start : start + _BLOCK], mode="clip")
+                )
+                for start in range(0, self.n, _BLOCK)
+            ]
+            return Ecdf.of(np.concatenate(parts) if parts else self.rows)
+        others = cells.copy()
+        others[middle] = False
+        return self._sort(others).merge(Ecdf.of([atom], [int(self.counts[middle])]))
 
     def order(self, ranks: CountArray) -> FloatArray:
         """Return the order statistics of these ranks, each in [0, n)."""
@@ -104,6 +120,11 @@ class Gridded:
 
     def std(self) -> float:
         """Return the standard deviation (divisor n) as `Ecdf.std` does."""
+        if self._std is None:
+            self._std = self._spread()
+        return self._std
+
+    def _spread(self) -> float:
         # A mean lies within one sd of the median: nothing that counts cancels around it.
         middle = self.quantile(0.5)
         widest = max(float(self.rows.max()) - middle, middle - float(self.rows.min()))

@@ -16,7 +16,9 @@ from stats.line import measure
 from stats.wasserstein import wasserstein
 
 ROWS = LEAST_ROWS + 5_000
-Shape = Literal["normal", "calm", "skewed", "billion", "few", "rounded", "wider"]
+Shape = Literal[
+    "normal", "calm", "skewed", "billion", "few", "rounded", "wider", "zeros", "zeros less"
+]
 
 
 def _pair(shape: Shape) -> tuple[FloatArray, FloatArray]:
@@ -30,10 +32,22 @@ def _pair(shape: Shape) -> tuple[FloatArray, FloatArray]:
         "few": (before, now[:777] - 0.3),
         "rounded": (before.round(3), now.round(3)),
         "wider": (before, 1.3 * now),
+        "zeros": (np.where(before > 0.3, 0.0, before), np.where(now > 0.31, -0.0, now)),
+        "zeros less": (np.maximum(before, 0.0), np.maximum(now + 0.5, 0.0)),
     }[shape]
 
 
-SHAPES: tuple[Shape, ...] = ("normal", "calm", "skewed", "billion", "few", "rounded", "wider")
+SHAPES: tuple[Shape, ...] = (
+    "normal",
+    "calm",
+    "skewed",
+    "billion",
+    "few",
+    "rounded",
+    "wider",
+    "zeros",
+    "zeros less",
+)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -96,12 +110,13 @@ def test_what_a_grid_cannot_spread_is_sorted() -> None:
 def test_a_heavy_value_is_found() -> None:
     """A value with a tenth of the rows has a cell to itself."""
     rows = np.random.default_rng(9).normal(size=ROWS)
-    rows[::6] = 0.25
+    rows[::6], rows[1:2_001] = 0.25, 0.5
     before = prepare(rows)
     assert isinstance(before, Gridded)
     edges = NumericCells.from_reference(before).edges
     assert edges[edges.index(0.25) + 1] == np.nextafter(0.25, 1.0)
     assert before.heavier(ROWS / 10).tolist() == [0.25]
+    assert before.heavier(1_999).tolist() == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("shift", [20.0, -20.0])
