@@ -81,7 +81,7 @@ def test_another_topic_is_drift_of_the_embedding_alone(prompts: Prompts) -> None
 def test_a_baseline_without_embeddings_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A log from before they were switched on is watched as it was; what is missing is said once."""
+    """A log from before they were switched on is watched as it was; what it lacks is said once."""
     traffic = reference_traffic(tmp_path, (1_000, "primary"))
     made = Prompts(traffic)
     watch = Watch(traffic.database, embeddings={"chat": {"by": "embed"}})
