@@ -13,7 +13,7 @@ from storage.schema_facts import VERSION_3
 from storage.schema_features import VERSION_7
 from storage.schema_monitors import VERSION_8
 from storage.schema_rollups import VERSION_4
-from storage.schema_signals import VERSION_10
+from storage.schema_signals import VERSION_10, VERSION_11
 from storage.schema_text import VERSION_5
 from storage.times import to_timestamp
 
@@ -37,6 +37,7 @@ STEPS: tuple[Step, ...] = (
     Step(8, "monitors", VERSION_8),
     Step(9, "cells by segment", VERSION_9),
     Step(10, "signals of answers", VERSION_10),
+    Step(11, "language of answers", VERSION_11),
 )
 """Only ever appended to; a step that has shipped is never edited."""
 

@@ -18,9 +18,11 @@ FROM predictions
 """
 """A prediction that is a small whole number may be a class or a count: it is watched as both."""
 
-VERSION_10: tuple[str, ...] = (
-    *(f"ALTER TABLE predictions ADD COLUMN {name} BOOLEAN" for name in _FLAGS),
-    "ALTER TABLE predictions ADD COLUMN answer_language VARCHAR",
-    FEATURES,
+VERSION_10: tuple[str, ...] = tuple(
+    f"ALTER TABLE predictions ADD COLUMN {name} BOOLEAN" for name in _FLAGS
 )
 """Rows of older files have none of them: their text is not read again."""
+VERSION_11: tuple[str, ...] = (
+    "ALTER TABLE predictions ADD COLUMN IF NOT EXISTS answer_language VARCHAR",
+    FEATURES,
+)

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 from uuid import UUID
 
@@ -101,3 +102,34 @@ def test_an_open_request_stays_open(old: Path) -> None:
     assert mark.pending == {id_of(1): Pending(begin_of(1))}
     assert (mark.segment, mark.byte_offset) == (3, 512)
     database.close()
+
+
+_SHIPPED = (
+    "2d348ed14fab",
+    "b78f1884e13f",
+    "803367616364",
+    "364bd21eb4f9",
+    "9d2aa3f7136a",
+    "f19940fe7a70",
+    "b8ccc5a30007",
+    "f7a85f14916b",
+    "3b770a38f837",
+    "01e6768ed236",
+    "c2585407678f",
+)
+
+
+def test_shipped_steps_are_never_edited() -> None:
+    """Files have taken them: what a step says later never reaches those, a new step does."""
+    told = [hashlib.sha256("\0".join(step.statements).encode()) for step in STEPS]
+    assert tuple(one.hexdigest()[:12] for one in told[: len(_SHIPPED)]) == _SHIPPED
+
+
+def test_the_language_of_answers_comes_to_files_of_the_version_before(old: Path) -> None:
+    """A file that has the signals of answers gets the column and the view that shows it."""
+    with duckdb.connect(str(old / FILE_NAME), config={"file_search_path": str(old)}) as connection:
+        migrate(connection, now_us=NOW, steps=STEPS[:10])
+        columns = {row[0] for row in connection.execute("DESCRIBE predictions").fetchall()}
+        assert "answer_language" not in columns
+        migrate(connection, now_us=NOW)
+        connection.execute("SELECT answer_language FROM features")
