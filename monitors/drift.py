@@ -72,7 +72,8 @@ class Comparison:
     threshold : float
         What `likelihood` exceeds with chance `alpha_cells` without drift.
     ks, ks_p, wasserstein_sd : Ks, float and Wasserstein, or None
-        Numbers only, if both windows have `min_samples` finite rows; `wasserstein_sd` is None
+        Numbers only, if both windows have `min_samples` finite rows, and of windows known by cell
+        `wasserstein_sd` alone, with bounds of what the rows may give; it is None
         as well if the reference has no spread. It is winsorised at the reference's 0.1 % and
         99.9 %: one wild row is an outlier, not drift.
     chi2, new : Chi2 and Measurement, or None
@@ -225,7 +226,7 @@ def _compare_numeric(
         contributions=_contributions(effect, small),
         ks=None if line is None else line.ks,
         ks_p=p_value,
-        wasserstein_sd=None if line is None else line.wasserstein_sd,
+        wasserstein_sd=seen.moved if line is None else line.wasserstein_sd,
         share=_share(cells, seen.before, seen.now),
         medians=None if line is None else line.medians,
         psi_doubt=seen.psi_doubt,

@@ -16,6 +16,7 @@ from monitors.baselines import Column, Reference, numbers
 from stats.arrays import CountArray, FloatArray
 from stats.buckets import Sketch, bucket_numbers, middles, spans
 from stats.categories import CategoryCells
+from stats.cell_distance import wasserstein_from_cells
 from stats.cells import TAIL_ROWS, NumericCells
 from stats.ecdf import Ecdf
 from stats.errors import NoScale
@@ -60,6 +61,8 @@ class Observed:
         Rows of the reference and of the window by cell.
     line : Line or None
         Numbers only, where both windows have enough finite rows.
+    moved : Wasserstein or None
+        Distance in sd where cells alone are known, within bounds of what rows may give.
     new_examples : tuple of str
         Categories that the reference never had, most frequent first.
     psi_doubt : float
@@ -73,6 +76,7 @@ class Observed:
     line: Line | None = None
     new_examples: tuple[str, ...] = ()
     psi_doubt: float = 0.0
+    moved: Wasserstein | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +183,8 @@ def observe(reference: Reference, window: Window, least_rows: int) -> Observed:
     """
     cells = reference.cells
     if isinstance(window, CellCounts):
-        return Observed(window.rows, cells, reference.counts, window.counts)
+        moved = _moved_over_cells(reference, window.counts, least_rows)
+        return Observed(window.rows, cells, reference.counts, window.counts, moved=moved)
     if isinstance(window, NumericCounts):
         return _observe_counts(reference, window, least_rows)
     if isinstance(window, CategoricalCounts):
@@ -310,6 +315,18 @@ def _line_of_counts(before: Ecdf, kept: Sketch, now: Sketch, least_rows: int) ->
     # In the same bucket nothing is known to have moved.
     same = float(middles(bucket_numbers([median]))[0]) == middle
     return Line(ks_from_sketch(before, now, kept), moved, (median, median if same else middle))
+
+
+def _moved_over_cells(reference: Reference, now: CountArray, least_rows: int) -> Wasserstein | None:
+    cells, sample, before = reference.cells, reference.sample, reference.counts
+    if not isinstance(cells, NumericCells) or sample is None:
+        return None
+    if min(int(counts[: cells.ordered].sum()) for counts in (before, now)) < least_rows:
+        return None
+    try:
+        return wasserstein_from_cells(cells, sample, before, now)
+    except NoScale:
+        return None
 
 
 def _new_examples(cells: CategoryCells, values: Mapping[str, int]) -> tuple[str, ...]:

@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from monitors.baselines import Reference
-from monitors.observed import CellCounts, NumericCounts, Window
+from monitors.baselines import Reference, numbers
+from monitors.observed import CellCounts, Counted, NumericCounts, Window
 from monitors.references.stored import HOURS, hour_of_week
 from monitors.windows import SECOND_US
 from monitors.windows import Window as Span
 from stats.arrays import FloatArray
+from stats.cells import NumericCells
 
 _HOUR_US = 3_600 * SECOND_US
 
@@ -31,10 +32,10 @@ def of_window(reference: Reference, seen: Window, span: Span) -> tuple[Reference
         for cell, rows in seen.cells.items():
             counts[cell] = rows
         seen = CellCounts(counts)
+    elif isinstance(reference.cells, NumericCells) and not isinstance(seen, Counted):
+        seen = CellCounts(reference.cells.count(numbers(seen)))
     counts = np.rint(_weights(span) @ hours).astype(np.int64)
-    part = dataclasses.replace(
-        reference, rows=int(counts.sum()), counts=counts, sample=None, hours=None
-    )
+    part = dataclasses.replace(reference, rows=int(counts.sum()), counts=counts, hours=None)
     return part, seen
 
 

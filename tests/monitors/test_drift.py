@@ -299,3 +299,17 @@ def with_missing(rng: np.random.Generator, rows: int, share: float) -> list[floa
 def test_joined_cells_are_told_as_one_range(name: str, said: str) -> None:
     """People read a range, not the names of its first and last cell."""
     assert range_words(name) == said
+
+
+def test_a_shift_over_cells_is_material_by_its_distance(rng: np.random.Generator) -> None:
+    """What segments and hours know: 0.13 sd, of which PSI shows too little."""
+    reference = reference_of("latency_s", rng.normal(size=40_000))
+    counts = reference.cells.count(rng.normal(0.13, size=40_000))
+    found = compared(reference, CellCounts(counts))
+    assert found.wasserstein_sd is not None
+    assert found.wasserstein_sd.value == pytest.approx(0.13, abs=0.02)
+    assert found.psi.interval.low < 0.02
+    levels = Levels(0.02, 0.1, 0.25)
+    assert severity_of(found, levels) == "warning"
+    same = compared(reference, CellCounts(reference.cells.count(rng.normal(size=40_000))))
+    assert is_calm(same, levels)
