@@ -1,9 +1,12 @@
-"""Whether a verdict that was made from buckets could be another one if rows were read."""
+"""How sure an effect is: beyond its sampling error, and whatever buckets may hide."""
+
+import math
 
 from monitors.drift import Comparison
 from monitors.measured import psi_noise
 from monitors.verdicts import Levels, far_from, has_evidence, severity_of
 from stats.ks_p import ks_p_value
+from stats.results import Measurement
 
 CUT_MARGIN = 0.15
 """Of a level: cells cut at bucket borders moved the likelihood ratio by 8 % at most in trials."""
@@ -50,6 +53,30 @@ def could_change(
     m, n = (max(1, round(count / comparison.dispersion)) for count in rows)
     p_value = ks_p_value(distance.bounds.high, m, n)
     return most and p_value < comparison.alpha / 2.0
+
+
+def surely_material(comparison: Comparison, levels: Levels) -> bool:
+    """Say whether some effect reaches its level even if the window's own luck is taken off it.
+
+    The reference's luck is left: it was the same at every look before this one.
+    """
+    moved, new, least = comparison.wasserstein_sd, comparison.new, levels.share
+    if moved is not None and _least(moved, moved.interval.high) >= levels.wasserstein_sd:
+        return True
+    if new is not None and new.interval.low >= levels.new_share:
+        return True
+    changes = [comparison.missing]
+    changes += [] if comparison.share is None else [comparison.share.change]
+    return comparison.psi.interval.low > levels.psi or any(
+        max(_least(one, one.interval.high), -_least(one, one.interval.low)) >= least
+        for one in changes
+    )
+
+
+def _least(found: Measurement, end: float) -> float:
+    """Return a value less what the window's rows alone may add to it, towards the other end."""
+    m, n = found.n_reference, found.n_current
+    return found.value - (end - found.value) * math.sqrt(m / (m + n))
 
 
 def _is_near_psi(comparison: Comparison, levels: Levels) -> bool:

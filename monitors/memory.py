@@ -54,7 +54,8 @@ class Memory:
             calm_looks=_whole(details.get("calm_looks")),
             severity=("critical" if critical else "warning") if is_open else "none",
             opened_at=_whole(details.get("opened_at")),
-            onset_at=_whole(details.get("onset_at")),
+            # Evidence alone has an onset, too; that of an episode is the one it opened with.
+            onset_at=_whole(details.get("onset_at")) if is_open else 0,
             shared=shared,
             facts={name: details[name] for name in FACTS if name in details} if is_open else {},
         )

@@ -1,7 +1,7 @@
 """One look at one route: new rows to the detectors, windows compared, verdicts."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from monitors import streams as following
 from monitors.baselines import Reference
-from monitors.certainty import could_change
+from monitors.certainty import could_change, surely_material
 from monitors.counted import CountedWindows, RowWindows, windows_of_route
 from monitors.drift import Comparison, TooFew, compare
 from monitors.endings import ended, has_ended
@@ -24,7 +24,7 @@ from monitors.seasons import of_window
 from monitors.signals.table import Signal
 from monitors.silence import given_up
 from monitors.streams import RouteStreams, Source, Stream, StreamKey
-from monitors.verdicts import Look, StreamView, judge, levels_for
+from monitors.verdicts import Found, Look, StreamView, judge, levels_for
 from monitors.windows import SECOND_US, Window, window_ending
 from storage.log_reader import LogReader
 from storage.reader import Scope
@@ -110,6 +110,14 @@ class Looked(NamedTuple):
     verdicts: list[Verdict]
     streams: RouteStreams
     given_up: Mapping[StreamKey, str]
+
+
+class _Effect(NamedTuple):
+    """A stream, with what it shows over a window that is not the look's; None where it is."""
+
+    stream: Stream | None
+    found: Found | None = None
+    window: Window | None = None
 
 
 class RouteLook:
@@ -212,21 +220,16 @@ class RouteLook:
         stream = streams.get(key)
         look = self._look
         found = self._compared(signal, look.window, latched=False)
-        window = self._window_of(key, stream)
-        effect = None
-        if window is not None:
-            latched = stream is not None and stream.alarm is not None
-            effect = self._compared(signal, window, latched=latched)
-        previous = self._left(key, found, effect) if signal.name.startswith(_INPUT) else None
+        latched = stream is not None and stream.alarm is not None
+        effect = self._effect(key, stream, lambda w: self._compared(signal, w, latched=latched))
+        previous = self._left(key, found, effect.found) if signal.name.startswith(_INPUT) else None
         if previous is not None:
             scope = Scope(ReadWindow(look.window.from_us, look.window.to_us), route=look.route)
             if self._log.counts(scope):
                 return ended(previous, look.window, f"`{signal.name}` has no rows any more")
-        return self._judged(key, stream, found, (effect, window))
+        return self._judged(key, found, effect)
 
-    def _left(
-        self, key: StreamKey, found: Comparison | TooFew, effect: Comparison | TooFew | None
-    ) -> Verdict | None:
+    def _left(self, key: StreamKey, found: Found, effect: Found | None) -> Verdict | None:
         """Return the verdict that holds a stream which has no rows any more.
 
         Where rows of others come that is no silence, and nothing else would ever end it.
@@ -236,22 +239,38 @@ class RouteLook:
         return None if seen or previous is None or not is_held(previous) else previous
 
     def _segment(self, key: StreamKey, stream: Stream, whole: Verdict) -> Verdict:
-        window = self._window_of(key, stream)
         found = self._in_segment(key, self._look.window)
-        effect = None if window is None else self._in_segment(key, window)
-        previous = self._left(key, found, effect)
+        effect = self._effect(key, stream, lambda window: self._in_segment(key, window))
+        previous = self._left(key, found, effect.found)
         if previous is not None and whole.n_current:
             return ended(previous, self._look.window, f"`{key[0]}` has no rows any more")
-        return self._judged(key, stream, found, (effect, window))
+        return self._judged(key, found, effect)
 
-    def _judged(
-        self,
-        key: StreamKey,
-        stream: Stream | None,
-        found: Comparison | TooFew,
-        own: tuple[Comparison | TooFew | None, Window | None],
-    ) -> Verdict:
+    def _effect(
+        self, key: StreamKey, stream: Stream | None, compared: Callable[[Window], Found]
+    ) -> _Effect:
+        """Measure what a stream shows beside the look's window.
+
+        Days of little would hide what begins among them: the last stretch, as long as the evidence
+        took, stands for all since the onset where its effect is surely material.
+        """
+        window = self._window_of(key, stream)
+        if window is None:
+            return _Effect(stream)
+        if stream is not None and stream.alarm is not None and not self._memory(key).open:
+            alarm, own = stream.alarm, self._look.window
+            length_us = max(own.to_us - own.from_us, alarm.at - alarm.onset_at)
+            recent = Window(_on_grid(own.to_us - length_us, own.to_us), own.to_us)
+            found = compared(recent) if recent.from_us > window.from_us else None
+            levels = levels_for(self._config, key[1])
+            if isinstance(found, Comparison) and surely_material(found, levels):
+                renewed = msgspec.structs.replace(alarm, onset_at=recent.from_us)
+                return _Effect(dataclasses.replace(stream, alarm=renewed), found, recent)
+        return _Effect(stream, compared(window), window)
+
+    def _judged(self, key: StreamKey, found: Found, effect: _Effect) -> Verdict:
         segment, feature = key
+        stream = effect.stream
         evidence = Evidence(
             self._prepared.budget,
             segment,
@@ -260,9 +279,9 @@ class RouteLook:
         )
         previous = self._previous.get(key)
         levels = levels_for(self._config, feature)
-        view = StreamView(evidence, *own)
+        view = StreamView(evidence, effect.found, effect.window)
         verdict = judge(found, levels, self._look, previous, view)
-        shown = next((c for c in (own[0], found) if isinstance(c, Comparison)), None)
+        shown = next((c for c in (effect.found, found) if isinstance(c, Comparison)), None)
         if shown is not None and self._is_undecided(key, shown, verdict):
             verdict = _with(verdict, undecided=UNDECIDED)
         if verdict.verdict == "drift" and not self._memory(key).open and shown is not None:
@@ -306,7 +325,7 @@ class RouteLook:
             self._windows[window] = windows
         return self._windows[window]
 
-    def _compared(self, signal: Signal, window: Window, *, latched: bool) -> Comparison | TooFew:
+    def _compared(self, signal: Signal, window: Window, *, latched: bool) -> Found:
         windows = self._windows_of(window)
         route = self._look.route
         found = self._compare(windows.window(route, signal), signal, window)
@@ -319,7 +338,7 @@ class RouteLook:
         rows = windows.rows(route, signal.name)
         return found if rows is None else self._compare(rows, signal, window)
 
-    def _compare(self, seen: Seen, signal: Signal, window: Window) -> Comparison | TooFew:
+    def _compare(self, seen: Seen, signal: Signal, window: Window) -> Found:
         least, references = self._config.min_samples, self._prepared.references
         reference = references.get(signal.name)
         if reference is None:
@@ -328,7 +347,7 @@ class RouteLook:
         reference, seen = of_window(reference, seen, window)
         return compare(reference, seen, alpha=alpha, min_samples=least)
 
-    def _in_segment(self, key: StreamKey, window: Window) -> Comparison | TooFew:
+    def _in_segment(self, key: StreamKey, window: Window) -> Found:
         segment, feature = key
         if (segment, window) not in self._cells:
             scope = Scope(ReadWindow(window.from_us, window.to_us), route=self._look.route)
@@ -340,9 +359,7 @@ class RouteLook:
         for cell, rows in self._cells[segment, window].get(feature, {}).items():
             counts[cell] = rows
         of_segment = whole.segments[segment]
-        reference = dataclasses.replace(
-            whole, rows=int(of_segment.sum()), counts=of_segment, sample=None
-        )
+        reference = dataclasses.replace(whole, rows=int(of_segment.sum()), counts=of_segment)
         alpha = self._prepared.budget.window_alpha
         return compare(
             reference, CellCounts(counts), alpha=alpha, min_samples=self._config.min_samples

@@ -247,6 +247,27 @@ def test_an_episode_that_nothing_more_is_known_of_ends_after_a_day(
     assert not [v for v in again if v.details["open"] or "ended" in v.details]
 
 
+def test_days_of_little_do_not_hide_what_begins_among_them(
+    database: Database, traffic: Traffic
+) -> None:
+    """Latched evidence of too small an effect; five hours of a large one are 8 % of that time."""
+    watch = Watch(database, material={**IMMATERIAL, "wasserstein_sd": 0.8}, segments=[])
+    found: dict[str, Verdict] = {}
+    begun = NOW
+    for hours, longer in ((10, 1.3), (48, 1.3), (5, 2.2)):
+        now = begun + hours * HOUR_US
+        traffic.write(30 * hours, Window(begun, now), longer=longer)
+        found = {v.feature: v for v in watch.monitor.run_once(now)}
+        assert found["prompt_chars"].details["latched"] is True
+        if longer < 2.0:
+            assert found["prompt_chars"].verdict == "ok"
+        begun = now
+    told = found["prompt_chars"]
+    assert told.verdict == "drift"
+    # As long ago as the evidence took, not when it began.
+    assert told.details["onset_at"] == told.window_from > NOW + 48 * HOUR_US
+
+
 IMMATERIAL = {"wasserstein_sd": 9.0, "psi": 9.0, "critical_psi": 30.0, "share": 0.9}
 """Levels below which even half as many characters again lie."""
 
