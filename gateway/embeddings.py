@@ -23,9 +23,9 @@ _DIGITS = 4
 """Decimals of a part: GPUs and encodings differ behind them."""
 _NORM_DIGITS = 3
 
-_FIRST = re.compile(
-    rb'"embedding"\s*:\s*(?:\[([^\[\]"]{1,2000000})\]|"([A-Za-z0-9+/=]{4,700000})")'
-)
+_FIRST = re.compile(rb'"embedding"\s*:\s*(["\[])')
+_ENDS = {b"[": b"]", b'"': b'"'}
+_MOST_BYTES = 2_000_000
 _numbers = msgspec.json.Decoder(list[float]).decode
 
 Vector = npt.NDArray[np.floating[Any]]
@@ -83,9 +83,14 @@ def first_vector(body: bytes) -> Vector | None:
     found = _FIRST.search(body)
     if found is None:
         return None
+    begin = found.end()
+    end = body.find(_ENDS[found[1]], begin, begin + _MOST_BYTES)
+    if end < 0:
+        return None
     try:
-        numbers, text = found.groups()
-        return _sound(_numbers(b"[%b]" % numbers) if text is None else _from_base64(text))
+        if found[1] == b"[":
+            return _sound(_numbers(body[begin - 1 : end + 1]))
+        return _sound(_from_base64(body[begin:end]))
     except (msgspec.DecodeError, ValueError):
         return None
 
