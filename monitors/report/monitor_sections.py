@@ -194,10 +194,16 @@ def _alerts_table(alerts: Sequence[ReportedAlert]) -> Section:
     return section("alerts", "Alerts", columns, rows)
 
 
+def _period(baseline: BaselineInForce) -> str:
+    # The rows of a file have no times of their own.
+    kind = baseline.source.partition(",")[0]
+    return words.UNKNOWN if kind in {"file", "columns"} else words.period(baseline.window)
+
+
 def _baselines_table(baselines: Sequence[BaselineInForce]) -> Section:
     rows = [
         (
-            *(b.route, f"{b.name}@{b.version}", b.source, words.period(b.window)),
+            *(b.route, f"{b.name}@{b.version}", b.source, _period(b)),
             *(words.number(b.rows), str(b.features)),
         )
         for b in baselines

@@ -9,6 +9,9 @@ from monitors.report.model import RouteTotal, Traffic
 from monitors.windows import from_us
 from storage import reader
 
+_TIMELESS = frozenset({"file", "columns"})
+"""Kinds of baselines whose rows have no times of their own."""
+
 
 class Reads(Protocol):
     """What was read for a report."""
@@ -106,7 +109,9 @@ def _overlaps(query: ReportQuery, drift: Sequence[RouteDrift]) -> list[str]:
     routes: dict[tuple[str, int, int], list[str]] = {}
     for one in (part.baseline for part in drift if part.baseline is not None):
         first, end = one.window_from, one.window_to
-        if min(end, query.window.to_us) > max(first, query.window.from_us):
+        if one.source.get("kind") not in _TIMELESS and min(end, query.window.to_us) > max(
+            first, query.window.from_us
+        ):
             label = f"{one.name}@{one.version}"
             routes.setdefault((label, first, end), []).append(f"`{one.route}`")
     return [

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from monitors.report import words
-from monitors.report.model import DataQuality, Percentiles, Report, RouteTotal, Traffic
+from monitors.report.model import Percentiles, Report, RouteTotal, Traffic
 from monitors.report.monitor_sections import monitor_sections
 from monitors.report.section import Section, section
 
@@ -29,7 +29,7 @@ class Sections(NamedTuple):
 def sections_of(report: Report) -> Sections:
     """Return everything a report says, worded."""
     tables = (*_traffic_sections(report), *monitor_sections(report))
-    quality = tuple(_quality_lines(report.data_quality))
+    quality = tuple(_quality_lines(report))
     return Sections(_head(report), tables, quality, tuple(_notes(report)))
 
 
@@ -174,11 +174,16 @@ def _usage_table(traffic: Sequence[Traffic]) -> Section:
     return section("usage", "Tokens and cost", columns, rows)
 
 
-def _quality_lines(quality: DataQuality) -> Iterator[str]:
+def _quality_lines(report: Report) -> Iterator[str]:
+    quality = report.data_quality
+    primaries = [row for row in report.traffic if row.role == "primary"]
+    # What no row has, such as tokens of a predictive model, is nothing that this traffic lacks.
+    tokens = sum(row.n - row.tokens_known for row in primaries if row.tokens_known)
+    costs = sum(row.n - row.cost_known for row in primaries if row.cost_known)
     parts = [
         f"{words.number(quality.interrupted)} interrupted",
-        f"{words.number(quality.tokens_unknown)} without token counts",
-        f"{words.number(quality.cost_unknown)} without a cost",
+        f"{words.number(tokens)} without token counts",
+        f"{words.number(costs)} without a cost",
     ]
     parts += [
         f"{loss.kind} spool records {loss.n} times ({loss.frames} frames, {loss.bytes} bytes)"
@@ -189,7 +194,6 @@ def _quality_lines(quality: DataQuality) -> Iterator[str]:
     yield f"Requests: {'; '.join(parts)}"
     missing: dict[tuple[str, int], list[str]] = {}
     for one in quality.missing:
-        # What no row has is nothing that this traffic lacks.
         if one.missing < one.n:
             named = f"{one.feature} {words.share(one.share)}"
             missing.setdefault((one.route, one.n), []).append(named)

@@ -283,3 +283,23 @@ def test_what_drifted_stands_above_what_did_not() -> None:
 def test_large_figures_fit_their_tile(value: float | None, words: str) -> None:
     """Ten digits and their commas would run into the tile beside them."""
     assert large(value) == words
+
+
+def test_what_a_route_never_has_is_not_called_unknown() -> None:
+    """A predictive model counts no tokens: those of other routes that are unknown are told."""
+    report = full_report()
+    first, *others = (row for row in report.traffic if row.role == "primary")
+    lacking = msgspec.structs.replace(first, n=10, tokens_known=7, cost_known=0)
+    never = [msgspec.structs.replace(row, tokens_known=0, cost_known=0) for row in others]
+    report = msgspec.structs.replace(report, traffic=(lacking, *never))
+    line = sections_of(report).quality[0]
+    assert "; 3 without token counts; 0 without a cost" in line
+
+
+def test_a_file_has_no_period() -> None:
+    """Its rows came with no times, so that none are shown for them."""
+    (one, *_) = full_report().baselines
+    file = msgspec.structs.replace(one, source="file, file train.csv")
+    report = msgspec.structs.replace(full_report(), baselines=(file,))
+    (table,) = (table for table in sections_of(report).tables if table.key == "baselines")
+    assert table.rows[0][table.columns.index("rows from")] == "-"
