@@ -109,9 +109,9 @@ def _wanted(
         # Says how to set one.
         choose_baseline(baselines, query.route or "*", query.baseline)
     named = [
-        (route, query.segment, query.feature)
+        (route, query.segment, feature)
         for route in routes
-        if any(query.feature in one.cells for one in baselines if one.route == route)
+        if (feature := _asked(query, route, newest, baselines)) is not None
     ]
     if not named:
         has = sorted({feature for one in baselines for feature in one.cells})
@@ -119,6 +119,30 @@ def _wanted(
             f"no baseline has the feature `{query.feature}`; there are {', '.join(has)}"
         )
     return named
+
+
+def _asked(
+    query: DriftQuery,
+    route: str,
+    newest: Mapping[StreamName, Verdict],
+    baselines: Sequence[Baseline],
+) -> str | None:
+    """Return the feature that is asked for, if a route's baselines have it.
+
+    Of an embedding it is the part that moved most.
+    """
+    has = sorted({name for one in baselines if one.route == route for name in one.cells})
+    if query.feature in has:
+        return query.feature
+    parts = [name for name in has if finding_of(name) == query.feature]
+    seen = {name: newest.get((route, query.segment, name)) for name in parts}
+    return max(parts, key=lambda name: _moved(seen[name]), default=None)
+
+
+def _moved(verdict: Verdict | None) -> tuple[bool, float]:
+    if verdict is None or verdict.value is None:
+        return False, -1.0
+    return is_open(verdict), verdict.value
 
 
 def _route(baselines: Sequence[Baseline], route: str, name: str | None) -> _Route:

@@ -7,6 +7,7 @@ import numpy as np
 
 from monitors.cause import cause_of
 from monitors.drift import Comparison
+from monitors.embeddings.names import finding_of, group_of
 from monitors.explain import decompose
 from monitors.explain.model import Cause, Related
 from monitors.explain.rows import FeatureRows
@@ -124,7 +125,8 @@ def related_to(
     found = []
     for verdict in verdicts:
         since = began(verdict)
-        itself = (verdict.monitor, verdict.segment, verdict.feature) == ("drift", *stream[1:])
+        name = verdict.monitor, verdict.segment, finding_of(verdict.feature)
+        itself = name == ("drift", stream[1], finding_of(stream[2]))
         if itself or verdict.route not in {stream[0], "*"} or since is None:
             continue
         if not moment.first - HOUR_US <= since <= moment.last + HOUR_US:
@@ -141,7 +143,10 @@ def related_to(
             )
         )
     found.sort(key=lambda one: (abs(one.began_at - moment.at), one.monitor, one.feature))
-    return tuple(found[:MOST_RELATED])
+    # Of another embedding one direction stands for all of them.
+    first = {(one.monitor, one.segment, finding_of(one.feature)): one for one in reversed(found)}
+    told = [one for one in found if group_of(one.feature) is None or one in first.values()]
+    return tuple(told[:MOST_RELATED])
 
 
 def began(verdict: Verdict) -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from monitors.baselines import label
+from monitors.embeddings.names import finding_of
 from monitors.endings import has_ended
 from monitors.evidence import Budget
 from monitors.explain.model import DRIFT_VERSION, DriftState, StreamState
@@ -40,10 +41,10 @@ class DriftQuery(NamedTuple):
     deep: bool = False
 
     def has(self, route: str, segment: str, feature: str) -> bool:
-        """Say whether a stream is asked for."""
+        """Say whether a stream is asked for; an embedding's name asks for all its parts."""
         return (
             self.route in {None, route}
-            and self.feature in {None, feature}
+            and self.feature in {None, feature, finding_of(feature)}
             and self.segment in {"", segment}
         )
 

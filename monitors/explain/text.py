@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from monitors.embeddings.names import group_of
 from monitors.explain.bars import histogram_lines
 from monitors.explain.model import (
     DriftExplained,
@@ -95,10 +96,12 @@ def is_folded(stream: StreamState, state: DriftState) -> bool:
     """Say whether a stream is told in a sentence below the table, since nothing is to be seen.
 
     Segments that are merely watched are, beside streams of all rows, and signals that the baseline
-    has nothing of, beside others.
+    has nothing of, beside others; so are directions of an embedding that say less than another one.
     """
     if stream.verdict == "drift":
         return False
+    if _is_lesser_part(stream, state):
+        return True
     if stream.verdict == "watched":
         return _is_quiet(stream) and any(not one.segment for one in state.streams)
     return _is_unknown(stream) and not all(map(_is_unknown, state.streams))
@@ -106,6 +109,10 @@ def is_folded(stream: StreamState, state: DriftState) -> bool:
 
 def _folded(state: DriftState) -> Iterator[str]:
     folded = [stream for stream in state.streams if is_folded(stream, state)]
+    parts = {name for one in folded if (name := group_of(one.feature)) is not None}
+    for name in sorted(parts):
+        yield f"quiet directions of `{name}` are not listed: `--feature {name}` lists them"
+    folded = [stream for stream in folded if group_of(stream.feature) is None]
     watched = [stream for stream in folded if stream.verdict == "watched"]
     if watched:
         segments = sorted({stream.segment for stream in watched})
@@ -122,6 +129,21 @@ def _folded(state: DriftState) -> Iterator[str]:
             if _is_unknown(s) and (s.route, s.baseline) == (route, baseline)
         )
         yield f"`{baseline}` of route `{route}` has nothing of {', '.join(names)}: not compared"
+
+
+def _is_lesser_part(stream: StreamState, state: DriftState) -> bool:
+    """Say whether another direction of the same embedding says more; those asked for alone do."""
+    group = group_of(stream.feature)
+    if group is None or all(group_of(one.feature) == group for one in state.streams):
+        return False
+    others = (
+        one
+        for one in state.streams
+        if (one.route, one.segment, group_of(one.feature)) == (stream.route, stream.segment, group)
+    )
+    return stream is not max(
+        others, key=lambda one: (one.verdict == "drift", one.evidence_share or 0.0)
+    )
 
 
 def _is_quiet(stream: StreamState) -> bool:

@@ -14,6 +14,9 @@ from support.word_vectors import text_of, vector_of
 from gateway.embeddings import Projector
 from monitors.embeddings.names import Group, group_of
 from monitors.episodes import episodes
+from monitors.explain.build import build_explanations, build_state
+from monitors.explain.state import DriftQuery
+from monitors.explain.text import Terminal, render_state
 from monitors.windows import Window
 from storage.repository import Repository
 from storage.writer import Batch
@@ -76,6 +79,23 @@ def test_another_topic_is_drift_of_the_embedding_alone(prompts: Prompts) -> None
     (change,) = episodes({}, watch.received[-1])
     assert "of 16 directions moved" in change.summary
     assert change.data["features_drifted"] == 1
+    show_it(prompts.log, watch, span.to_us + 1)
+
+
+def show_it(log: Repository, watch: Watch, now_us: int) -> None:
+    """Check what commands say: one explanation, also by the name that the alert has."""
+    query = DriftQuery(Window(NOW, now_us), "chat", GROUP)
+    for asked in (query, query._replace(feature=None)):
+        (one,) = build_explanations(log, asked, watch.config, now_us).explanations
+        assert (group_of(one.feature), one.verdict) == (GROUP, "drift")
+    assert not any(group_of(other.feature) for other in one.related)
+    terminal = Terminal(160)
+    parts = build_state(log, query, watch.config, now_us)
+    assert render_state(parts, terminal).count(f"input.{GROUP}.") == 17
+    whole = build_state(log, query._replace(feature=None), watch.config, now_us)
+    table = render_state(whole, terminal)
+    assert f"quiet directions of `{GROUP}` are not listed: `--feature {GROUP}`" in table
+    assert 1 <= table.count(f"input.{GROUP}.") < 17
 
 
 def test_a_baseline_without_embeddings_goes_on(
