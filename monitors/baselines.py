@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitors.errors import BaselineInvalid, NoBaseline
+from monitors.references.predicted import CLASS, class_names, feature_of_numbers
 from monitors.references.rows import ColumnRows, CountedRows, FeatureRows, Groups
 from monitors.references.stored import HOURS, MOST_FEATURES, Plan, stored_form
 from monitors.signals.table import SIGNALS_BY_NAME, Kind
@@ -125,7 +126,8 @@ def from_columns(
     ----------
     columns : mapping of str to array_like of shape (rows,)
         All of the same length. A name that is no signal becomes the input `input.<name>`. None,
-        NaN and pandas' NA are missing.
+        NaN and pandas' NA are missing. Numbers of `prediction` are classes where all are whole and
+        below 1,000, else `prediction_value`.
     created_at : int
         Microseconds since the epoch.
     started_at : array_like of int64, shape (rows,), optional
@@ -137,7 +139,11 @@ def from_columns(
     BaselineInvalid
         Columns differ in length or are too many, or no feature has enough rows.
     """
-    found = {_feature_of(str(column)): _plain(values) for column, values in columns.items()}
+    named = [_named(str(column), values) for column, values in columns.items()]
+    found = dict(named)
+    if len(found) < len(named):
+        names = ", ".join(feature for feature, _ in named)
+        raise BaselineInvalid(f"two columns would be one feature of {names}; leave one out")
     lengths = {len(values) for values in found.values()}
     if len(lengths) > 1 or len(found) > MOST_FEATURES:
         raise BaselineInvalid(
@@ -167,9 +173,15 @@ def from_columns(
     )
 
 
-def _feature_of(column: str) -> str:
+def _named(column: str, values: object) -> tuple[str, Column]:
+    """Return a column with its feature's name."""
+    plain = _plain(values)
+    if column == CLASS and _kind_of(plain) == "numeric":
+        numbers = np.asarray(plain, dtype=np.float64)
+        feature = feature_of_numbers(numbers)
+        return feature, class_names(numbers) if feature == CLASS else plain
     known = column in SIGNALS_BY_NAME or column.startswith(INPUT)
-    return column if known else INPUT + column
+    return column if known else INPUT + column, plain
 
 
 def _plain(values: object) -> Column:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from monitors.errors import BaselineInvalid
+from monitors.references.predicted import CLASS, feature_of_numbers
 from monitors.references.rows import Groups
 from monitors.references.stored import MOST_FEATURES, SEASON_US, Plan, stored_form
 from monitors.signals.table import SIGNALS_BY_NAME, Kind
@@ -16,10 +17,6 @@ from storage.training import ColumnKind, TrainingFile
 INPUT = "input."
 STARTED_AT = "started_at"
 """What a column with the rows' times is mapped to."""
-CLASS, VALUE = "prediction", "prediction_value"
-"""Signals of what a model predicted: a class, or a number."""
-_CLASSES = 1_000
-"""Whole numbers below it are classes, as they are in what is logged."""
 _KINDS: Mapping[ColumnKind, Kind] = {"number": "numeric", "words": "categorical"}
 
 
@@ -124,8 +121,8 @@ def _features(file: TrainingFile, training: Training) -> tuple[dict[str, str], d
         if feature is None:
             feature = column if column in SIGNALS_BY_NAME or _is_input(column) else INPUT + column
             feature = "" if training.mapped_only else feature
-        if feature == CLASS and kind == "number" and not _are_classes(file.numbers(column)):
-            feature = VALUE
+        if feature == CLASS and kind == "number":
+            feature = feature_of_numbers(file.numbers(column))
         why = _why_not(feature, kind)
         if why is None:
             features[column] = feature
@@ -189,11 +186,6 @@ def _check_season(training: Training, groups: Groups) -> None:
             f"the rows of {training.file} span less than two weeks; hours of the week need that"
             " much: go without `--seasonal`"
         )
-
-
-def _are_classes(values: FloatArray) -> bool:
-    known = values[~np.isnan(values)]
-    return bool(np.all((known == np.round(known)) & (np.abs(known) < _CLASSES)))
 
 
 def _is_input(name: str) -> bool:

@@ -183,6 +183,16 @@ def test_other_numbers_of_a_training_file_are_predicted_values(tmp_path: Path, v
     assert sorted(found) == ["input.x", "prediction_value"]
 
 
+def test_predictions_of_a_frame_are_classes_or_values() -> None:
+    """As those of a file: 1.0 beside a gap is class 1, other numbers are values."""
+    classes = read_references(from_columns({"prediction": [1.0, 0.0, None] * 100}, "churn", 1))
+    assert classes["prediction"].cells.labels()[:2] == ("0", "1")
+    values = read_references(from_columns({"prediction": np.arange(300) / 7}, "churn", 1))
+    assert list(values) == ["prediction_value"]
+    with pytest.raises(BaselineInvalid, match="one feature"):
+        from_columns({"prediction": [0.5], "prediction_value": [1.0]}, "churn", 1)
+
+
 def test_few_values_have_a_cell_each_unless_declared_continuous(repository: Repository) -> None:
     """Values that repeat are discrete; what the configuration says goes first."""
     Rows(repository).write(
