@@ -89,6 +89,7 @@ def drift(*, since: str, until: str | None, form: str, explain: bool, **more: An
 def _show(source: "Source", asked: _Asked, form: str) -> int:
     from monitors.explain.build import build_state
     from monitors.explain.model import DriftState
+    from monitors.explain.state import says_something
     from monitors.explain.text import render_state
 
     def read(database: "Database") -> "DriftState":
@@ -99,7 +100,7 @@ def _show(source: "Source", asked: _Asked, form: str) -> int:
 
     found = _use(source, asked, ("/drift", DriftState), read)
     _write(found, form, render_state)
-    return GOOD if found.streams else NOT_ENOUGH_DATA
+    return GOOD if says_something(found) else NOT_ENOUGH_DATA
 
 
 def _explain(source: "Source", asked: _Asked, form: str) -> int:

@@ -91,6 +91,11 @@ def drift_state(known: Known, query: DriftQuery, config: MonitorOptions, now_us:
     )
 
 
+def says_something(state: DriftState) -> bool:
+    """Say whether any stream has a figure, or a detector that follows it: not all are stale."""
+    return any(one.value is not None or one.verdict == "watched" for one in state.streams)
+
+
 class _Evidence(NamedTuple):
     """Where a detector stands, and at which level it alarms."""
 

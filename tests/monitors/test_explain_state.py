@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 
 from monitors.endings import ended
-from monitors.explain.state import DriftQuery, Known, drift_state
+from monitors.explain.state import DriftQuery, Known, drift_state, says_something
 from monitors.explain.text import Terminal, render_state
 from monitors.options import DEFAULTS
 from monitors.streams import RouteStreams, Stream, stored
@@ -95,6 +95,18 @@ def test_what_shows_nothing_is_told_in_a_sentence() -> None:
     assert "`old@1` of route `chat` has nothing of refusal: not compared" in notes
     alone = drift_state(past._replace(verdicts=[]), query, DEFAULTS, LATER)
     assert "variant=a" in render_state(alone, Terminal(200))
+
+
+def test_stale_streams_say_nothing() -> None:
+    """Streams without rows are no answer: `monitor drift` ends with 3, as without streams."""
+    stale = msgspec.structs.replace(verdict(), segment="", value=None, verdict="stale", n_current=0)
+    query = DriftQuery(Window(0, LATER))
+    alone = drift_state(Known([stale], [], []), query, DEFAULTS, LATER)
+    assert (len(alone.streams), says_something(alone)) == (1, False)
+    figure = drift_state(Known([verdict()], [], []), query, DEFAULTS, LATER)
+    assert says_something(figure)
+    watched = drift_state(known(verdict(open=False)), query, DEFAULTS, LATER)
+    assert says_something(watched)
 
 
 def test_what_is_compared_no_more_says_why() -> None:
