@@ -108,12 +108,18 @@ class RowWindows:
         """Return a feature's rows; those of all features of a route are read at once."""
         if route != self._route:
             columns = dict(self._log.feature_columns(route, list(SIGNALS_BY_NAME), *self._window))
-            if self._inputs:
-                known = known_inputs(self._log.connection, self._inputs)
-                columns |= self._log.feature_columns(route, known, *self._window)
-            self._columns = columns
+            self._columns = columns | self._of_inputs(route)
             self._route = route
         return self._columns.get(signal.name, ())
+
+    def _of_inputs(self, route: str) -> dict[str, Column]:
+        if not self._inputs:
+            return {}
+        try:
+            return dict(self._log.feature_columns(route, self._inputs, *self._window))
+        except KeyError:  # No model was asked with one of them, as in a database made anew.
+            known = known_inputs(self._log.connection, self._inputs)
+            return dict(self._log.feature_columns(route, known, *self._window))
 
     def rows(self, route: str, feature: str) -> Column | None:
         """Return a feature's rows, the same once more."""

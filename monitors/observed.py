@@ -15,7 +15,7 @@ import numpy as np
 from monitors.baselines import Column, Reference, numbers
 from stats.arrays import CountArray, FloatArray
 from stats.buckets import Sketch, bucket_numbers, middles, spans
-from stats.categories import CategoryCells
+from stats.categories import CategoryCells, name_of
 from stats.cell_distance import wasserstein_from_cells
 from stats.cells import TAIL_ROWS, NumericCells
 from stats.ecdf import Ecdf
@@ -28,6 +28,9 @@ from stats.wasserstein import wasserstein
 NEW_EXAMPLES = 3
 LUMP = 0.08
 """Share of rows from which a bucket that stands out is taken for few values, not for a slope."""
+
+_PLAIN = {str, bool, type(None)}
+"""Types whose values can be counted before they are named: True and 1 are the same key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ def missing_of(window: Window) -> int:
         return window.missing
     if isinstance(window, np.ndarray):
         return int(np.isnan(window).sum())
-    return sum(1 for value in window if value is None)
+    return window.count(None)
 
 
 def observe(reference: Reference, window: Window, least_rows: int) -> Observed:
@@ -191,14 +194,23 @@ def observe(reference: Reference, window: Window, least_rows: int) -> Observed:
         assert isinstance(cells, CategoryCells), "categories are compared with categories"
         return _observe_categories(reference, cells, window)
     if isinstance(cells, CategoryCells):
-        values = list(window)
-        known = Counter(str(v) for v in values if v is not None)
-        now = cells.count(values)
-        examples = _new_examples(cells, known) if now[cells.new] else ()
-        return Observed(len(values), cells, reference.counts, now, new_examples=examples)
+        table = _by_name(window)
+        missing = table.pop(None, 0)
+        named = {name: rows for name, rows in table.items() if name is not None}
+        return _observe_categories(reference, cells, CategoricalCounts(named, missing))
     rows = numbers(window)
     line = _line_of_rows(reference.sample, Ecdf.of(rows), least_rows)
     return Observed(len(rows), cells, reference.counts, cells.count(rows), line)
+
+
+def _by_name(column: Column) -> Counter[str | None]:
+    values = column.tolist() if isinstance(column, np.ndarray) else column
+    if not set(map(type, values)) <= _PLAIN:
+        return Counter(map(name_of, values))
+    table: Counter[str | None] = Counter()
+    for value, rows in Counter(values).items():
+        table[name_of(value)] += rows
+    return table
 
 
 def _observe_categories(
