@@ -11,6 +11,7 @@ from stats.categories import CategoryCells, Cells
 from stats.cells import NumericCells
 from stats.ecdf import Ecdf
 from stats.errors import StatsError
+from stats.few_blocks import dispersion_in_time
 from stats.spread import dispersion
 
 SAMPLE_ROWS = 4096
@@ -183,15 +184,18 @@ def _dispersion(places: CountArray, cells: Cells, groups: Groups, plan: Plan) ->
         blocks = np.arange(places.size, dtype=np.int64) // length
     # What comes back every week is no dependence where each hour has its own reference.
     hours = _hours_of(groups.started_at) if plan.seasonal else None
-    if groups.started_at is not None or groups.in_order:
+    if groups.started_at is not None:
         chosen = _newest(groups.started_at)
-        found = dispersion(
+        found = dispersion_in_time(
             places[chosen],
-            blocks[chosen],
+            groups.started_at[chosen],
+            plan.look_us,
             size=cells.size,
             ordered=ordered,
             within=None if hours is None else hours[chosen],
         )
+    elif groups.in_order:
+        found = dispersion(places, blocks, size=cells.size, ordered=ordered)
     if groups.clusters is None:
         return found
     # One number of both; that two pairs share one is as good as impossible.
@@ -199,9 +203,9 @@ def _dispersion(places: CountArray, cells: Cells, groups: Groups, plan: Plan) ->
     return max(found, dispersion(places, pairs, size=cells.size, ordered=ordered, within=hours))
 
 
-def _newest(started_at: CountArray | None) -> slice | BoolArray:
+def _newest(started_at: CountArray) -> slice | BoolArray:
     """Choose the rows of which dependence in time is read: the newest million is enough."""
-    if started_at is None or started_at.size <= BLOCKED_ROWS:
+    if started_at.size <= BLOCKED_ROWS:
         return slice(None)
     first = started_at.size - BLOCKED_ROWS
     return np.asarray(started_at >= np.partition(started_at, first)[first], dtype=np.bool_)
