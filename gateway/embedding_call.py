@@ -18,6 +18,7 @@ TIMEOUT_S = 15.0
 BATCH = 16
 """Texts of one request: some servers take no more than 32."""
 _SHOWN_BYTES = 200
+_REFUSED_TEXTS = frozenset({400, 413, 422})
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -75,7 +76,10 @@ class EmbeddingCalls:
             raise EmbeddingFailed(f"{type(error).__name__}: {error}") from error
         if answer.status_code != httpx2.codes.OK:
             shown = " ".join(answer.text[:_SHOWN_BYTES].split())
-            raise EmbeddingFailed(f"answered {answer.status_code}: {shown}")
+            raise EmbeddingFailed(
+                f"answered {answer.status_code}: {shown}",
+                of_texts=answer.status_code in _REFUSED_TEXTS,
+            )
         try:
             vectors = all_vectors(answer.content)
         except ValueError as error:

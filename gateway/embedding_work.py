@@ -129,25 +129,30 @@ class EmbeddingWork:
         sampled: Sequence[Sampled],
         by: tuple[EmbeddingCalls, float],
     ) -> list[LateInputs]:
-        """Return what was embedded, up to the first failure."""
+        """Return what was embedded; what a server fails at once it is not asked again."""
         calls, until_s = by
         projector = Projector()
         rows: list[LateInputs] = []
-        try:
-            for part in _parts(sampled, len(config.of)):
+        failure: EmbeddingFailed | None = None
+        for part in _parts(sampled, len(config.of)):
+            try:
                 if self._clock.monotonic() >= until_s:
                     raise EmbeddingFailed(f"the sample took more than {LOOK_S:.0f} s")
                 rows += _embedded(part, config, calls, projector)
-        except EmbeddingFailed as error:
-            self._failed(route, config, error)
-        else:
+            except EmbeddingFailed as error:
+                failure = error
+                if not error.of_texts:
+                    break
+        if failure is None:
             self._works(route)
+        else:
+            self._failed(route, config, failure)
         return rows
 
     def _failed(self, route: str, config: EmbeddingConfig, error: EmbeddingFailed) -> None:
         if route not in self._failing:
             log.error(
-                "texts of route `%s` are not embedded, route `%s` gives no embeddings: %s"
+                "not all texts of route `%s` are embedded, route `%s` gives no embeddings: %s"
                 " (told once; it is tried again at each look)",
                 route,
                 config.by,
@@ -157,7 +162,7 @@ class EmbeddingWork:
 
     def _works(self, route: str) -> None:
         if route in self._failing:
-            log.warning("texts of route `%s` are embedded again", route)
+            log.warning("all texts of route `%s` are embedded again", route)
         self._failing.discard(route)
 
     def _count(self, route: str, embedded: int, failed: int) -> None:

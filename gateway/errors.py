@@ -35,7 +35,17 @@ class ConfigError(GatewayError):
 
 
 class EmbeddingFailed(GatewayError):
-    """Our own data plane gave no embeddings; the text says why."""
+    """Our own data plane gave no embeddings; the text says why.
+
+    Attributes
+    ----------
+    of_texts : bool
+        These texts were refused, such as one that is too long: others may be taken.
+    """
+
+    def __init__(self, message: str, *, of_texts: bool = False) -> None:
+        super().__init__(message)
+        self.of_texts = of_texts
 
 
 class RequestError(GatewayError):

@@ -12,9 +12,9 @@ class EmbeddingConfig(Frozen):
     """Texts of a route that another route embeds, so that a change of what they are about shows."""
 
     by: str  # route that serves an embedding model; its upstreams get the texts
-    of: tuple[Literal["prompt", "answer"], ...] = Field(("prompt",), min_length=1)
+    of: tuple[Literal["prompt", "answer"], ...] = Field(("prompt",), min_length=1)  # which texts
     sample: int = Field(50, ge=1, le=1000)  # predictions a look at most, drawn at random
-    max_chars: int = Field(2000, ge=64, le=32_000)  # of a text; of a longer one its end
+    max_chars: int = Field(1000, ge=64, le=32_000)  # of a text; of a longer one its end
     model: str | None = Field(None, min_length=1)  # what `by` is asked for; null: its own name
     key: SecretStr | None = None  # one of `gateway.keys`, in clear, where there are any
     key_file: str | None = None  # instead of `key`: a file that holds it, read at each look

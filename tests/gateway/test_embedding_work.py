@@ -212,8 +212,18 @@ def test_a_failure_is_told_once_and_loses_one_sample(
     assert rig.work.statistics() == EmbeddingStatistics(1, 2)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
-    assert said[0].startswith("texts of route `chat` are not embedded, route `embed` gives no")
-    assert said[1] == "texts of route `chat` are embedded again"
+    assert said[0].startswith("not all texts of route `chat` are embedded, route `embed` gives no")
+    assert said[1] == "all texts of route `chat` are embedded again"
+
+
+def test_texts_that_are_refused_cost_no_others(database: Database, server: FakeUpstream) -> None:
+    """One text that is too long takes its request with it, and not the whole sample."""
+    rig = Rig(database, server)
+    server.script(embedding, "status:400", embedding)
+    rig.look(*(chat(number) for number in range(40)))
+    assert [len(one.json["input"]) for one in server.requests] == [16, 16, 8]
+    assert rig.work.statistics() == EmbeddingStatistics(24, 16)
+    assert len(rig.rows()) == 24
 
 
 def test_nothing_is_asked_before_a_look_is_due(database: Database, server: FakeUpstream) -> None:
