@@ -48,17 +48,6 @@ class Moments:
             return cls(0, 0.0, 0.0)
         return cls(kept.size, float(kept.mean()), float(kept.var()))
 
-    @classmethod
-    def from_sums(cls, n: int, total: float, squares: float) -> "Moments":
-        """Take the sum of the rows and of their squares.
-
-        Rows far from zero against their spread lose digits here: subtract a constant first.
-        """
-        if n < 1:
-            return cls(0, 0.0, 0.0)
-        mean = total / n
-        return cls(n, mean, max(0.0, squares / n - mean * mean))
-
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of both: the same as those of all rows."""
         n = self.n + other.n
