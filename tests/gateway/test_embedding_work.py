@@ -195,7 +195,7 @@ def test_requests_say_who_asks_and_keep_no_text(database: Database, server: Fake
     assert {"prompt_embedding_d00", "answer_embedding_norm"} <= found[0][2].keys()
 
 
-@pytest.mark.parametrize("fault", ["status:401", "close", "html"])
+@pytest.mark.parametrize("fault", ["status:401", "html"])
 def test_a_failure_is_told_once_and_loses_one_sample(
     database: Database, server: FakeUpstream, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:

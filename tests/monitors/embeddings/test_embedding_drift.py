@@ -17,6 +17,7 @@ from monitors.episodes import episodes
 from monitors.explain.build import build_explanations, build_state
 from monitors.explain.state import DriftQuery
 from monitors.explain.text import Terminal, render_state
+from monitors.signals.table import SIGNALS
 from monitors.windows import Window
 from storage.repository import Repository
 from storage.writer import Batch
@@ -62,8 +63,9 @@ def prompts(tmp_path: Path) -> Iterator[Prompts]:
 
 def test_another_topic_is_drift_of_the_embedding_alone(prompts: Prompts) -> None:
     """Five looks at the usual topics say nothing; a fourth of law is found within the hour."""
-    options = {name: {"enabled": False} for name in ("latency_s", "finish_reason", "language")}
-    watch = Watch(prompts.traffic.database, features=options)
+    lengths = {"prompt_chars", "response_chars"}
+    off = {one.name: {"enabled": False} for one in SIGNALS if one.name not in lengths}
+    watch = Watch(prompts.traffic.database, features=off)
     watch.look(NOW)
     for step in range(5):
         prompts.write(ROWS, Window(NOW + step * STEP_US, NOW + (step + 1) * STEP_US))
