@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from monitors.baselines import Column, Reference, numbers
+from monitors.embeddings.names import group_of
+from monitors.explain.directions import compare_directions
 from monitors.explain.model import Deep, ExactTest
 from stats.anderson import anderson_darling
 from stats.cvm import cramer_von_mises
@@ -46,6 +48,10 @@ def deep_look(reference: Reference, rows: TwoWindows) -> Deep:
             tests = () if sample is None else _tests(sample, Ecdf.of(numbers(now)))
         except StatsError as error:
             notes.append(str(error))
+    try:
+        tests += compare_directions(group_of(reference.feature), rows.reference, rows.current)
+    except StatsError as error:
+        notes.append(str(error))
     classifier: ExactTest | None = None
     carries: tuple[tuple[str, float], ...] = ()
     if rows.reference:
