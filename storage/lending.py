@@ -18,7 +18,7 @@ class Lending:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._state = threading.Condition()
-        self._cursors: set[duckdb.DuckDBPyConnection] = set()
+        self._cursors: dict[duckdb.DuckDBPyConnection, int] = {}
         self._stopping = threading.Lock()
         self._stopped = False
 
@@ -36,16 +36,25 @@ class Lending:
     def lend(self, make: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
         """Note and return what `make` returns, when it may be lent.
 
+        A thread that has one gets another at once: who stops waits for the first one anyway, and
+        would wait for it in vain.
+
         Raises
         ------
         DatabaseFailed
             Nothing is lent for longer than 30 s.
         """
+        own = threading.get_ident()
         with self._state:
-            if not self._state.wait_for(lambda: not self._stopped, USERS_WAIT_S):
-                raise DatabaseFailed(f"{self._path} is still being re-opened; try again")
+            if not self._state.wait_for(
+                lambda: not self._stopped or own in self._cursors.values(), USERS_WAIT_S
+            ):
+                raise DatabaseFailed(
+                    f"{self._path}: somebody has had the log alone for {USERS_WAIT_S:.0f} s;"
+                    " try again"
+                )
             cursor = make()
-            self._cursors.add(cursor)
+            self._cursors[cursor] = own
             return cursor
 
     def give_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -53,7 +62,7 @@ class Lending:
         with suppress(duckdb.Error):
             cursor.close()
         with self._state:
-            self._cursors.discard(cursor)
+            self._cursors.pop(cursor, None)
             self._state.notify_all()
 
     @contextmanager
@@ -103,7 +112,7 @@ class Lending:
                 self._stopped = True
                 idle = self._wait(patience_s, besides)
                 if not idle and interrupts:
-                    for cursor in self._cursors.difference(besides):
+                    for cursor in self._others(besides):
                         cursor.interrupt()
                     idle = self._wait(USERS_WAIT_S, besides)
             yield idle
@@ -114,4 +123,9 @@ class Lending:
             self._stopping.release()
 
     def _wait(self, time_s: float, besides: Collection[duckdb.DuckDBPyConnection]) -> bool:
-        return self._state.wait_for(lambda: not self._cursors.difference(besides), time_s)
+        return self._state.wait_for(lambda: not self._others(besides), time_s)
+
+    def _others(
+        self, besides: Collection[duckdb.DuckDBPyConnection]
+    ) -> set[duckdb.DuckDBPyConnection]:
+        return set(self._cursors).difference(besides)

@@ -75,3 +75,24 @@ def test_two_who_wait_for_each_other_do_not_wait_long(database: Database) -> Non
     ):
         assert outer
         assert not inner
+
+
+def test_whoever_has_a_cursor_gets_another_meanwhile(database: Database) -> None:
+    """Who wants the log alone waits for the first one, which is given back after the second."""
+    waits, alone = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        waits.set()
+        with database.lending.all_returned(patience_s=30.0):
+            alone.set()
+
+    thread = threading.Thread(target=stop)
+    with database.cursor():
+        thread.start()
+        assert waits.wait(10)
+        assert not alone.wait(0.05)
+        with database.cursor() as second:
+            assert second.execute("SELECT 1").fetchall() == [(1,)]
+        assert not alone.is_set()
+    assert alone.wait(10)
+    thread.join()
