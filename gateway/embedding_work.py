@@ -105,11 +105,13 @@ class EmbeddingWork:
         listen, chosen, every_s = self._plan
         if not chosen:
             return _IDLE_S
-        if now_us >= self._due_us:
-            self._look(listen, chosen, write)
-        # Also after a clock that was set back.
+        is_due = now_us >= self._due_us
+        # Also after a clock that was set back; before the look, which may fail: another one at
+        # once would ask for more than one sample.
         if not now_us < self._due_us <= next_run_at(now_us, every_s):
             self._due_us = next_run_at(now_us, every_s)
+        if is_due:
+            self._look(listen, chosen, write)
         return min(_MAX_WAIT_S, max(0.0, (self._due_us - self._clock.now_us()) / 1e6))
 
     def _look(self, listen: str, chosen: Mapping[str, EmbeddingConfig], write: Write) -> None:

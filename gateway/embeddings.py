@@ -19,6 +19,8 @@ from storage.records import End, InputRow
 OPERATION = "embedding"
 WIDEST = 65_536
 """Longer vectors are no embeddings."""
+_WIDTHS = 8
+"""Directions of the widest take 8 MB, and answers of one model are all as wide."""
 _DIGITS = 4
 """Decimals of a part: GPUs and encodings differ behind them."""
 _NORM_DIGITS = 3
@@ -44,7 +46,7 @@ _answer = msgspec.json.Decoder(_Answer).decode
 
 
 class Projector:
-    """Vectors to rows of inputs; directions are made once for each width."""
+    """Vectors to rows of inputs; directions are made once for each of a few widths."""
 
     def __init__(self) -> None:
         self._directions: dict[int, npt.NDArray[np.float64]] = {}
@@ -53,6 +55,8 @@ class Projector:
         """Return an embedding as inputs of a model; what cannot be told is None."""
         width = vector.size
         if width not in self._directions:
+            if len(self._directions) == _WIDTHS:
+                self._directions.clear()
             self._directions[width] = directions(width)
         norm, along = project(vector, self._directions[width])
         named: InputRow = {
@@ -123,5 +127,6 @@ def _from_base64(text: bytes) -> Vector:
 
 
 def _sound(values: Any) -> Vector | None:
-    vector = np.asarray(values, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # A signalling NaN is told as any other.
+        vector = np.asarray(values, dtype=np.float64)
     return vector if vector.ndim == 1 and 0 < vector.size <= WIDEST else None

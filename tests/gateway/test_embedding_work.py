@@ -21,6 +21,7 @@ from gateway.errors import ConfigError
 from gateway.settings import settings_from_text
 from monitors.embeddings.config import EmbeddingConfig
 from storage.database import Database
+from storage.errors import DatabaseFailed
 from storage.late import add_late_inputs
 from storage.records import End, Payload, Signals
 from storage.repository import Repository
@@ -224,6 +225,24 @@ def test_texts_that_are_refused_cost_no_others(database: Database, server: FakeU
     assert [len(one.json["input"]) for one in server.requests] == [16, 16, 8]
     assert rig.work.statistics() == EmbeddingStatistics(24, 16)
     assert len(rig.rows()) == 24
+
+
+def test_a_look_that_could_not_be_written_is_not_made_up_for(
+    database: Database, server: FakeUpstream
+) -> None:
+    """The next one comes at its time: a full disk makes no more requests."""
+    rig = Rig(database, server)
+
+    def refuse(_: object) -> int:
+        raise DatabaseFailed("the disk is full")
+
+    rig.work.observe([chat(1)])
+    rig.clock.us += LOOK_US
+    with pytest.raises(DatabaseFailed):
+        rig.work.turn(refuse)
+    rig.work.observe([chat(2)])
+    assert rig.work.turn(refuse) > 0.0
+    assert len(server.requests) == 1
 
 
 def test_nothing_is_asked_before_a_look_is_due(database: Database, server: FakeUpstream) -> None:
