@@ -117,8 +117,8 @@ def _hurry() -> None:
 
 def _leave(code: int) -> None:
     """End the process at once: freeing what goes with it anyway takes a tenth of a second."""
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-    with suppress(OSError, ValueError):
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # One that was closed before the start is none.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
     os._exit(code)
