@@ -128,7 +128,8 @@ def grid_of(rows: FloatArray) -> Grid | None:
     low, high = float(rows.min()), float(rows.max())
     values, times = np.unique(tried, return_counts=True)
     place = int(np.argmax(times))
-    atom = float(values[place]) if times[place] > ATOM_SHARE * tried.size else None
+    # Adding zero makes one zero of both.
+    atom = float(values[place]) + 0.0 if times[place] > ATOM_SHARE * tried.size else None
     others = tried if atom is None else tried[tried != atom]
     most, best = LEAST_FILLED * others.size, None
     for grid in (_linear(low, high), _logarithmic(low, high)):
@@ -141,8 +142,8 @@ def grid_of(rows: FloatArray) -> Grid | None:
 
 
 def _linear(low: float, high: float) -> Grid | None:
-    # Half of each, since the difference of two doubles may be none.
-    step = (high / 2.0 - low / 2.0) * (2.0 * _ROOM / CELLS)
+    # The difference of two doubles may be none.
+    step = (high - low) * (_ROOM / CELLS)
     fine = np.isfinite(step) and step > 0.0 and low + step > low and high - step < high
     return Grid(low, step, 0, CELLS) if fine else None
 

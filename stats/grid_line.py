@@ -6,8 +6,10 @@ mean of its rows. Only cells in which the sign may change, or the largest gap ma
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from stats.arrays import BoolArray, FloatArray
 from stats.confidence import doubtful_noise
@@ -25,7 +27,7 @@ def measure_prepared(before: Prepared, now: Prepared) -> Line:
     """Return the distances of two samples that are not empty, the second prepared beside the first.
 
     `gap`, `at` and `area` are those of the rows, as of `measure`; `noise` and the spreads, of which
-    intervals are made, are taken at the grid's edges.
+    intervals are made, are taken at the grid's edges and at the rows beyond them.
     """
     if isinstance(before, Ecdf) or isinstance(now, Ecdf) or not _comparable(before, now):
         return measure(_sorted(before), _sorted(now))
@@ -46,13 +48,19 @@ def measure_prepared(before: Prepared, now: Prepared) -> Line:
     inside = difference[:-1] + (before.counts - before.parts) / before.n
     inside -= (now.counts - now.parts) / now.n
     area = dot(np.abs(inside[~chosen]), width[~chosen])
-    gap, at, rest = _opened(before, now, chosen, edges) if chosen.any() else (-1.0, math.nan, 0.0)
+    shape = _Shape(edges, f, g)
+    gap, at = -1.0, math.nan
+    if chosen.any():
+        opened = _opened(before, now, chosen)
+        gap, at = opened.largest()
+        area += opened.area(edges, difference)
+        shape = opened.beside(shape)
     atom = before.grid.atom
     if middle is not None and atom is not None:
         of_atom = abs(float(difference[middle + 1]))
         if of_atom > gap or (of_atom == gap and atom < at):
             gap, at = of_atom, atom
-    return _line((gap, at, area + rest), (f, g), width, (before.n, now.n))
+    return _line((gap, at, area), shape, (before.n, now.n))
 
 
 def _sorted(sample: Prepared) -> Ecdf:
@@ -73,39 +81,77 @@ def _edges(before: Gridded, now: Gridded) -> FloatArray:
     return np.concatenate(([min(inner[0], least)], inner, [max(inner[-1], most)]))
 
 
-def _opened(
-    before: Gridded, now: Gridded, chosen: BoolArray, edges: FloatArray
-) -> tuple[float, float, float]:
-    """Return the largest gap, where it is, and the area in the chosen cells."""
+class _Shape(NamedTuple):
+    """Both distribution functions at ascending places from the grid's origin."""
+
+    along: FloatArray
+    f: FloatArray
+    g: FloatArray
+
+
+class _Opened(NamedTuple):
+    """The distinct rows of the chosen cells, and both distribution functions at each.
+
+    Attributes
+    ----------
+    points, along : ndarray of float64, shape (k,)
+        Ascending, and the same from the grid's origin.
+    cell : ndarray of intp, shape (k,)
+    f, g : ndarray of float64, shape (k,)
+    """
+
+    points: FloatArray
+    along: FloatArray
+    cell: npt.NDArray[np.intp]
+    f: FloatArray
+    g: FloatArray
+
+    def largest(self) -> tuple[float, float]:
+        """Return the largest gap and where it is."""
+        size = np.abs(self.f - self.g)
+        place = int(np.argmax(size))
+        return float(size[place]), float(self.points[place])
+
+    def area(self, edges: FloatArray, difference: FloatArray) -> float:
+        """Return the area in the cells; `difference` is that at the edges."""
+        along, cell = self.along, self.cell
+        # Each point's gap lasts to the next one of its cell, or to the cell's end.
+        until = np.append(along[1:], edges[-1])
+        last = np.append(cell[1:] != cell[:-1], True)
+        until[last] = edges[cell[last] + 1]
+        first = np.append(True, last[:-1])
+        start = cell[first]
+        ahead = dot(np.abs(difference[start]), along[first] - edges[start])
+        return dot(np.abs(self.f - self.g), until - along) + ahead
+
+    def beside(self, shape: _Shape) -> _Shape:
+        """Return the shape with a step at each row of the guards, which may be very wide."""
+        guards = self.cell == 0, self.cell == shape.along.size - 2
+        below, above = (np.repeat(np.flatnonzero(guard), 2) for guard in guards)
+        parts = []
+        for edges, inside in zip(shape, (self.along, self.f, self.g), strict=True):
+            low, high = inside[below], inside[above]
+            if edges is not shape.along:
+                # Up to a row it is what it was at the row before.
+                low = np.append(edges[:1], low)[: low.size]
+                high = np.append(edges[-2], high)[: high.size]
+            parts.append(np.concatenate((edges[:1], low, edges[1:-1], high, edges[-1:])))
+        return _Shape(*parts)
+
+
+def _opened(before: Gridded, now: Gridded, chosen: BoolArray) -> _Opened:
     here, there = before.open(chosen), now.open(chosen)
     points, rows, others = merged(here.support, there.support)
     cell = before.grid.place(points).cell
-    below_here, below_there = before.skipped(chosen), now.skipped(chosen)
-    difference = (below_here[cell] + here.cumulative[rows]) / before.n
-    difference -= (below_there[cell] + there.cumulative[others]) / now.n
-    size = np.abs(difference)
-    place = int(np.argmax(size))
-    # Each point's gap lasts to the next one of its cell, or to the cell's end.
-    along = points - before.grid.origin
-    until = np.append(along[1:], edges[-1])
-    last = np.append(cell[1:] != cell[:-1], True)
-    until[last] = edges[cell[last] + 1]
-    area = dot(size, until - along)
-    first = np.append(True, last[:-1])
-    start = cell[first]
-    before_first = np.abs(before.cumulative[start] / before.n - now.cumulative[start] / now.n)
-    area += dot(before_first, along[first] - edges[start])
-    return float(size[place]), float(points[place]), area
+    f = (before.skipped(chosen)[cell] + here.cumulative[rows]) / before.n
+    g = (now.skipped(chosen)[cell] + there.cumulative[others]) / now.n
+    return _Opened(points, points - before.grid.origin, cell, f, g)
 
 
-def _line(
-    found: tuple[float, float, float],
-    shares: tuple[FloatArray, FloatArray],
-    width: FloatArray,
-    sizes: tuple[int, int],
-) -> Line:
+def _line(found: tuple[float, float, float], shape: _Shape, sizes: tuple[int, int]) -> Line:
     """Add what intervals are made of, with F and G in the middle of each cell."""
-    (f, g), (m, n) = shares, sizes
+    (along, f, g), (m, n) = shape, sizes
+    width = np.diff(along)
     f_middle, g_middle = (f[1:] + f[:-1]) / 2.0, (g[1:] + g[:-1]) / 2.0
     difference = f_middle - g_middle
     pooled = (m * f_middle + n * g_middle) / (m + n)

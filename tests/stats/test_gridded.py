@@ -32,7 +32,7 @@ def _pair(shape: Shape) -> tuple[FloatArray, FloatArray]:
         "few": (before, now[:777] - 0.3),
         "rounded": (before.round(3), now.round(3)),
         "wider": (before, 1.3 * now),
-        "zeros": (np.where(before > 0.3, 0.0, before), np.where(now > 0.31, -0.0, now)),
+        "zeros": (np.where(before > 0.3, -0.0, before), np.where(now > 0.31, -0.0, now)),
         "zeros less": (np.maximum(before, 0.0), np.maximum(now + 0.5, 0.0)),
     }[shape]
 
@@ -77,6 +77,7 @@ def test_cells_are_those_of_the_sorted_rows(shape: Shape) -> None:
     counted = cells.count_sample(prepare_beside(rows_now, before), missing=3)
     np.testing.assert_array_equal(counted[:-1], cells.count(rows_now)[:-1])
     np.testing.assert_array_equal(cells.count_sample(before), cells.count(rows))
+    assert "exactly -0" not in cells.labels()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -102,6 +103,7 @@ def test_what_a_grid_cannot_spread_is_sorted() -> None:
         -np.exp(9 * rows),
     ):
         assert isinstance(prepare(one), Ecdf)
+    assert grid_of(rows * 4e307) is None
     huge = grid_of(rows * 1e307)
     assert huge is not None
     assert np.isfinite(huge.edges()).all()
@@ -129,6 +131,9 @@ def test_rows_beyond_the_reference_are_measured(shift: float) -> None:
     assert gone.area == pytest.approx(20.0, rel=1e-12)
     one = measure_prepared(before, prepare_beside(np.append(rows, 1e6 * shift), before))
     assert one.area == pytest.approx(wasserstein_distance(rows, [*rows, 1e6 * shift]), rel=1e-12)
+    expected = measure(Ecdf.of(rows), Ecdf.of([*rows, 1e6 * shift]))
+    assert one.spread_now == pytest.approx(expected.spread_now, rel=0.02)
+    assert one.noise == pytest.approx(expected.noise, rel=0.02)
 
 
 def test_raw_rows_take_the_same_way() -> None:
