@@ -203,9 +203,12 @@ class RouteLook:
         return stream.alarm is not None or memory.open or memory.latched
 
     def _given_up(self, key: StreamKey, now: Verdict) -> str:
-        """Return why a stream that has too few rows is waited for no more; empty if it is."""
+        """Return why an episode that has too few rows is waited for no more; empty if it is.
+
+        Evidence alone waits as long as it takes until there are rows enough to say of what.
+        """
         last = self._previous.get(key)
-        if now.value is not None or has_ended(now) or last is None or not is_held(last):
+        if now.value is not None or has_ended(now) or last is None or not self._memory(key).open:
             return ""
         return given_up(last, self._look.at, self._look.patience)
 

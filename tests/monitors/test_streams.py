@@ -247,6 +247,16 @@ def test_an_episode_that_nothing_more_is_known_of_ends_after_a_day(
     assert not [v for v in again if v.details["open"] or "ended" in v.details]
 
 
+def test_evidence_of_few_rows_waits_for_more(database: Database, traffic: Traffic) -> None:
+    """On a slow route nothing could be said for long; what is found then is not given up."""
+    watch, now = Watch(database), NOW + 30 * HOUR_US
+    for rows, verdict in ((40, "not_enough_data"), (0, "not_enough_data"), (20, "drift")):
+        traffic.write(rows, Window(now - STEP_US, now), longer=8.0)
+        found = {v.feature: v for v in watch.monitor.run_once(now)}["prompt_chars"]
+        assert (found.verdict, found.details["latched"]) == (verdict, True)
+        now += STEP_US
+
+
 def test_days_of_little_do_not_hide_what_begins_among_them(
     database: Database, traffic: Traffic
 ) -> None:
