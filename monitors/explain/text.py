@@ -37,16 +37,16 @@ class Terminal(NamedTuple):
 def render_state(state: DriftState, terminal: Terminal) -> str:
     """Return a table of streams."""
     lines = [f"Drift, {words.period(state.interval)} (UTC)", ""]
+    told, folded = _parted(state.streams)
     if state.streams:
         columns = [
             Column(name, left=name in _LEFT, sentence=name == "what changed")
             for name in _STATE_COLUMNS
         ]
-        told = [stream for stream in state.streams if not is_folded(stream, state)]
         rows = [_state_row(stream) for stream in told]
         lines += table_lines("Streams", columns, rows, width=terminal.width, colour=terminal.colour)
         lines.append("")
-    lines += _told([*_folded(state), *state.notes], terminal)
+    lines += _told([*_folded(folded), *state.notes], terminal)
     if any(stream.verdict == "drift" for stream in state.streams):
         lines += ["`monitor drift --explain` says what moved, since when, and who carries it"]
     return _text(lines, terminal)
@@ -92,23 +92,30 @@ def _state_row(stream: StreamState) -> list[Cell]:
     ]
 
 
-def is_folded(stream: StreamState, state: DriftState) -> bool:
-    """Say whether a stream is told in a sentence below the table, since nothing is to be seen.
+def _parted(streams: Sequence[StreamState]) -> tuple[list[StreamState], list[StreamState]]:
+    """Return the streams of the table, and those that a sentence below it tells together.
 
-    Segments that are merely watched are, beside streams of all rows, and signals that the baseline
-    has nothing of, beside others; so are directions of an embedding that say less than another one.
+    Nothing is to be seen of the latter: segments that are merely watched, beside streams of all
+    rows; signals that the baseline has nothing of, beside others; directions of an embedding that
+    say less than another one.
     """
-    if stream.verdict == "drift":
-        return False
-    if _is_lesser_part(stream, state):
-        return True
-    if stream.verdict == "watched":
-        return _is_quiet(stream) and any(not one.segment for one in state.streams)
-    return _is_unknown(stream) and not all(map(_is_unknown, state.streams))
+    has_whole = any(not one.segment for one in streams)
+    has_known = not all(map(_is_unknown, streams))
+    lesser = _lesser_parts(streams)
+    told: list[StreamState] = []
+    folded: list[StreamState] = []
+    for number, stream in enumerate(streams):
+        if stream.verdict == "drift":
+            is_folded = False
+        elif stream.verdict == "watched":
+            is_folded = number in lesser or (has_whole and _is_quiet(stream))
+        else:
+            is_folded = number in lesser or (has_known and _is_unknown(stream))
+        (folded if is_folded else told).append(stream)
+    return told, folded
 
 
-def _folded(state: DriftState) -> Iterator[str]:
-    folded = [stream for stream in state.streams if is_folded(stream, state)]
+def _folded(folded: Sequence[StreamState]) -> Iterator[str]:
     parts = {name for one in folded if (name := group_of(one.feature)) is not None}
     for name in sorted(parts):
         yield f"quiet directions of `{name}` are not listed: `--feature {name}` lists them"
@@ -131,19 +138,21 @@ def _folded(state: DriftState) -> Iterator[str]:
         yield f"`{baseline}` of route `{route}` has nothing of {', '.join(names)}: not compared"
 
 
-def _is_lesser_part(stream: StreamState, state: DriftState) -> bool:
-    """Say whether another direction of the same embedding says more; those asked for alone do."""
-    group = group_of(stream.feature)
-    if group is None or all(group_of(one.feature) == group for one in state.streams):
-        return False
-    others = (
-        one
-        for one in state.streams
-        if (one.route, one.segment, group_of(one.feature)) == (stream.route, stream.segment, group)
-    )
-    return stream is not max(
-        others, key=lambda one: (one.verdict == "drift", one.evidence_share or 0.0)
-    )
+def _lesser_parts(streams: Sequence[StreamState]) -> set[int]:
+    """Return the places of directions of which another one says more; none if nothing else is."""
+    groups = [group_of(one.feature) for one in streams]
+    if len(set(groups)) == 1:
+        return set()
+    parts: dict[tuple[str, str, str], list[int]] = {}
+    for place, (one, group) in enumerate(zip(streams, groups, strict=True)):
+        if group is not None:
+            parts.setdefault((one.route, one.segment, group), []).append(place)
+    most = {max(places, key=lambda place: _says(streams[place])) for places in parts.values()}
+    return {place for places in parts.values() for place in places} - most
+
+
+def _says(stream: StreamState) -> tuple[bool, float]:
+    return stream.verdict == "drift", stream.evidence_share or 0.0
 
 
 def _is_quiet(stream: StreamState) -> bool:
