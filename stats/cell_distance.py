@@ -47,8 +47,10 @@ def wasserstein_from_cells(
             raise NotEnoughSamples(rows, 1, window)
     inside = _Inside.of(cells, sample)
     found = wasserstein(inside.spread(before), inside.spread(now), unit="sd")
-    blur = float(inside.reach @ before[: cells.ordered]) / m
-    blur = (blur + float(inside.reach @ now[: cells.ordered]) / n) / found.scale
+    blur = sum(
+        float(inside.reach / found.scale @ (counts[: cells.ordered] / rows))
+        for counts, rows in ((before, m), (now, n))
+    )
     return replace(
         found,
         bounds=Interval(max(0.0, found.value - blur), found.value + blur),
@@ -84,14 +86,16 @@ class _Inside(NamedTuple):
         places = np.searchsorted(np.asarray(cells.edges), sample.support, side="right")
         empty = np.setdiff1d(np.arange(cells.ordered), places)
         cell = np.concatenate((places, empty)).astype(np.int64)
-        middles = (low[empty] + high[empty]) / 2.0
+        # Not half the sum, which may be more than a float holds.
+        middles = low[empty] / 2.0 + high[empty] / 2.0
         points = np.concatenate((np.clip(sample.support, low[0], high[-1]), middles))
         rows = np.concatenate((sample.counts, np.ones(empty.size, dtype=np.int64)))
         order = np.argsort(cell, kind="stable")
         points, cell, rows = points[order], cell[order], rows[order]
         of_cell = np.bincount(cell, weights=rows, minlength=cells.ordered)
         first = np.concatenate(([0.0], np.cumsum(of_cell)[:-1]))
-        means = np.bincount(cell, weights=rows * points, minlength=cells.ordered) / of_cell
+        parts = rows / of_cell[cell] * points
+        means = np.bincount(cell, weights=parts, minlength=cells.ordered)
         until = (np.cumsum(rows) - first[cell]) / of_cell[cell]
         return cls(points, cell, until, np.maximum(means - low, high - means))
 

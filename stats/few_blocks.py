@@ -47,8 +47,11 @@ def dispersion_in_time(
         return dispersion(cell, block, size=size, ordered=ordered, within=within)
     order = np.lexsort((at, place))
     first = np.concatenate(([0], np.cumsum(rows)[:-1]))
+    # Rows of one moment stay together: nobody knows in what order they came.
+    _, moment = np.unique(at[order], return_index=True)
+    begun = np.repeat(moment, np.diff(moment, append=at.size))
     rank = np.empty(at.size, dtype=np.int64)
-    rank[order] = np.arange(at.size) - first[place[order]]
+    rank[order] = begun - first[place[order]]
     # Two rows each at least: a single one says nothing of dependence.
     parts = np.clip(rows // 2, 1, math.ceil(PARTS / rows.size))
     part = place * PARTS + rank * parts[place] // rows[place]

@@ -53,6 +53,16 @@ def test_values_outside_and_single_ones_have_their_place() -> None:
     assert found.clipped_share == pytest.approx(1.0 / 3.0)
 
 
+def test_values_at_the_end_of_the_floats_are_measured() -> None:
+    """The middle of a cell between two of them is one."""
+    rows = np.repeat([0.0, 1e308, 1.6e308], 100)
+    sample = Ecdf.of(rows)
+    cells = NumericCells.from_reference(sample)
+    found = wasserstein_from_cells(cells, sample, cells.count(rows), cells.count([1.3e308] * 9))
+    exact = wasserstein(rows, [1.3e308] * 9, unit="sd")
+    assert found.bounds.low <= exact.value <= found.bounds.high
+
+
 def test_windows_without_numbers_are_refused() -> None:
     """Missing rows are no numbers."""
     sample = Ecdf.of(np.arange(20.0))

@@ -51,3 +51,9 @@ def test_many_looks_are_their_own_blocks() -> None:
     assert found(cell, at) == pytest.approx(whole)
     assert found(cell[:9], np.arange(9) * LOOK) == 1.0
     assert found(cell[:0], at[:0]) == 1.0
+
+
+def test_rows_of_one_moment_have_no_order() -> None:
+    """A file that knows days alone, sorted by a value within each, shows no dependence."""
+    cell = np.tile(np.repeat(np.arange(SIZE), 25), 10)
+    assert dispersion_in_time(cell, np.arange(1_000) // 100 * LOOK, LOOK, size=4, ordered=4) == 1.0
