@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -263,14 +263,18 @@ class DeliveryLoop:
         asked = any(channel.remind is not None for channel in self._channels.values())
         if asked and now_s - self._reminded_at >= _REMINDERS_EVERY_S:
             self._reminded_at = now_s
-            await asyncio.to_thread(self._queue_reminders)
+            await asyncio.to_thread(self._queue_reminders, self._live())
 
-    def _queue_reminders(self) -> None:
+    def _live(self) -> dict[str, ChannelConfig]:
+        """Return the channels that are not switched off."""
+        return {name: one for name, one in self._channels.items() if (name, one) not in self._gone}
+
+    def _queue_reminders(self, channels: Mapping[str, ChannelConfig]) -> None:
         # In one transaction: an end that came in between would be told first.
         with self._repository.writing() as connection:
             alerts, told = open_and_told(connection)
             now_us = self._clock.now_us()
-            found = list(reminders(alerts, told, self._channels, now_us, self._new_id))
+            found = list(reminders(alerts, told, channels, now_us, self._new_id))
             if found:
                 DELIVERIES.insert(connection, found)
 

@@ -246,6 +246,18 @@ def test_reminders_do_not_pile_up(repository: Repository, receiver: Receiver) ->
     assert len(events) <= 6
 
 
+def test_a_channel_that_is_off_is_reminded_of_nothing(
+    repository: Repository, receiver: Receiver
+) -> None:
+    """Or the list of the dead would grow each day that an episode stays open."""
+    receiver.always = Reply(410)
+    outbox = Outbox(repository, [reminding(receiver.url)])
+    outbox.raise_(change("opened"))
+    outbox.turn()
+    outbox.after(25 * HOUR_S)
+    assert [d.event for d in repository.dead_deliveries()] == ["drift.opened"]
+
+
 def test_redirects_are_not_followed(repository: Repository, receiver: Receiver) -> None:
     """A receiver cannot send us elsewhere; it counts as a failure."""
     with receiving() as elsewhere:
