@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from gateway.embeddings import OPERATION
 from gateway.protocols.table import protocol_named
 from monitors.embeddings.config import EmbeddingConfig
 from storage.records import End, Prediction
@@ -100,8 +101,10 @@ class EmbeddingSample:
 
 def _may_have_text(end: End, now_us: int) -> bool:
     prediction = end.prediction
-    is_new = prediction.started_at >= now_us - OLDEST_US
-    return is_new and end.payload is not None and prediction.role == "primary"
+    # What asks for an embedding has one: another of the same text would be a row without the first.
+    if prediction.role != "primary" or prediction.operation == OPERATION:
+        return False
+    return end.payload is not None and prediction.started_at >= now_us - OLDEST_US
 
 
 def _sampled(end: End, config: EmbeddingConfig) -> Sampled | None:

@@ -83,13 +83,14 @@ def test_what_was_taken_is_not_taken_again() -> None:
 
 
 def test_only_new_texts_of_clients_are_drawn() -> None:
-    """Shadows, records without text, other routes and records that are read anew are left out."""
+    """Not shadows, records without text, other routes, embeddings, or what is read anew."""
     left_out = [
         chat(1, role="shadow"),
         chat(2, route="other"),
         chat(3, started_at=START - OLDEST_US - 1),
         chat(4, asked="  "),
         end_of(5, text=False, started_at=START),
+        chat(7, operation="embedding"),
     ]
     assert sampled([*left_out, chat(6, "hello")]) == [{"prompt": "hello"}]
 
