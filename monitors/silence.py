@@ -34,15 +34,21 @@ class Patience(NamedTuple):
         return round(max(self.windows * self.window_s, self.least_s) * SECOND_US)
 
 
-def seen_at(last: Verdict) -> int:
-    """Return when a stream had rows enough for the last time, as its newest verdict knows it."""
+def seen_at(last: Verdict, at_us: int, patience: Patience) -> int:
+    """Return when a stream had rows enough for the last time, as its newest verdict knows it.
+
+    Where nobody looked for as long as one waits, as before a restart, it is waited for from now on.
+    """
+    if at_us - last.at >= patience.us:
+        return at_us
     known = last.details.get(SEEN_AT)
-    return known if isinstance(known, int) else last.at
+    # Not later than the verdict, where the clock was set back: nothing would end for as long.
+    return min(known, last.at) if isinstance(known, int) else last.at
 
 
 def given_up(last: Verdict, at_us: int, patience: Patience) -> str:
     """Return why an episode that has too few rows at `at_us` ends; empty while it is waited for."""
-    since = seen_at(last)
+    since = seen_at(last, at_us, patience)
     if at_us - since < patience.us:
         return ""
     return f"{NO_DATA}: too few rows to say anything since {from_us(since)}"

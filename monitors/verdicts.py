@@ -389,6 +389,6 @@ def _blind(
             **_remembered(replace(was, latched=latched), stream),
             "severity": was.severity,
             "needed": found.needed,
-            **({} if previous is None else {SEEN_AT: seen_at(previous)}),
+            **({} if previous is None else {SEEN_AT: seen_at(previous, look.at, look.patience)}),
         },
     )

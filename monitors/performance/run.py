@@ -145,7 +145,7 @@ class PerformanceRun:
         if why:
             return _ended(last, look.window, why)
         again = verdict_id(MONITOR, look.route, ("", last.feature), look.at)
-        details = {**last.details, SEEN_AT: seen_at(last)}
+        details = {**last.details, SEEN_AT: seen_at(last, look.at, patience)}
         return msgspec.structs.replace(last, id=again, at=look.at, details=details)
 
     def _verdict(self, look: _Look, metric: str, before: Measured | None, now: Measured) -> Verdict:

@@ -148,7 +148,7 @@ def unseen(look: Look, feature: str, before: Verdict | None, *, word: Word = "st
     details: dict[str, object] = {
         "cause": f"`{feature}` had too few rows",
         VARIED: has_varied(before),
-        **({} if before is None else {SEEN_AT: seen_at(before)}),
+        **({} if before is None else {SEEN_AT: seen_at(before, look.at, look.patience)}),
     }
     return made(look, feature, state_of(before), NOTHING, details, word=word)
 
