@@ -10,6 +10,7 @@ import duckdb
 from storage.errors import DatabaseFailed
 
 USERS_WAIT_S = 30.0
+_INTERRUPTED_EVERY_S = 0.5
 
 
 class Lending:
@@ -112,15 +113,24 @@ class Lending:
                 self._stopped = True
                 idle = self._wait(patience_s, besides)
                 if not idle and interrupts:
-                    for cursor in self._others(besides):
-                        cursor.interrupt()
-                    idle = self._wait(USERS_WAIT_S, besides)
+                    idle = self._interrupt(besides)
             yield idle
         finally:
             with self._state:
                 self._stopped = False
                 self._state.notify_all()
             self._stopping.release()
+
+    def _interrupt(self, besides: Collection[duckdb.DuckDBPyConnection]) -> bool:
+        for _ in range(round(USERS_WAIT_S / _INTERRUPTED_EVERY_S)):
+            # Again and again: between two queries there is nothing to interrupt.
+            for cursor in self._others(besides):
+                # It may be closed, and about to be forgotten.
+                with suppress(duckdb.Error):
+                    cursor.interrupt()
+            if self._wait(_INTERRUPTED_EVERY_S, besides):
+                return True
+        return False
 
     def _wait(self, time_s: float, besides: Collection[duckdb.DuckDBPyConnection]) -> bool:
         return self._state.wait_for(lambda: not self._others(besides), time_s)

@@ -66,6 +66,31 @@ def test_a_query_without_end_is_interrupted(database: Database) -> None:
     assert "somebody had to have the log alone" in told[0]
 
 
+def test_a_query_that_begins_later_is_interrupted(database: Database) -> None:
+    """One that is between two queries is stopped in the second."""
+    started, go_on, told = threading.Event(), threading.Event(), list[str]()
+
+    def read() -> None:
+        try:
+            with database.cursor() as cursor:
+                started.set()
+                go_on.wait(10)
+                cursor.execute(_LONG).fetchall()
+        except DatabaseFailed as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert started.wait(10)
+    later = threading.Timer(0.1, go_on.set)
+    later.start()
+    with database.lending.all_returned(patience_s=0.0):
+        assert go_on.is_set()
+    thread.join()
+    later.join()
+    assert "somebody had to have the log alone" in told[0]
+
+
 def test_two_who_wait_for_each_other_do_not_wait_long(database: Database) -> None:
     """One who keeps a cursor gives up while another waits for that cursor."""
     with (
