@@ -97,7 +97,8 @@ class _Opened(NamedTuple):
     points, along : ndarray of float64, shape (k,)
         Ascending, and the same from the grid's origin.
     cell : ndarray of intp, shape (k,)
-    f, g : ndarray of float64, shape (k,)
+    f, g, size : ndarray of float64, shape (k,)
+        `size` is that of their difference.
     """
 
     points: FloatArray
@@ -105,12 +106,12 @@ class _Opened(NamedTuple):
     cell: npt.NDArray[np.intp]
     f: FloatArray
     g: FloatArray
+    size: FloatArray
 
     def largest(self) -> tuple[float, float]:
         """Return the largest gap and where it is."""
-        size = np.abs(self.f - self.g)
-        place = int(np.argmax(size))
-        return float(size[place]), float(self.points[place])
+        place = int(np.argmax(self.size))
+        return float(self.size[place]), float(self.points[place])
 
     def area(self, edges: FloatArray, difference: FloatArray) -> float:
         """Return the area in the cells; `difference` is that at the edges."""
@@ -122,7 +123,7 @@ class _Opened(NamedTuple):
         first = np.append(True, last[:-1])
         start = cell[first]
         ahead = dot(np.abs(difference[start]), along[first] - edges[start])
-        return dot(np.abs(self.f - self.g), until - along) + ahead
+        return dot(self.size, until - along) + ahead
 
     def beside(self, shape: _Shape) -> _Shape:
         """Return the shape with a step at each row of the guards, which may be very wide."""
@@ -145,7 +146,7 @@ def _opened(before: Gridded, now: Gridded, chosen: BoolArray) -> _Opened:
     cell = before.grid.place(points).cell
     f = (before.skipped(chosen)[cell] + here.cumulative[rows]) / before.n
     g = (now.skipped(chosen)[cell] + there.cumulative[others]) / now.n
-    return _Opened(points, points - before.grid.origin, cell, f, g)
+    return _Opened(points, points - before.grid.origin, cell, f, g, np.abs(f - g))
 
 
 def _line(found: tuple[float, float, float], shape: _Shape, sizes: tuple[int, int]) -> Line:
