@@ -19,6 +19,8 @@ def parquet_rows(
 ) -> Iterator[dict[str, str | None]]:
     """Yield the rows of a file: those of `columns` that it has, as texts, None for unknown.
 
+    NaN is unknown: data frames have it where there is nothing.
+
     Raises
     ------
     TrainingInvalid
@@ -28,13 +30,20 @@ def parquet_rows(
         with duckdb.connect(config=_CONFIG) as connection:
             table = f"read_parquet({quoted(unglobbed(path))})"
             described = connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()  # noqa: S608 (quoted)
-            names = [row[0] for row in described if row[0] in columns]
+            kinds = {row[0]: row[1] for row in described if row[0] in columns}
+            names = list(kinds)
             if not names:
                 return
-            chosen = ", ".join(f'"{name}"::VARCHAR' for name in names)
+            chosen = ", ".join(_text(name, kind) for name, kind in kinds.items())
             result = connection.execute(f"SELECT {chosen} FROM {table}")  # noqa: S608 (known names)
             while rows := result.fetchmany(block):
                 yield from (dict(zip(names, row, strict=True)) for row in rows)
     except duckdb.Error as error:
         said = str(error).split("\n", 1)[0]
         raise TrainingInvalid(f"{path} cannot be read ({said}); save it as Parquet") from error
+
+
+def _text(name: str, kind: str) -> str:
+    text = f'"{name}"::VARCHAR'
+    # As a text: DuckDB takes a column for one without NaN if its file's statistics name none.
+    return f"nullif({text}, 'nan')" if kind in {"FLOAT", "DOUBLE"} else text

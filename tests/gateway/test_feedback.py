@@ -136,12 +136,12 @@ def lay_jsonl(path: Path) -> None:
 
 
 def lay_parquet(path: Path) -> None:
-    """Write the same as Parquet."""
+    """Write the same as Parquet, with the gap that data frames have."""
     pl.DataFrame(
         {
             "id": [id_of(1), id_of(2), id_of(700)],
             "label": ["yes", "no, or\nso", None],
-            "score": [1.0, None, 0.25],
+            "score": [1.0, float("nan"), 0.25],
         }
     ).write_parquet(path)
 
