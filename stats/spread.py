@@ -48,16 +48,31 @@ def dispersion(
     """
     if not cell.size:
         return 1.0
-    _, place, rows = np.unique(block, return_inverse=True, return_counts=True)
-    blocks = int(np.count_nonzero(rows > 1))
+    blocks = int(np.count_nonzero(np.unique(block, return_counts=True)[1] > 1))
     if blocks < LEAST_BLOCKS:
         return 1.0
-    groups = np.zeros(cell.size, dtype=np.int64) if within is None else within
-    counts = np.bincount(cell, minlength=size).astype(np.float64)
-    found = max(_ratio(score[cell], groups, place, rows) for score in _scores(counts, ordered))
+    found = largest_ratio(cell, block, size=size, ordered=ordered, within=within)
     # A chi-square of that many degrees over its degrees.
     error = math.sqrt(2.0 / blocks)
     return found * (1.0 + CAUTION * error) if found > 1.0 + BEYOND_CHANCE * error else 1.0
+
+
+def largest_ratio(
+    cell: CountArray,
+    block: CountArray,
+    *,
+    size: int,
+    ordered: int,
+    within: CountArray | None = None,
+) -> float:
+    """Return the variance of blocks' sums over that of independent rows, of the score with most.
+
+    Parameters are those of `dispersion`, of at least one row.
+    """
+    _, place, rows = np.unique(block, return_inverse=True, return_counts=True)
+    groups = np.zeros(cell.size, dtype=np.int64) if within is None else within
+    counts = np.bincount(cell, minlength=size).astype(np.float64)
+    return max(_ratio(score[cell], groups, place, rows) for score in _scores(counts, ordered))
 
 
 def _scores(counts: FloatArray, ordered: int) -> list[FloatArray]:

@@ -203,8 +203,16 @@ def test_sql_is_shown(run: Run, log: Path) -> None:
 
 def monitor(folder: Path, *arguments: object, stdout: int | IO[bytes]) -> subprocess.Popen[bytes]:
     """Start `monitor` as a process of its own."""
+    # Shells ignore it for what they start in the background, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-c", "from gateway.cli.main import main; raise SystemExit(main())"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(folder),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
+    }
     return subprocess.Popen(
         [*command, *map(str, arguments)],
         cwd=folder,
@@ -215,8 +223,13 @@ def monitor(folder: Path, *arguments: object, stdout: int | IO[bytes]) -> subpro
 
 
 def ended(process: subprocess.Popen[bytes]) -> Done:
-    """Wait for a process."""
-    _, err = process.communicate(timeout=30)
+    """Wait for a process; say where it stands if it does not end."""
+    try:
+        _, err = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        _, err = process.communicate()
+        pytest.fail(f"it did not end: {err.decode()}")
     return Done(process.returncode, "", err.decode())
 
 

@@ -57,3 +57,27 @@ def test_rows_of_one_moment_have_no_order() -> None:
     """A file that knows days alone, sorted by a value within each, shows no dependence."""
     cell = np.tile(np.repeat(np.arange(SIZE), 25), 10)
     assert dispersion_in_time(cell, np.arange(1_000) // 100 * LOOK, LOOK, size=4, ordered=4) == 1.0
+
+
+def fading(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """Return cells of an autoregression of order one, .5: the dispersion is 3, however long."""
+    values = rng.normal(size=rows)
+    for row in range(1, rows):
+        values[row] = 0.5 * values[row - 1] + np.sqrt(0.75) * values[row]
+    return np.searchsorted([-0.7, 0.0, 0.7], values)
+
+
+@pytest.mark.parametrize("looks", [1, 2, 12])
+def test_what_fades_is_not_carried_up(looks: int) -> None:
+    """One burst of dependent rows makes no deaf detector: carried up linearly it would be 130."""
+    rows = 1_000 // looks * looks
+    at = np.arange(rows) * LOOK * looks // rows
+    drawn = [found(fading(np.random.default_rng(seed), rows), at) for seed in range(11)]
+    assert 2.0 < np.median(drawn) < 12.0
+
+
+def test_one_look_that_wanders_is_carried_up() -> None:
+    """Dependence that has not faded within what is there may go on."""
+    walk = np.cumsum(np.random.default_rng(2).normal(size=1_000))
+    cell = np.searchsorted(np.quantile(walk, [0.25, 0.5, 0.75]), walk)
+    assert found(cell, np.arange(1_000) * LOOK // 1_000) > 100.0
