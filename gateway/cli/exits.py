@@ -1,5 +1,6 @@
 """Exit codes, and how errors become them."""
 
+import errno
 import sys
 
 import click
@@ -12,6 +13,8 @@ GATE_TRIPPED = 1
 USAGE = 2
 NOT_ENOUGH_DATA = 3
 UNREACHABLE = 4
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class NotEnoughDataError(GatewayError):
@@ -40,9 +43,14 @@ def run_command(command: click.Command, arguments: list[str]) -> int:
         return _say(error, NOT_ENOUGH_DATA)
     except (UnreachableError, StorageError) as error:
         return _say(error, UNREACHABLE)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        # A traceback's 1 would say that a gate tripped.
+        return _say(f"the output is not whole: {error.strerror or error}", UNREACHABLE)
     return result if isinstance(result, int) else GOOD
 
 
-def _say(error: Exception, code: int) -> int:
+def _say(error: Exception | str, code: int) -> int:
     print(f"monitor: {error}", file=sys.stderr)  # noqa: T201  (the command line's own output)
     return code

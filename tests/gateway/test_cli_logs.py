@@ -280,3 +280,12 @@ def test_a_closed_pipe_trips_no_gate(
     done = ended(monitor(tmp_path, *words, stdout=writing))
     os.close(writing)
     assert (done.code, "Traceback" in done.err) == (code, False), done.err
+
+
+@pytest.mark.parametrize("words", [("report", *PERIOD), ("db", "info")])
+def test_a_full_disk_trips_no_gate(log: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Output that cannot be written is said in a sentence, with a code of its own."""
+    with Path("/dev/full").open("wb") as full:
+        done = ended(monitor(tmp_path, *map(str, words), "--data-dir", str(log), stdout=full))
+    assert (done.code, "Traceback" in done.err) == (UNREACHABLE, False), done.err
+    assert "the output is not whole: No space left on device" in done.err
