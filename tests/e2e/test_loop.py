@@ -40,8 +40,10 @@ routes:
     shadow: {{canary: 0.2}}
     fallback: [steady]
   cached: {{split: {{steady: 1.0}}, cache: {{ttl: 1h}}}}
+  embed: {{split: {{steady: 1.0}}}}
 engine: {{enabled: false}}
-monitors: {{every: 1s, window: 8s, min_samples: 30, features: {{
+monitors: {{every: 1s, window: 8s, min_samples: 30,
+  embeddings: {{cached: {{by: embed, sample: 5}}}}, features: {{
   latency_s: {{enabled: false}}, ttft_s: {{enabled: false}},
   time_per_output_token_s: {{enabled: false}}, cost_usd: {{enabled: false}},
   tool_calls: {{enabled: false}}, unknown_tool: {{enabled: false}}}}}}
