@@ -153,7 +153,8 @@ def severity_of(
         return "critical"
     moved = comparison.wasserstein_sd
     if moved_sd is None:
-        moved_sd = 0.0 if moved is None else moved.value
+        # As of shares: what may be nothing, of a reference of few rows, has not moved.
+        moved_sd = 0.0 if moved is None or moved.interval.low <= 0.0 else moved.value
     material = (
         moved_sd >= far_from(comparison, levels)
         or psi.interval.low > levels.psi
