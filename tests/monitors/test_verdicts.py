@@ -10,7 +10,15 @@ from monitors.drift import TooFew, compare
 from monitors.episodes import Change, EpisodeKey, EpisodeSeverity, episodes
 from monitors.evidence import Alarm, Budget, Evidence, looks_per_30d
 from monitors.options import DEFAULTS
-from monitors.verdicts import Levels, Look, StreamView, judge, levels_for, severity_of
+from monitors.verdicts import (
+    Levels,
+    Look,
+    StreamView,
+    far_from,
+    judge,
+    levels_for,
+    severity_of,
+)
 from monitors.windows import Window
 from storage.records import Verdict
 
@@ -77,6 +85,22 @@ def test_small_windows_that_are_equal_have_not_moved(rng: np.random.Generator) -
         material.append(severity_of(found, LEVELS) != "none")
     assert sum(raw) > 50
     assert sum(material) < 30
+
+
+def test_a_distance_that_may_be_none_is_not_material(rng: np.random.Generator) -> None:
+    """Of a small reference the luck stays: an episode that hung on it would never end."""
+    unlucky = []
+    for _ in range(200):
+        feature = Feature(rng.choice([45.0, 49.0, 52.0, 67.0], size=60))
+        now = rng.choice([45.0, 49.0, 52.0, 67.0], size=207)
+        found = compare(feature.reference, now, alpha=ALPHA, min_samples=50)
+        assert not isinstance(found, TooFew)
+        moved = found.wasserstein_sd
+        assert moved is not None
+        if moved.value >= far_from(found, LEVELS) and moved.interval.low <= 0.0:
+            unlucky.append(severity_of(found, LEVELS))
+    assert len(unlucky) > 5
+    assert set(unlucky) == {"none"}
 
 
 def test_nothing_happens_without_drift(rng: np.random.Generator) -> None:
