@@ -16,7 +16,6 @@ from stats.energy import energy_distance
 from stats.errors import StatsError
 from stats.ks import ks
 from stats.ks_p import ks_p_value
-from stats.results import Measurement
 from stats.two_sample_classifier import classify
 from stats.wasserstein import wasserstein
 
@@ -71,31 +70,19 @@ def _tests(before: Ecdf, now: Ecdf) -> tuple[ExactTest, ...]:
         "anderson_darling": anderson_darling(before, now),
     }
     found = [
-        _test("ks", distance, ks_p_value(distance.value, before.n, now.n)),
-        _test("wasserstein", wasserstein(before, now, unit="raw"), None),
-        *(_test(name, one, one.p_value) for name, one in squared.items()),
-        _test("energy", energy_distance(before, now), None),
+        ExactTest.of("ks", distance, ks_p_value(distance.value, before.n, now.n)),
+        ExactTest.of("wasserstein", wasserstein(before, now, unit="raw"), None),
+        *(ExactTest.of(name, one, one.p_value) for name, one in squared.items()),
+        ExactTest.of("energy", energy_distance(before, now), None),
     ]
     return tuple(found)
-
-
-def _test(name: str, found: Measurement, p_value: float | None) -> ExactTest:
-    return ExactTest(
-        name=name,
-        value=found.value,
-        low=found.interval.low,
-        high=found.interval.high,
-        p_value=p_value,
-        n_reference=found.n_reference,
-        n_current=found.n_current,
-    )
 
 
 def _classified(rows: TwoWindows) -> tuple[ExactTest, tuple[tuple[str, float], ...]]:
     names = sorted(rows.reference.keys() & rows.current.keys())
     before, now = ({n: _some(w[n]) for n in names} for w in rows)
     found = classify(before, now, np.random.default_rng(_SEED))
-    return _test("classifier_auc", found, found.p_value), found.features
+    return ExactTest.of("classifier_auc", found, found.p_value), found.features
 
 
 def _some(column: Column) -> Column:

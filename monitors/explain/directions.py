@@ -48,17 +48,7 @@ def compare_directions(
     before, now = (_embedded(rows, names) for rows in (reference, current))
     found = mmd(before, now)
     chance = mmd_p_value(before, now, np.random.default_rng(_SEED))
-    return (
-        ExactTest(
-            name=f"mmd of {group}",
-            value=found.value,
-            low=found.interval.low,
-            high=found.interval.high,
-            p_value=chance,
-            n_reference=found.n_reference,
-            n_current=found.n_current,
-        ),
-    )
+    return (ExactTest.of(f"mmd of {group}", found, chance),)
 
 
 def _embedded(rows: Mapping[str, Column], names: Sequence[str]) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from monitors.report.parts import Bin, Interval, Severity, Verdict
+from stats.results import Measurement
 
 DRIFT_VERSION = 1
 
@@ -214,6 +215,19 @@ class ExactTest(msgspec.Struct, frozen=True):
     p_value: float | None
     n_reference: int
     n_current: int
+
+    @classmethod
+    def of(cls, name: str, found: Measurement, p_value: float | None) -> "ExactTest":
+        """Return what was measured, with the p-value of its law."""
+        return cls(
+            name=name,
+            value=found.value,
+            low=found.interval.low,
+            high=found.interval.high,
+            p_value=p_value,
+            n_reference=found.n_reference,
+            n_current=found.n_current,
+        )
 
 
 class Deep(msgspec.Struct, frozen=True):
